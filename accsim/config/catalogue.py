@@ -1,0 +1,116 @@
+"""Machines by name or path, with overrides checked like the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from accsim.config.data_files import data_folder, find_file, is_path, shipped_names
+from accsim.config.machine import Accelerator
+from accsim.config.reader import MarkedDocument, dotted, open_mapping, parse_scalar, read_yaml, validate
+from accsim.config.reader import known_keys as schema_keys
+from accsim.errors import InputError, Problem, nearest
+
+__all__ = ["data_folder", "find_file", "is_path", "list_accelerators", "load_accelerator", "shipped_names"]
+
+_FOLDER = "hw_configs"
+_MAX_STEPS = 8
+
+
+def list_accelerators() -> tuple[str, ...]:
+    """Names of the shipped machines, in alphabetical order."""
+    return shipped_names(_FOLDER)
+
+
+def load_accelerator(name_or_path: str | Path, *, set: Mapping[str, object] | None = None) -> Accelerator:  # noqa: A002
+    """A machine, checked.
+
+    Parameters
+    ----------
+    name_or_path
+        Name of a shipped machine in any case and with any separators (``"H100 SXM"``), or the path of a file.
+    set
+        Dotted path of a field to its new value, written as in the file: ``{"matrix_unit.rows": 64, "clock": "1 GHz"}``.
+        Text is read as a YAML scalar.
+
+    Raises
+    ------
+    InputError
+        With every problem of the name, the file and the overrides.
+
+    Examples
+    --------
+    >>> load_accelerator("FLAT edge", set={"matrix_unit.rows": "64"}).matrix_unit.rows
+    64
+    """
+    path = _machine_file(name_or_path)
+    document, problems = _overridden(read_yaml(path), set or {})
+    problems += _notes_problems(document)
+    return validate(Accelerator, document, context={"folder": path.parent}, also=problems)
+
+
+def _machine_file(name_or_path: str | Path) -> Path:
+    if not isinstance(name_or_path, (str, Path)):
+        raise InputError(f"read a {type(name_or_path).__name__} as a machine, allowed is a name or a path")
+    if not is_path(name_or_path) and ":" in str(name_or_path):
+        name, _, slice_ = str(name_or_path).partition(":")
+        message = f"read '{name_or_path}': slices of several chips ('{slice_}') are not supported, allowed is '{name}'"
+        raise InputError(Problem("", "", message))
+    return find_file(_FOLDER, "machine", name_or_path)
+
+
+def _overridden(document: MarkedDocument, overrides: Mapping[str, object]) -> tuple[MarkedDocument, list[Problem]]:
+    problems: list[Problem] = []
+    for key, value in overrides.items():
+        where = f"set:{key}"
+        steps = key.split(".") if isinstance(key, str) else []
+        if not 1 <= len(steps) <= _MAX_STEPS or "" in steps:
+            problems.append(Problem(where, "", "read a malformed path, allowed are keys joined by dots"))
+            continue
+        unknown = _unknown_step(document.data, steps, new=True)
+        if unknown is not None:
+            problems.append(Problem(where, key, *unknown))
+            continue
+        document = document.with_value(tuple(steps), _plain(value), where)
+    return document, problems
+
+
+def _notes_problems(document: MarkedDocument) -> list[Problem]:
+    """Problems of paths in `estimated` and `sources` that lead nowhere."""
+    problems = []
+    for section in ("estimated", "sources"):
+        notes = document.data.get(section)
+        for key in notes if isinstance(notes, Mapping) else ():
+            unknown = _unknown_step(document.data, key.split("."), new=False)
+            if unknown is not None:
+                where = document.where((section, key), key=True)
+                problems.append(Problem(where, dotted((section, key)), *unknown))
+    return problems
+
+
+def _unknown_step(data: Any, steps: list[str], *, new: bool) -> tuple[str, str | None] | None:
+    """Message and nearest path if `steps` lead to no field; with `new`, a mapping of free names takes another one."""
+    top = data
+    for i, step in enumerate(steps):
+        before = steps[:i]
+        allowed = schema_keys(Accelerator, top, tuple(before))
+        present = [str(key) for key in data] if isinstance(data, Mapping) else []
+        free = allowed is None and open_mapping(Accelerator, top, tuple(before))
+        if step not in (allowed or present) and not (free and new):
+            names = [".".join([*before, name]) for name in (allowed or present)]
+            listed = f"allowed are {', '.join(names)}" if names else f"'{'.'.join(before)}' has no keys below it"
+            return f"no field '{'.'.join(steps[: i + 1])}', {listed}", nearest(".".join(steps[: i + 1]), names)
+        data = data.get(step) if isinstance(data, Mapping) else None
+    return None
+
+
+def _plain(value: object) -> Any:
+    """An override as the file's reader would give it."""
+    if isinstance(value, str):
+        return parse_scalar(value.strip())
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return value

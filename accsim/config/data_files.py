@@ -1,0 +1,72 @@
+"""Where the shipped data files are, and how a name or path finds one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import accsim
+from accsim.errors import InputError, Problem, nearest, plain_name
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+def data_folder(kind: str) -> Path:
+    """Folder of shipped files: ``"hw_configs"``, ``"hw_configs/energy"`` or ``"workloads"``.
+
+    Installed, it lies inside the package; in a source checkout, beside it.
+
+    Raises
+    ------
+    InputError
+        If neither place has it (a broken installation).
+    """
+    package = Path(accsim.__file__).resolve().parent
+    for folder in (package / kind, package.parent / kind):
+        if folder.is_dir():
+            return folder
+    raise InputError(f"the shipped folder '{kind}' is missing: install accsim again")
+
+
+def shipped_names(kind: str) -> tuple[str, ...]:
+    """Names of the shipped files of a folder, without suffix, in alphabetical order."""
+    return tuple(sorted(path.stem for path in data_folder(kind).iterdir() if path.suffix in _SUFFIXES))
+
+
+def is_path(name: str | Path) -> bool:
+    """True if the user means a file: a Path, a YAML suffix, or a text with a folder in it.
+
+    Examples
+    --------
+    >>> is_path("my.yaml"), is_path("runs/my"), is_path("tpu_v4"), is_path("H100 SXM")
+    (True, True, False, False)
+    """
+    return isinstance(name, Path) or name.endswith(_SUFFIXES) or "/" in name or "\\" in name
+
+
+def find_file(kind: str, what: str, name: str | Path, *, base: Path | None = None) -> Path:
+    """File of a shipped name (any case and separators) or of a path.
+
+    Parameters
+    ----------
+    kind
+        Folder of shipped files.
+    what
+        What such a file is called in messages: ``"machine"``.
+    name
+        Shipped name or path.
+    base
+        Folder that a relative path starts from; default: the working directory.
+
+    Raises
+    ------
+    InputError
+        If the name is not shipped; names the nearest and all. A path is not checked here.
+    """
+    if is_path(name):
+        return Path(name) if base is None else base / name
+    names = shipped_names(kind)
+    for known in names:
+        if plain_name(known) == plain_name(str(name)):
+            return data_folder(kind) / f"{known}.yaml"
+    message = f"unknown {what} '{str(name)[:60]}', allowed are {', '.join(names)}, or the path of a .yaml file"
+    raise InputError(Problem("", "", message, nearest(str(name), names)))

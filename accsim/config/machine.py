@@ -1,0 +1,351 @@
+"""The machine description: frozen models of an accelerator in SI units, with the keys of its file as aliases."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
+
+from accsim.config.energy import VECTOR_OPS, EnergyTable, load_energy_table
+from accsim.config.fields import (
+    Area,
+    Bandwidth,
+    ByDtype,
+    Capacity,
+    Frequency,
+    Identifier,
+    Latency,
+    Name,
+    Notes,
+    OverheadTime,
+    Power,
+    Text,
+    content_hash,
+    freeze,
+)
+from accsim.config.frozen import FrozenDict
+from accsim.config.reader import FileModel, PlacedError, Wrong
+from accsim.errors import InputError, Problem, nearest
+from accsim.units import canonical_dtype, format_quantity
+
+Stationary = Literal["weight_stationary", "output_stationary", "input_stationary"]
+FoldOverlap = Literal["none", "weights", "full"]
+Trust = Literal["calibrated", "transferred", "data_sheet"]
+MemoryKind = Literal["sram", "ddr", "hbm2", "hbm2e", "hbm3", "gddr6"]
+
+Side = Annotated[int, Field(ge=1, le=65536)]
+Count = Annotated[int, Field(ge=1, le=65536)]
+Rate = Annotated[float, Field(gt=0, le=1024)]
+Cycles = Annotated[float, Field(gt=0, le=1e6)]
+
+
+class _MatrixUnit(FileModel):
+    count: Count = 1
+    """Units in one core."""
+    rates: ByDtype[Rate]
+    """Data type to the multiple of the base rate at which it runs; a type that is absent is not supported."""
+    area_mm2: Area | None = Field(default=None, alias="area")
+    """Area of one unit."""
+
+    def rate(self, dtype: str) -> float:
+        """Multiple of the base rate for a data type.
+
+        Raises
+        ------
+        InputError
+            If the unit does not support it.
+        """
+        name = canonical_dtype(dtype)
+        if name not in self.rates:
+            raise InputError(f"the matrix unit does not support {name}, only {', '.join(self.rates)}")
+        return self.rates[name]
+
+
+class SystolicArray(_MatrixUnit):
+    """A grid of processing elements, one multiply-accumulate each a cycle at rate 1."""
+
+    elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(("m", "n", "k"), "belongs to the kind tensor_core")
+
+    kind: Literal["systolic"]
+    """systolic or tensor_core; each has its own keys."""
+    rows: Side
+    """Processing elements in a column."""
+    cols: Side
+    """Processing elements in a row."""
+    fold_overlap: FoldOverlap = "none"
+    """What of a fold's fill and drain hides behind its neighbours: none, the next preload (weights), or all (full)."""
+    dataflow: Stationary = "output_stationary"
+    """Operand that stays in the array unless a mapping says otherwise."""
+
+    @property
+    def macs_per_cycle(self) -> int:
+        """Multiply-accumulates of one unit in a cycle at rate 1."""
+        return self.rows * self.cols
+
+
+class TensorCore(_MatrixUnit):
+    """A unit that finishes an m x n x k block of multiply-accumulates a cycle at rate 1."""
+
+    elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("rows", "cols", "fold_overlap", "dataflow"), "belongs to the kind systolic"
+    )
+
+    kind: Literal["tensor_core"]
+    """systolic or tensor_core; each has its own keys."""
+    m: Side
+    """Rows of the block."""
+    n: Side
+    """Columns of the block."""
+    k: Side
+    """Products summed for each element of the block."""
+
+    @property
+    def macs_per_cycle(self) -> int:
+        """Multiply-accumulates of one unit in a cycle at rate 1."""
+        return self.m * self.n * self.k
+
+
+MatrixUnit = Annotated[SystolicArray | TensorCore, Field(discriminator="kind")]
+
+
+class VectorCosts(FileModel):
+    """Cycles that one lane takes for one element, by operation."""
+
+    max: Cycles
+    exp: Cycles
+    add: Cycles
+    multiply: Cycles
+    divide: Cycles
+    rescale: Cycles | None = None
+    """Default: as multiply."""
+    convert: Cycles | None = None
+    """Default: as add."""
+
+
+class VectorUnit(FileModel):
+    """Lanes for everything that is not a matrix product."""
+
+    lanes: Annotated[int, Field(ge=1, le=2**20)]
+    """Lanes in one core."""
+    costs: VectorCosts = Field(alias="cycles_per_element")
+    """Cycles of one lane for one element, by operation."""
+    area_mm2: Area | None = Field(default=None, alias="area")
+    """Area of the unit of one core."""
+
+    @property
+    def cycles_per_element(self) -> Mapping[str, float]:
+        """Cycles of one lane for one element, for every operation of `VECTOR_OPS`."""
+        given = {op: getattr(self.costs, op) for op in VECTOR_OPS}
+        fallback = {"rescale": self.costs.multiply, "convert": self.costs.add}
+        return FrozenDict({op: fallback[op] if cost is None else cost for op, cost in given.items()})
+
+
+class Memory(FileModel):
+    """One level of memory. With scope core there is one in every core, and all numbers are of one."""
+
+    not_in_file: ClassVar[frozenset[str]] = frozenset({"name"})
+
+    name: Identifier
+    """Its key in the file."""
+    capacity_bytes: Capacity = Field(alias="capacity")
+    """Bytes it holds."""
+    read_bytes_per_s: Bandwidth = Field(alias="read_bandwidth")
+    """Bytes that leave it, towards the array, at its peak."""
+    write_bytes_per_s: Bandwidth = Field(
+        alias="write_bandwidth", default_factory=lambda fields: float(fields["read_bytes_per_s"])
+    )
+    """Bytes that enter it at its peak. Default: as reads."""
+    shared_bandwidth: bool = False
+    """True if reads and writes share one port."""
+    latency_s: Latency = Field(alias="latency")
+    """From a request to its first byte."""
+    banks: Annotated[int, Field(ge=1, le=65536)] = 1
+    """Banks that can work at the same time."""
+    scope: Literal["core", "chip"] = "chip"
+    """One in every core, or one for the chip."""
+    kind: MemoryKind = "sram"
+    """Technology, for the energy of an access. Default: sram on the chip, ddr for main memory."""
+    efficiency: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the peak bandwidth that is reached."""
+    area_mm2: Area | None = Field(default=None, alias="area")
+    """Area of one."""
+
+    @property
+    def usable_read_bytes_per_s(self) -> float:
+        """Peak read bandwidth times efficiency."""
+        return self.read_bytes_per_s * self.efficiency
+
+    @property
+    def usable_write_bytes_per_s(self) -> float:
+        """Peak write bandwidth times efficiency."""
+        return self.write_bytes_per_s * self.efficiency
+
+
+class Overhead(FileModel):
+    """A named fixed cost."""
+
+    time_s: OverheadTime = Field(alias="time")
+    """How long it takes, each time."""
+    source: Text
+    """Where the number comes from."""
+
+
+class PowerLimits(FileModel):
+    """What the chip draws when idle, and what it may draw at most."""
+
+    idle_w: Power = Field(alias="idle")
+    """Drawn while nothing runs."""
+    cap_w: Power | None = Field(default=None, alias="cap")
+    """Most it may draw; none by default."""
+
+    @model_validator(mode="after")
+    def _cap_above_idle(self) -> PowerLimits:
+        if self.cap_w is not None and self.cap_w <= self.idle_w:
+            cap, idle = format_quantity(self.cap_w, "power"), format_quantity(self.idle_w, "power")
+            message = f"read {cap}, allowed is a cap above the idle power, {idle}"
+            raise PlacedError([Wrong(("cap",), message)])
+        return self
+
+
+def _named_memories(value: Any) -> Any:
+    """Mapping of the file to a tuple with names and the default kinds, from the array outward."""
+    if not isinstance(value, Mapping):
+        raise ValueError("allowed is a mapping of memory names, from the array outward")
+    if len(value) < 2:
+        raise ValueError("allowed are at least two memories: one on the chip and, last, the main memory")
+    last = list(value)[-1]
+    wrong = [
+        Wrong((key, "name"), "unknown key: a memory's name is its key in 'memories'", key=True)
+        for key, body in value.items()
+        if isinstance(body, Mapping) and "name" in body
+    ]
+    if wrong:
+        raise PlacedError(wrong)
+    return tuple(
+        {"name": key, "kind": "ddr" if key == last else "sram", **body} if isinstance(body, Mapping) else body
+        for key, body in value.items()
+    )
+
+
+def _resolved_energy(value: Any, info: ValidationInfo) -> Any:
+    if not isinstance(value, str) or not value:
+        raise ValueError("allowed is the name of an energy table or the path of one")
+    base: Path | None = (info.context or {}).get("folder")
+    try:
+        return load_energy_table(value, base=base)
+    except InputError as error:
+        bare = [p for p in error.problems if not p.where]
+        found: list[Wrong | Problem] = [p for p in error.problems if p.where]
+        raise PlacedError([*found, *(Wrong((), p.message, p.suggestion) for p in bare)]) from error
+
+
+class Accelerator(FileModel):
+    """One chip; every number is in the unit of its name."""
+
+    name: Name
+    """Name of the machine; of a shipped one, its file's."""
+    clock_hz: Frequency = Field(alias="clock")
+    """Clock that cycles are counted in."""
+    cores: Count
+    """Identical cores on the chip."""
+    matrix_unit: MatrixUnit
+    """The matrix unit of one core."""
+    vector_unit: VectorUnit
+    """The vector unit of one core."""
+    memories: Annotated[tuple[Memory, ...], BeforeValidator(_named_memories)]
+    """Memories by name, from the array outward; the last is main memory."""
+    energy: Annotated[EnergyTable, BeforeValidator(_resolved_energy)]
+    """Name or path of the energy table."""
+    power: PowerLimits
+    """Idle power and power cap."""
+    overheads: Annotated[Mapping[str, Overhead], AfterValidator(freeze)] = Field(default_factory=FrozenDict)
+    """Named fixed costs; 'op' is paid by every operator of a trace."""
+    area_mm2: Area | None = Field(default=None, alias="area")
+    """Area of the chip."""
+    source: Text
+    """Where the numbers come from."""
+    sources: Notes = Field(default_factory=FrozenDict)
+    """Dotted path to the source of that value, where it differs from `source`."""
+    estimated: Notes = Field(default_factory=FrozenDict)
+    """Dotted path to the reason why that value is not a published one."""
+    trust: Trust = "data_sheet"
+    """How far results can be trusted: constants measured on this machine, taken over, or from the data sheet."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Accelerator:
+        wrong = [*_memory_order(self), *_missing_energies(self)]
+        if wrong:
+            raise PlacedError(wrong)
+        return self
+
+    @property
+    def main_memory(self) -> Memory:
+        """The outermost memory."""
+        return self.memories[-1]
+
+    def memory(self, name: str) -> Memory:
+        """Memory of a name.
+
+        Raises
+        ------
+        InputError
+            If the machine has none of that name.
+        """
+        names = [memory.name for memory in self.memories]
+        if name not in names:
+            message = f"unknown memory '{name}' of {self.name}, allowed are {', '.join(names)}"
+            raise InputError(Problem("", "", message, nearest(name, names)))
+        return self.memories[names.index(name)]
+
+    def peak_macs_per_s(self, dtype: str) -> float:
+        """Multiply-accumulates per second of all matrix units (1 MAC = 2 FLOP).
+
+        Raises
+        ------
+        InputError
+            If the matrix unit does not support the data type.
+        """
+        unit = self.matrix_unit
+        return self.cores * unit.count * unit.macs_per_cycle * unit.rate(dtype) * self.clock_hz
+
+    @property
+    def hash(self) -> str:
+        """First 12 hex digits of the sha256 of the content, the energy table's included."""
+        return content_hash(self)
+
+
+def _memory_order(machine: Accelerator) -> Iterator[Wrong]:
+    main = machine.main_memory
+    if main.scope == "core":
+        yield Wrong(("memories", main.name, "scope"), "read 'core', allowed is 'chip' for the main memory, the last")
+    if main.kind == "sram":
+        yield Wrong(("memories", main.name, "kind"), "read 'sram', allowed is a kind of main memory, such as 'ddr'")
+    totals = [m.capacity_bytes * (machine.cores if m.scope == "core" else 1) for m in machine.memories]
+    for (inner, outer), (small, large) in zip(
+        itertools.pairwise(machine.memories), itertools.pairwise(totals), strict=True
+    ):
+        if small > large:
+            message = (
+                f"{outer.name} holds {format_quantity(large, 'bytes')} in all, less than {inner.name} before it "
+                f"({format_quantity(small, 'bytes')}); allowed is the order from the array outward"
+            )
+            yield Wrong(("memories", outer.name, "capacity"), message)
+        if inner.scope == "chip" and outer.scope == "core" and outer is not main:
+            message = f"read 'core', allowed is 'chip' outside of {inner.name}, which has the scope chip"
+            yield Wrong(("memories", outer.name, "scope"), message)
+
+
+def _missing_energies(machine: Accelerator) -> Iterator[Wrong]:
+    table = machine.energy
+    for memory in machine.memories:
+        if not table.has_memory(memory.kind):
+            known = ", ".join(table.memory_kinds())
+            message = f"the energy table '{table.name}' has no memory of kind '{memory.kind}', allowed are {known}"
+            yield Wrong(("memories", memory.name, "kind"), message)
+    for dtype in machine.matrix_unit.rates:
+        if dtype not in table.mac:
+            message = f"the energy table '{table.name}' has no mac for {dtype}, only for {', '.join(table.mac)}"
+            yield Wrong(("matrix_unit", "rates", dtype), message, key=True)

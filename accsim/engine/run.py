@@ -1,0 +1,88 @@
+"""The door to the kernels: runs a checked program and turns what stopped it into a named error."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from accsim.engine.arrays import Flat, flatten
+from accsim.engine.counters import Counters, read_counters
+from accsim.engine.program import MAX_PROGRAM_TICKS, Program
+from accsim.errors import MappingError
+from accsim.kernels import layout as k
+from accsim.kernels.engine import run_attributed, run_plain
+
+
+def run_program(program: Program, *, jump: bool = True, attribution: bool = True, most_events: int = 0) -> Counters:
+    """Run a tile program.
+
+    Parameters
+    ----------
+    jump : add whole periods by multiplication once the state repeats (bit-identical to playing them).
+    attribution : carry the critical path (about half the speed).
+    most_events : room of the event list; with any, nothing is jumped.
+
+    Raises
+    ------
+    MappingError
+        When issue order shows a later firing, a broken slot or release rule, disagreeing counts, a dependence that is
+        void at every firing, more than 2**62 ticks, or more than ``most_events`` events.
+    """
+    flat = flatten(program)
+    windows = np.ones(len(program.stages), np.int64)
+    depths = np.ones(len(flat.arrays.mark), np.int64)
+    jump = jump and most_events == 0
+    if attribution:
+        code, state, events, vectors = run_attributed(flat.arrays, windows, depths, jump, most_events, len(flat.names))
+    else:
+        code, state, events = run_plain(flat.arrays, windows, depths, jump, most_events)
+        vectors = None
+    problems = _stopped(program, flat, code, state.error) or _unbalanced(program, flat, state)
+    if problems:
+        raise MappingError(f"program '{program.name}' cannot run", problems)
+    return read_counters(program, flat, state, events, vectors)
+
+
+def _stopped(program: Program, flat: Flat, code: int, error: np.ndarray) -> list[str]:
+    if code == k.OK:
+        return []
+    stage = program.stages[int(error[k.E_STAGE])].name
+    index = int(error[k.E_INDEX])
+    if code == k.LATER_FIRING:
+        source = program.stages[index].name
+        return [
+            f"stage '{stage}' depends on a later firing of '{source}': list '{source}' before it, give '{stage}' a "
+            f"larger shift or the dependence a lag"
+        ]
+    if code == k.SLOT_RULE:
+        buffer = program.buffers[index]
+        return [
+            f"stage '{stage}' takes a slot of '{buffer.name}' whose release comes later in issue order: "
+            f"give it more than {buffer.slots} slots, or its releasing stage a smaller shift"
+        ]
+    if code == k.RELEASE_RULE:
+        return [f"stage '{stage}' gives back a slot of '{program.buffers[index].name}' before it is taken"]
+    if code == k.EVENTS_FULL:
+        return ["more events than asked for: raise most_events"]
+    return [f"the program takes more than {MAX_PROGRAM_TICKS} ticks: it is too long to be counted"]
+
+
+def _unbalanced(program: Program, flat: Flat, state: k.State) -> list[str]:
+    problems = []
+    for i, buffer in enumerate(program.buffers):
+        taken, given = int(state.buffer[i, k.N_ACQ]), int(state.buffer[i, k.N_REL])
+        if taken != given:
+            problems.append(f"buffer '{buffer.name}': {taken} slots are taken and {given} given back by the end")
+    for s, stage in enumerate(program.stages):
+        if not state.ring[s, k.PLAYED]:
+            continue
+        first = int(flat.arrays.stage[s, k.DEP0])
+        for i, after in enumerate(stage.after):
+            if not state.dep_hits[first + i]:
+                problems.append(
+                    f"stage '{stage.name}': its dependence on '{after.stage}' (level '{after.level}', lag "
+                    f"{after.lag}) is void at every firing"
+                )
+    widest = max([b.slots for b in program.buffers] + [r.servers for r in program.resources])
+    if int(state.times[k.TOTAL_AT]) * widest >= 2**63:
+        problems.append(f"the program's {widest} slots or servers times its ticks exceed 2**63: it is too long")
+    return problems

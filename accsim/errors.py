@@ -1,0 +1,120 @@
+"""Errors a user can meet: each names the place, what was read, what is allowed and the nearest valid name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+_SHOWN_REJECTED = 12
+
+
+class AccsimError(Exception):
+    """Base of every error meant for the user; `exit_code` is what the command line returns."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with the input.
+
+    Attributes
+    ----------
+    where
+        ``"file.yaml:3:5"``, ``"argument"``, ``"set:matrix_unit.rows"`` or ``""``.
+    path
+        Dotted key, ``"matrix_unit.rows"``; empty for the whole file.
+    message
+        What was read and what is allowed.
+    suggestion
+        The nearest valid spelling, or None.
+    """
+
+    where: str
+    path: str
+    message: str
+    suggestion: str | None = None
+
+    def __str__(self) -> str:
+        head = "".join(f"{part}: " for part in (self.where, self.path) if part)
+        tail = "" if self.suggestion is None else f" Did you mean '{self.suggestion}'?"
+        body = self.message
+        if tail and not body.endswith((".", "?", "!")):
+            body += "."
+        return head + body + tail
+
+
+class InputError(AccsimError):
+    """A file, name or argument that cannot be used; lists every problem at once.
+
+    Parameters
+    ----------
+    problems
+        One problem, several, or a bare message.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[Problem] | Problem | str) -> None:
+        if isinstance(problems, str):
+            problems = Problem("", "", problems)
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class MappingError(AccsimError):
+    """No feasible mapping; lists the rejected ones with their reasons.
+
+    Parameters
+    ----------
+    message
+        What could not be mapped and what would be needed.
+    rejected
+        One line for each rejected mapping; at most twelve are shown.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, rejected: Sequence[str] = ()) -> None:
+        self.message = message
+        self.rejected: tuple[str, ...] = tuple(rejected)
+        super().__init__(message, self.rejected)
+
+    def __str__(self) -> str:
+        lines = [self.message, *(f"  {line}" for line in self.rejected[:_SHOWN_REJECTED])]
+        hidden = len(self.rejected) - _SHOWN_REJECTED
+        if hidden > 0:
+            lines.append(f"  ... and {hidden} more")
+        return "\n".join(lines)
+
+
+def plain_name(name: str) -> str:
+    """Name in lower case without the separators ``_``, ``-`` and blank, for comparing spellings.
+
+    Examples
+    --------
+    >>> plain_name("H100 SXM") == plain_name("h100-sxm") == plain_name("h100_sxm")
+    True
+    """
+    return "".join(c for c in name.casefold() if c not in "_- ")
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str | None:
+    """The allowed name most like `name`, ignoring case and separators; None when nothing is close.
+
+    Examples
+    --------
+    >>> nearest("Matrix-Unt", ["matrix_unit", "vector_unit"])
+    'matrix_unit'
+    >>> nearest("qqq", ["matrix_unit"]) is None
+    True
+    """
+    by_plain: dict[str, str] = {}
+    for candidate in allowed:
+        by_plain.setdefault(plain_name(candidate), candidate)
+    match = difflib.get_close_matches(plain_name(name)[:200], list(by_plain), n=1, cutoff=0.6)
+    return by_plain[match[0]] if match else None

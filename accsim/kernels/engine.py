@@ -1,0 +1,221 @@
+"""The engine: walks the cursors of one program segment by segment, and jumps at the outer levels.
+
+:func:`run_plain` and :func:`run_attributed` run one program.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from accsim.kernels.cursor import advance, reset
+from accsim.kernels.jit import kernel
+from accsim.kernels.jump import apply_jump, move_cursors, periods_left, same_cursors, same_state, save_state
+from accsim.kernels.layout import (
+    ACTIVE,
+    AT,
+    DONE,
+    E_CODE,
+    Events,
+    IDX,
+    LEVELS,
+    LIMIT,
+    MAX_TICKS,
+    OK,
+    OPEN,
+    OVERFLOW,
+    SHIFT,
+    SHIFT_LEVEL,
+    TOTAL_AT,
+    TRIP,
+    VALID,
+    WAIT,
+)
+from accsim.kernels.rounds import play_segment
+from accsim.kernels.segment import build, stretch
+from accsim.kernels.state import grow, new_attribution, new_snapshot, new_state
+
+INNER = LEVELS - 1
+ERROR = -2
+
+
+@kernel
+def walk(p, st, jump, snap, att, events):
+    """Run a program on a fresh state; OK or an error code, detailed in ``st.error``."""
+    for c in range(p.cursor.shape[0]):
+        reset(p, st, c)
+        st.cursor[c, WAIT] = p.cursor[c, SHIFT]
+        st.cursor[c, OPEN] = 0
+    _begin(p, st, 0)
+    carry = 0
+    while carry >= 0:
+        _activate(p, st, True, 0)
+        rounds = stretch(p, st, INNER, st.cursor[0, TRIP + INNER] - st.cursor[0, IDX + INNER])
+        rounds = min(rounds, _least_wait(p, st))
+        carry = _segment(p, st, rounds, jump, snap, att, events)
+        if carry == ERROR:
+            return st.error[E_CODE]
+        if carry < INNER:
+            if _spill(p, st, max(carry, 0), jump, snap, att, events) == ERROR:
+                return st.error[E_CODE]
+            if carry >= 0:
+                _begin(p, st, carry)
+                if jump and not _try_outer(p, st, carry, snap, att):
+                    st.error[E_CODE] = OVERFLOW
+                    return OVERFLOW
+    return _virtual(p, st, jump, snap, att, events)
+
+
+@kernel
+def _segment(p, st, rounds, jump, snap, att, events):
+    """Play the rounds of the active cursors and move them on; the main cursor's level that moved, or ERROR."""
+    items = build(p, st, rounds)
+    if items < 0 or play_segment(p, st, items, rounds, jump, snap, att, events) != OK:
+        return ERROR
+    main = INNER
+    for c in range(p.cursor.shape[0]):
+        if st.cursor[c, ACTIVE]:
+            carry = advance(p, st, c, rounds)
+            if c == 0:
+                main = carry
+            elif carry <= p.cursor[c, SHIFT_LEVEL] and p.cursor[c, SHIFT_LEVEL] < INNER:
+                st.cursor[c, OPEN] = 0
+        elif p.cursor[c, SHIFT_LEVEL] == INNER and st.cursor[c, WAIT] > 0 and st.cursor[0, ACTIVE]:
+            st.cursor[c, WAIT] -= rounds
+    return main
+
+
+@kernel
+def _begin(p, st, level):
+    """The main cursor begins an iteration of ``level`` and of all levels inside it."""
+    for c in range(1, p.cursor.shape[0]):
+        k = p.cursor[c, SHIFT_LEVEL]
+        if level <= k < INNER and not st.cursor[c, DONE]:
+            if st.cursor[c, WAIT] > 0:
+                st.cursor[c, WAIT] -= 1
+            else:
+                st.cursor[c, OPEN] = 1
+
+
+@kernel
+def _activate(p, st, main, least_level):
+    """Choose who takes part in the next rounds; True if anyone does.
+
+    With the main cursor: all that are open. Without it: the open ones whose iteration ended with it.
+    """
+    any_active = False
+    for c in range(p.cursor.shape[0]):
+        k = p.cursor[c, SHIFT_LEVEL]
+        if c == 0:
+            active = main
+        elif k == INNER:
+            active = main and st.cursor[c, WAIT] == 0 and st.cursor[c, DONE] == 0
+        else:
+            active = st.cursor[c, OPEN] == 1 and (main or k >= least_level)
+        st.cursor[c, ACTIVE] = 1 if active else 0
+        any_active = any_active or active
+    return any_active
+
+
+@kernel
+def _least_wait(p, st):
+    """Rounds until the next cursor of the innermost level opens."""
+    least = MAX_TICKS
+    for c in range(1, p.cursor.shape[0]):
+        if p.cursor[c, SHIFT_LEVEL] == INNER and st.cursor[c, WAIT] > 0:
+            least = min(least, st.cursor[c, WAIT])
+    return least
+
+
+@kernel
+def _spill(p, st, level, jump, snap, att, events):
+    """Play what is left of the iterations (of ``level`` and deeper) that ended with the main cursor's."""
+    while _activate(p, st, False, level):
+        rounds = stretch(p, st, INNER, MAX_TICKS)
+        if _segment(p, st, rounds, jump, snap, att, events) == ERROR:
+            return ERROR
+    return 0
+
+
+@kernel
+def _virtual(p, st, jump, snap, att, events):
+    """Virtual iterations after the program's end, until every cursor has walked the whole nest."""
+    while True:
+        unfinished = False
+        active = False
+        _begin(p, st, 0)
+        for c in range(1, p.cursor.shape[0]):
+            row = st.cursor[c]
+            unfinished = unfinished or not row[DONE]
+            row[ACTIVE] = row[OPEN]
+            if p.cursor[c, SHIFT_LEVEL] == INNER:
+                row[ACTIVE] = 1 if row[WAIT] == 0 and not row[DONE] else 0
+                row[WAIT] = max(0, row[WAIT] - 1)
+            active = active or row[ACTIVE] == 1
+        if not unfinished:
+            return OK
+        st.cursor[0, ACTIVE] = 0
+        if active and _segment(p, st, 1, jump, snap, att, events) == ERROR:
+            return st.error[E_CODE]
+        if _spill(p, st, 0, jump, snap, att, events) == ERROR:
+            return st.error[E_CODE]
+
+
+@kernel
+def _try_outer(p, st, level, snap, att):
+    """At the start of an iteration of an outer level: jump if the state repeats, save it at powers of two."""
+    for inner in range(level + 1, LEVELS):
+        snap.head[inner, VALID] = 0
+    at = st.cursor[0, IDX + level]
+    head = snap.head[level]
+    if head[VALID] and at >= head[LIMIT]:
+        head[VALID] = 0
+    if head[VALID] and same_cursors(p, st, level, snap):
+        step = same_state(p, st, level, snap)
+        if step >= 0:
+            limit = head[LIMIT]
+            periods = periods_left(st, level, snap, att, p, at, limit)
+            if periods > 0:
+                if step > 0 and periods > (MAX_TICKS - st.times[TOTAL_AT]) // step:
+                    return False
+                apply_jump(p, st, level, snap, att, step, periods)
+                move_cursors(p, st, level, snap, periods)
+                head[VALID] = 0
+                return True
+            save_state(p, st, level, snap, att, at, limit)
+            return True
+    if at == 1 or (not head[VALID] and at > 0) or at >= 2 * head[AT]:
+        length = stretch(p, st, level, st.cursor[0, TRIP + level] - at - 1)
+        head[VALID] = 0
+        head[AT] = at
+        if length >= 2:
+            save_state(p, st, level, snap, att, at, at + length)
+            if att is not None:
+                att.has_delta[level] = 0
+    return True
+
+
+@kernel
+def run_plain(p, windows, depths, jump, most_events):
+    """Run a program without attribution. ``windows`` (a stage) and ``depths`` (a mark) grow where a read needs it.
+
+    Returns the code, the state and the events.
+    """
+    while True:
+        st = new_state(p, windows, depths)
+        events = Events(np.empty((most_events, 4), np.int64), np.zeros(1, np.int64))
+        code = walk(p, st, jump, new_snapshot(p, st), None, events)
+        if not grow(st, windows, depths):
+            return code, st, events
+
+
+@kernel
+def run_attributed(p, windows, depths, jump, most_events, names):
+    """As :func:`run_plain`, with the critical path over ``names`` names; returns the attribution too."""
+    while True:
+        st = new_state(p, windows, depths)
+        events = Events(np.empty((most_events, 4), np.int64), np.zeros(1, np.int64))
+        snap = new_snapshot(p, st)
+        att = new_attribution(p, st, snap, names)
+        code = walk(p, st, jump, snap, att, events)
+        if not grow(st, windows, depths):
+            return code, st, events, att

@@ -1,0 +1,151 @@
+"""The one decorator behind which Numba is used: nopython, nogil, with a disk cache that cannot go stale.
+
+Numba's own cache keys a compiled function by its file's time stamp, so a changed callee in another file goes
+unnoticed, and its index file can be lost between two writers. Here each compiled signature is one file, written
+atomically, named by a fingerprint of the function, everything it calls, the constants it reads, and the compiler.
+
+The folder is ``$ACCSIM_CACHE_DIR``, else ``$NUMBA_CACHE_DIR``, else ``accsim`` in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import sys
+import tempfile
+from pathlib import Path
+from types import CodeType
+
+import numba
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.dispatcher import Dispatcher
+
+announce = None
+"""Called with the name of each kernel about to be compiled, when set (the command line says so on the terminal)."""
+
+
+def kernel(function=None, *, inline="never"):
+    """Compile ``function`` on first use (nopython, nogil, cached); usable for a dataflow's own ``lower`` too.
+
+    With ``NUMBA_DISABLE_JIT=1`` the plain Python function is returned.
+    """
+    if function is None:
+        return lambda f: kernel(f, inline=inline)
+    dispatcher = numba.njit(nogil=True, inline=inline)(function)
+    if isinstance(dispatcher, Dispatcher):
+        dispatcher._cache = _KernelCache(function)
+    return dispatcher
+
+
+def cache_folder() -> Path:
+    """The folder of compiled kernels; a private temporary one where the user's cannot be written."""
+    named = os.environ.get("ACCSIM_CACHE_DIR") or os.environ.get("NUMBA_CACHE_DIR")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "accsim"
+    folder = Path(named) if named else base
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError as error:
+        if named:
+            raise OSError(f"the kernel cache folder {folder} cannot be made: {error}") from error
+    return Path(tempfile.mkdtemp(prefix="accsim-kernels-"))
+
+
+def fingerprint(function) -> str:
+    """A digest of the function's code, its constants, and (recursively) the kernels it calls."""
+    digest = hashlib.sha256()
+    _feed(function, digest, set())
+    return digest.hexdigest()
+
+
+def _feed(function, digest, seen):
+    if id(function) in seen:
+        return
+    seen.add(id(function))
+    for code in _codes(function.__code__):
+        constants = [c for c in code.co_consts if not isinstance(c, CodeType)]
+        digest.update(repr((code.co_code, code.co_names, code.co_varnames, constants)).encode())
+        for name in code.co_names:
+            _feed_global(name, function.__globals__.get(name), digest, seen)
+    for cell in function.__closure__ or ():
+        _feed_global("cell", cell.cell_contents, digest, seen)
+
+
+def _feed_global(name, value, digest, seen):
+    if isinstance(value, Dispatcher):
+        digest.update(repr(value.targetoptions.get("inline")).encode())
+        _feed(value.py_func, digest, seen)
+    elif isinstance(value, int | float | str | bytes | bool | tuple):
+        digest.update(f"{name}={value!r}".encode())
+    elif isinstance(value, type) and hasattr(value, "_fields"):
+        digest.update(f"{value.__module__}.{name}={value._fields!r}".encode())
+
+
+def _codes(code):
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
+
+
+class _Locator(_CacheLocator):
+    """Where Numba's cache looks: our folder; the stamp is unused since the file name carries the fingerprint."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get_cache_path(self):
+        return str(self._folder)
+
+    def get_source_stamp(self):
+        return ""
+
+    def get_disambiguator(self):
+        return None
+
+    @classmethod
+    def from_function(cls, py_func, py_file):
+        return cls(cache_folder())
+
+
+class _Impl(CompileResultCacheImpl):
+    _locator_classes = [_Locator]
+
+
+class _KernelCache(FunctionCache):
+    """One file a compiled signature, written to a temporary name and renamed."""
+
+    _impl_class = _Impl
+
+    def __init__(self, py_func):
+        super().__init__(py_func)
+        self._print = None
+
+    def _path(self, sig, codegen) -> Path:
+        if self._print is None:
+            self._print = fingerprint(self._py_func)
+        flags = {k: v for k, v in os.environ.items() if k.startswith("NUMBA_") and k != "NUMBA_CACHE_DIR"}
+        key = (self._print, str(sig), codegen.magic_tuple(), sorted(flags.items()), numba.__version__, sys.version)
+        name = self._py_func.__qualname__.replace("<", "").replace(">", "")
+        return Path(self._cache_path) / f"{name}-{hashlib.sha256(repr(key).encode()).hexdigest()[:32]}.kernel"
+
+    def _load_overload(self, sig, target_context):
+        path = self._path(sig, target_context.codegen())
+        try:
+            data = pickle.loads(path.read_bytes())
+        except (FileNotFoundError, EOFError, pickle.UnpicklingError):
+            if announce is not None:
+                announce(self._py_func.__qualname__)
+            return None
+        return self._impl.rebuild(target_context, data)
+
+    def _save_overload(self, sig, data):
+        if not self._impl.check_cachable(data):
+            return
+        path = self._path(sig, data.codegen)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(pickle.dumps(self._impl.reduce(data), protocol=-1))
+        os.replace(temporary, path)

@@ -1,0 +1,353 @@
+"""The jump: a repeating state is found by comparison and its remaining whole periods are added by multiplication.
+
+A snapshot lists the live time values in an order free of where rings begin: the total and the resources, then of
+each stage its newest finishes (as many as are still read), of each buffer its held acquires' starts and newest
+releases, then the largest finishes of pool stages. A value is *moved* when its owner was active in between (it must have moved by the
+period's length), otherwise it is the same event and must be older than every start in the period.
+"""
+
+from __future__ import annotations
+
+from accsim.kernels.cursor import fired, mark_entry, refresh
+from accsim.kernels.jit import kernel
+from accsim.kernels.layout import (
+    ACQ_AT,
+    ACQ_MASK,
+    AT,
+    CLASS,
+    CURSOR,
+    DEP0,
+    DEP1,
+    DONE,
+    GLOBAL,
+    IDX,
+    LEVEL,
+    LEVELS,
+    LIMIT,
+    MARK_LEVEL,
+    MARK_STAGE,
+    N_ACQ,
+    N_REL,
+    OPEN,
+    PLAYED,
+    RATE1,
+    REL_AT,
+    REL_MASK,
+    RING_AT,
+    RING_MASK,
+    SHIFT_LEVEL,
+    SKIPPED,
+    SLOTS,
+    SOURCE,
+    SRC,
+    TOP_AT,
+    TOTAL_AT,
+    UNIT,
+    VALID,
+    WAIT,
+    WINDOW,
+)
+from accsim.kernels.segment import I_DEPS, I_HEAD, I_NEXT, I_UNIT_AT, X_AT, X_MASK, X_SIZE
+
+
+@kernel
+def save_state(p, st, level, snap, att, at, limit):
+    """Save the state at iteration ``at`` of ``level``; a jump may go up to ``limit``."""
+    snap.head[level, VALID] = 1
+    snap.head[level, AT] = at
+    snap.head[level, LIMIT] = limit
+    time = snap.time[level]
+    count = snap.count[level]
+    n = 0
+    while n < st.resource_at[p.servers.shape[0]]:
+        time[n] = st.times[n]
+        n += 1
+    k = 0
+    for s in range(p.stage.shape[0]):
+        ring = st.ring[s]
+        for i in range(ring[WINDOW]):
+            time[n] = st.times[ring[RING_AT] + ((ring[PLAYED] - 1 - i) & ring[RING_MASK])]
+            n += 1
+        time[n] = st.times[ring[TOP_AT]]
+        n += 1
+        count[k] = ring[PLAYED]
+        k += 1
+    for b in range(p.slots.shape[0]):
+        row = st.buffer[b]
+        for i in range(row[SLOTS]):
+            time[n] = st.times[row[ACQ_AT] + ((row[N_ACQ] - 1 - i) & row[ACQ_MASK])]
+            time[n + 1] = st.times[row[REL_AT] + ((row[N_REL] - 1 - i) & row[REL_MASK])]
+            n += 2
+        count[k] = row[N_ACQ]
+        count[k + 1] = row[N_REL]
+        k += 2
+    for j in range(p.mark.shape[0]):
+        for i in range(st.mark_at[j + 1] - st.mark_at[j]):
+            count[k] = _since_mark(p, st, j, i)
+            k += 1
+    snap.cursor[level] = st.cursor
+    snap.stall[level] = st.stall
+    if level < LEVELS - 1:
+        snap.fires[level, : st.fires.shape[0]] = st.fires
+        snap.fires[level, st.fires.shape[0] :] = st.dep_hits
+    if att is not None:
+        _save_vectors(p, st, level, att)
+
+
+@kernel
+def _since_mark(p, st, j, back):
+    """Firings of mark j's stage since the end of its iteration ``back`` before the last one."""
+    s = p.mark[j, MARK_STAGE]
+    iteration = st.cursor[p.stage[s, CURSOR], GLOBAL + p.mark[j, MARK_LEVEL]] - 1 - back
+    if iteration < 0:
+        return fired(st, s)
+    return fired(st, s) - st.mark_ring[mark_entry(st, j, iteration)]
+
+
+@kernel
+def bulk_matches(st, items, time):
+    """A quick look: have the units of all items moved by the same time, and are captured causes older than that?"""
+    code = st.code
+    step = st.times[code[I_UNIT_AT]] - time[code[I_UNIT_AT]]
+    at = 0
+    for _ in range(items):
+        unit_at = code[at + I_UNIT_AT]
+        if st.times[unit_at] - time[unit_at] != step:
+            return False
+        x = at + I_HEAD
+        for _d in range(code[at + I_DEPS]):
+            if code[x + X_MASK] == 0 and code[x + X_AT] >= st.const_at[0] and st.times[code[x + X_AT]] > time[unit_at]:
+                return False
+            x += X_SIZE
+        at = code[at + I_NEXT]
+    return True
+
+
+@kernel
+def _mark_used(p, st, level, snap):
+    """Flag in ``st.rows`` (behind the stages) which resources were used since the snapshot."""
+    base = p.stage.shape[0]
+    for r in range(p.servers.shape[0]):
+        st.rows[base + r] = 0
+    for s in range(base):
+        if st.ring[s, PLAYED] != snap.count[level, s]:
+            st.rows[base + p.stage[s, UNIT]] = 1
+            for k in range(RATE1, RATE1 + 2):
+                if p.stage[s, k] >= 0:
+                    st.rows[base + p.stage[s, k]] = 1
+
+
+@kernel
+def same_state(p, st, level, snap):
+    """The time by which everything active has moved since the snapshot, if the state is the same; else -1."""
+    time = snap.time[level]
+    count = snap.count[level]
+    base = p.stage.shape[0]
+    _mark_used(p, st, level, snap)
+    step = st.times[TOTAL_AT] - time[TOTAL_AT]
+    oldest = st.times[TOTAL_AT]
+    for r in range(p.servers.shape[0]):
+        if st.rows[base + r]:
+            for t in range(st.resource_at[r], st.resource_at[r + 1]):
+                if st.times[t] - time[t] != step:
+                    return -1
+            oldest = min(oldest, time[st.resource_at[r]])
+    n = st.resource_at[p.servers.shape[0]]
+    for s in range(base):
+        ring = st.ring[s]
+        moved = ring[PLAYED] != count[s]
+        for i in range(ring[WINDOW]):
+            now = st.times[ring[RING_AT] + ((ring[PLAYED] - 1 - i) & ring[RING_MASK])]
+            if moved and now - time[n] != step:
+                return -1
+            if not moved and now > oldest:
+                return -1
+            n += 1
+        if moved and st.times[ring[TOP_AT]] != 0 and st.times[ring[TOP_AT]] - time[n] != step:
+            return -1
+        n += 1
+    k = base
+    for b in range(p.slots.shape[0]):
+        row = st.buffer[b]
+        held = row[N_ACQ] - row[N_REL]
+        if held != count[k] - count[k + 1]:
+            return -1
+        moved = row[N_ACQ] != count[k]
+        if moved and count[k] < row[SLOTS]:
+            return -1
+        for i in range(row[SLOTS]):
+            start = st.times[row[ACQ_AT] + ((row[N_ACQ] - 1 - i) & row[ACQ_MASK])]
+            finish = st.times[row[REL_AT] + ((row[N_REL] - 1 - i) & row[REL_MASK])]
+            if moved and (finish - time[n + 1] != step or (i < held and start - time[n] != step)):
+                return -1
+            n += 2
+        k += 2
+    for j in range(p.mark.shape[0]):
+        for i in range(st.mark_at[j + 1] - st.mark_at[j]):
+            if p.mark[j, MARK_LEVEL] >= level and count[k] != _since_mark(p, st, j, i):
+                return -1
+            k += 1
+    return step if _reads_move(p, st, level, count) else -1
+
+
+@kernel
+def _reads_move(p, st, level, count):
+    """Whether no active stage reads, over a level outside, one fixed firing of an active producer."""
+    if level == LEVELS - 1:
+        return True
+    for s in range(p.stage.shape[0]):
+        if st.ring[s, PLAYED] != count[s]:
+            for d in range(p.stage[s, DEP0], p.stage[s, DEP1]):
+                src = p.dep[d, SRC]
+                if p.dep[d, LEVEL] < level and st.ring[src, PLAYED] != count[src]:
+                    return False
+    return True
+
+
+@kernel
+def periods_left(st, level, snap, att, p, at, limit):
+    """Whole periods to add, 0 to wait (with attribution, until two successive periods added equal vectors)."""
+    period = at - snap.head[level, AT]
+    left = (limit - at) // period
+    if left <= 0:
+        return 0
+    if att is None:
+        return left
+    same = att.has_delta[level] == period
+    if _vectors_repeat(p, st, level, att) and same:
+        return left
+    att.has_delta[level] = period
+    return 0
+
+
+@kernel
+def apply_jump(p, st, level, snap, att, step, periods):
+    """Move everything active by ``periods`` times ``step`` and add its counts as often."""
+    base = p.stage.shape[0]
+    count = snap.count[level]
+    span = step * periods
+    st.times[TOTAL_AT] += span
+    for r in range(p.servers.shape[0]):
+        if st.rows[base + r]:
+            for t in range(st.resource_at[r], st.resource_at[r + 1]):
+                st.times[t] += span
+    for s in range(base):
+        ring = st.ring[s]
+        if ring[PLAYED] != count[s]:
+            for i in range(ring[WINDOW]):
+                st.times[ring[RING_AT] + ((ring[PLAYED] - 1 - i) & ring[RING_MASK])] += span
+            if st.times[ring[TOP_AT]] != 0:
+                st.times[ring[TOP_AT]] += span
+            ring[SKIPPED] += periods * (ring[PLAYED] - count[s])
+    for b in range(p.slots.shape[0]):
+        row = st.buffer[b]
+        if row[N_ACQ] != count[base + 2 * b]:
+            for i in range(row[SLOTS]):
+                st.times[row[REL_AT] + ((row[N_REL] - 1 - i) & row[REL_MASK])] += span
+            for i in range(row[N_ACQ] - row[N_REL]):
+                st.times[row[ACQ_AT] + ((row[N_ACQ] - 1 - i) & row[ACQ_MASK])] += span
+    for i in range(st.stall.shape[0]):
+        st.stall[i] += periods * (st.stall[i] - snap.stall[level, i])
+    if att is not None:
+        _move_vectors(p, st, level, att, periods)
+
+
+@kernel
+def same_cursors(p, st, level, snap):
+    """Whether every cursor stands where it stood, the moving ones as many iterations of ``level`` further on."""
+    period = st.cursor[0, IDX + level] - snap.head[level, AT]
+    for c in range(p.cursor.shape[0]):
+        now = st.cursor[c]
+        was = snap.cursor[level, c]
+        if now[OPEN] != was[OPEN] or now[WAIT] != was[WAIT] or now[DONE] != was[DONE]:
+            return False
+        moving = p.cursor[c, SHIFT_LEVEL] >= level or now[OPEN] == 1
+        if now[IDX + level] - was[IDX + level] != (period if moving else 0):
+            return False
+        for k in range(LEVELS):
+            if k != level and (now[IDX + k] != was[IDX + k] or now[CLASS + k] != was[CLASS + k]):
+                return False
+    return True
+
+
+@kernel
+def move_cursors(p, st, level, snap, periods):
+    """Move the cursors, marks, rows and dependences on by whole periods of an outer level (after the times)."""
+    for j in range(p.mark.shape[0]):
+        s = p.mark[j, MARK_STAGE]
+        k = GLOBAL + p.mark[j, MARK_LEVEL]
+        c = p.stage[s, CURSOR]
+        if p.mark[j, MARK_LEVEL] >= level:
+            st.mark_skipped[j] += periods * (st.cursor[c, k] - snap.cursor[level, c, k])
+            for i in range(st.mark_at[j], st.mark_at[j + 1]):
+                st.mark_ring[i] += periods * (st.ring[s, PLAYED] - snap.count[level, s])
+    period = st.cursor[0, IDX + level] - snap.head[level, AT]
+    for c in range(p.cursor.shape[0]):
+        if p.cursor[c, SHIFT_LEVEL] >= level or st.cursor[c, OPEN] == 1:
+            st.cursor[c, IDX + level] += periods * period
+            for k in range(level, LEVELS):
+                st.cursor[c, GLOBAL + k] += periods * (st.cursor[c, GLOBAL + k] - snap.cursor[level, c, GLOBAL + k])
+            refresh(p, st, c, level)
+    rows = st.fires.shape[0]
+    for i in range(rows):
+        st.fires[i] += periods * (st.fires[i] - snap.fires[level, i])
+    for i in range(st.dep_hits.shape[0]):
+        st.dep_hits[i] += periods * (st.dep_hits[i] - snap.fires[level, rows + i])
+
+
+@kernel
+def _live_rows(p, st, att):
+    """Write the vector rows of the live values into ``att.rows``; their number."""
+    rows = att.rows
+    n = 0
+    for r in range(p.servers.shape[0]):
+        servers = p.servers[r]
+        if servers > 1:
+            for i in range(servers):
+                rows[n] = att.note[st.resource_at[r] + i, SOURCE]
+                n += 1
+    for s in range(p.stage.shape[0]):
+        ring = st.ring[s]
+        for i in range(ring[WINDOW]):
+            rows[n] = ring[RING_AT] + ((ring[PLAYED] - 1 - i) & ring[RING_MASK])
+            n += 1
+        rows[n] = ring[TOP_AT]
+        n += 1
+    for b in range(p.slots.shape[0]):
+        row = st.buffer[b]
+        for i in range(row[SLOTS]):
+            rows[n] = row[REL_AT] + ((row[N_REL] - 1 - i) & row[REL_MASK])
+            n += 1
+    return n
+
+
+@kernel
+def _save_vectors(p, st, level, att):
+    rows = att.rows
+    n = _live_rows(p, st, att)
+    for i in range(n):
+        for q in range(att.vec.shape[1]):
+            att.saved[level, i, q] = att.vec[rows[i], q]
+
+
+@kernel
+def _vectors_repeat(p, st, level, att):
+    """Whether every live vector grew as it did in the period before; notes this period's growth."""
+    rows = att.rows
+    n = _live_rows(p, st, att)
+    same = True
+    for i in range(n):
+        for q in range(att.vec.shape[1]):
+            grown = att.vec[rows[i], q] - att.saved[level, i, q]
+            same = same and grown == att.delta[level, i, q]
+            att.delta[level, i, q] = grown
+    return same
+
+
+@kernel
+def _move_vectors(p, st, level, att, periods):
+    rows = att.rows
+    n = _live_rows(p, st, att)
+    for i in range(n):
+        for q in range(att.vec.shape[1]):
+            att.vec[rows[i], q] += periods * att.delta[level, i, q]

@@ -1,0 +1,387 @@
+"""Segments: stretches of rounds in which the same stages fire in the same way, written as a flat item list.
+
+:func:`stretch` says for how many iterations of a level nothing changes its place (condition (a) of the jump); at
+the innermost level that is the length of a segment. :func:`build` writes the items of one.
+"""
+
+from __future__ import annotations
+
+from accsim.kernels.cursor import fired, in_span, mark_entry, row_at, run_end, will_fire
+from accsim.kernels.jit import kernel
+from accsim.kernels.layout import (
+    ACQ0,
+    ACQ1,
+    ACTIVE,
+    ATTR,
+    BASE,
+    BUFFER,
+    CARRIED,
+    CLASS,
+    CURSOR,
+    D0,
+    D1,
+    D2,
+    DEP0,
+    DEP1,
+    DONE,
+    E_CODE,
+    E_INDEX,
+    E_NEED,
+    E_STAGE,
+    FIRST,
+    GLOBAL,
+    GROW_DEPTH,
+    GROW_WINDOW,
+    HI,
+    IDX,
+    LAG,
+    LAST,
+    LATENCY,
+    LATER_FIRING,
+    LEVEL,
+    LEVELS,
+    LO,
+    MARK,
+    NO_END,
+    OK,
+    OPEN,
+    RATE1,
+    RATE2,
+    REL0,
+    REL1,
+    RING_AT,
+    RING_MASK,
+    SKIPPED,
+    SHIFT_LEVEL,
+    SRC,
+    STALL0,
+    TRIP,
+    UNIT,
+    WAIT,
+    WINDOW,
+)
+
+# columns of an item's head in State.code; dependences (4 numbers each), acquires (2 each: buffer, cause) and
+# releases (1 each: buffer) follow
+I_STAGE, I_UNIT, I_UNIT_AT, I_SERVERS, I_RATES, I_RATE1_AT, I_D1, I_RATE2_AT, I_D2 = 0, 1, 2, 3, 4, 5, 6, 7, 8
+I_SLOWEST, I_LATENCY, I_STALL, I_DEPS, I_ACQS, I_RELS, I_ORDER, I_NEXT = 9, 10, 11, 12, 13, 14, 15, 16
+I_SLOW_NAME, I_RATE1, I_RATE2 = 17, 18, 19
+I_HEAD = 20
+X_AT, X_MASK, X_POS, X_STEP = 0, 1, 2, 3
+X_SIZE = 4
+
+
+@kernel
+def stretch(p, st, level, main):
+    """Iterations of ``level`` from now on in which every stage, edge and guard keeps its place; 0 if none can.
+
+    ``main`` is the number of iterations the main cursor allows. At the innermost level the answer is exact; further
+    out it leaves one iteration of room for cursors that stand inside an iteration.
+    """
+    m = main
+    outer = level < LEVELS - 1
+    for c in range(p.cursor.shape[0]):
+        cur = st.cursor[c]
+        k = p.cursor[c, SHIFT_LEVEL]
+        if not outer:
+            if not cur[ACTIVE]:
+                continue
+        elif k >= level:
+            if cur[WAIT] > 0 or cur[DONE]:
+                return 0
+            for q in range(level):
+                if cur[IDX + q] != st.cursor[0, IDX + q]:
+                    return 0
+        elif not cur[OPEN]:
+            continue
+        room = 1 if outer else 0
+        m = min(m, cur[TRIP + level] - cur[IDX + level] - room)
+        m = min(m, run_end(p, level, cur[CLASS + level]) - cur[IDX + level] - room)
+    for s in range(p.stage.shape[0]):
+        if m <= 0:
+            return 0
+        c = p.stage[s, CURSOR]
+        if outer:
+            if p.cursor[c, SHIFT_LEVEL] < level and not st.cursor[c, OPEN]:
+                continue
+        elif not st.cursor[c, ACTIVE]:
+            continue
+        m = min(m, _stage_stretch(p, st, s, c, level))
+    return m
+
+
+@kernel
+def _stage_stretch(p, st, s, c, level):
+    row = row_at(p, st, s, c, level)
+    for k in range(level):
+        if not in_span(p, st, row, c, k):
+            return NO_END
+    room = 1 if level < LEVELS - 1 else 0
+    j = st.cursor[c, IDX + level]
+    lo = p.row[row, LO + level]
+    hi = p.row[row, HI + level]
+    if j >= hi or lo >= hi:
+        return NO_END
+    if j < lo:
+        return max(0, lo - j - room)
+    m = hi - j - room
+    for h in range(p.stage[s, ACQ0], p.stage[s, REL1]):
+        if p.hold[h, FIRST] >> level & 1 and j == lo:
+            m = min(m, 1 - room)
+        if p.hold[h, LAST] >> level & 1 and j < hi - 1:
+            m = min(m, hi - 1 - j - room)
+    for d in range(p.stage[s, DEP0], p.stage[s, DEP1]):
+        if p.dep[d, LEVEL] == level:
+            m = min(m, _target_stretch(p, st, d, c, level, j - p.dep[d, LAG], room))
+        elif p.dep[d, LEVEL] > level:
+            m = min(m, _target_stretch(p, st, d, c, level, j, room))
+            if p.dep[d, CARRIED]:
+                m = min(m, _target_stretch(p, st, d, c, level, j - 1, room))
+    return max(0, m)
+
+
+@kernel
+def _target_stretch(p, st, d, c, level, target, room):
+    """For how long the target iteration of dependence d stays on one side of the producer's bounds."""
+    if target < 0:
+        return -target - room
+    row = row_at(p, st, p.dep[d, SRC], c, level)
+    for k in range(level):
+        if not in_span(p, st, row, c, k):
+            return NO_END
+    if target < p.row[row, LO + level]:
+        return p.row[row, LO + level] - target - room
+    if target < p.row[row, HI + level]:
+        return p.row[row, HI + level] - target - room
+    return NO_END
+
+
+@kernel
+def fires_now(p, st, s):
+    """Row of stage s if it fires in this round, else -1."""
+    c = p.stage[s, CURSOR]
+    if not st.cursor[c, ACTIVE]:
+        return -1
+    row = row_at(p, st, s, c, LEVELS - 1)
+    for k in range(LEVELS):
+        if not in_span(p, st, row, c, k):
+            return -1
+    return row
+
+
+@kernel
+def _fail(st, code, stage, index, need):
+    st.error[E_CODE] = code
+    st.error[E_STAGE] = stage
+    st.error[E_INDEX] = index
+    st.error[E_NEED] = need
+    return -1
+
+
+@kernel
+def _count_until(p, st, s, src, level, iteration, mark, pending):
+    """Firings of ``src`` (as of now, within this round) up to the end of a global iteration of ``level``; -1 on error."""
+    if iteration < 0:
+        return 0
+    now = st.cursor[p.stage[src, CURSOR], GLOBAL + level]
+    if iteration < now:
+        depth = st.mark_at[mark + 1] - st.mark_at[mark]
+        if now - iteration > depth:
+            return _fail(st, GROW_DEPTH, s, mark, now - iteration)
+        return st.mark_ring[mark_entry(st, mark, iteration)]
+    if iteration > now or will_fire(p, st, src, level, pending):
+        return _fail(st, LATER_FIRING, s, src, 0)
+    return fired(st, src) + (1 if st.rows[src] >= 0 and src < s else 0)
+
+
+@kernel
+def _resolve(p, st, s, d):
+    """(count, step): the producer firings up to dependence d's target, and how many more a round adds.
+
+    count 0 means the dependence is void; -1 an error (in ``st.error``).
+    """
+    src = p.dep[d, SRC]
+    level = p.dep[d, LEVEL]
+    carried = p.dep[d, CARRIED]
+    cur = st.cursor[p.stage[s, CURSOR]]
+    target = cur[IDX + level] - p.dep[d, LAG]
+    if target < 0 and not carried:
+        return 0, 0
+    pending = not (st.rows[src] >= 0 and src < s)
+    if level < LEVELS - 1:
+        count = _count_until(p, st, s, src, level, cur[GLOBAL + level] - p.dep[d, LAG], p.dep[d, MARK], pending)
+        if count > 0 and not carried and level > 0:
+            before = _count_until(p, st, s, src, level - 1, cur[GLOBAL + level - 1] - 1, p.dep[d, BASE], pending)
+            if before < 0:
+                return -1, 0
+            if before == count:
+                return 0, 0
+        return count, 0
+    count = _count_until(p, st, s, src, level - 1, cur[GLOBAL + level - 1] - 1, p.dep[d, MARK], pending)
+    if count < 0:
+        return -1, 0
+    row = row_at(p, st, src, p.stage[s, CURSOR], LEVELS - 1)
+    inside = 0
+    step = 0
+    reachable = target >= 0
+    for k in range(level):
+        reachable = reachable and in_span(p, st, row, p.stage[s, CURSOR], k)
+    if reachable:
+        lo = p.row[row, LO + level]
+        hi = p.row[row, HI + level]
+        inside = max(0, min(target - lo + 1, hi - lo))
+        step = 1 if lo <= target < hi else 0
+    if inside == 0 and not carried:
+        return 0, 0
+    return count + inside, step
+
+
+@kernel
+def _write_dep(p, st, at, s, d, count, step, rounds):
+    """One dependence of the item being written at ``at``; -1 on error."""
+    src = p.dep[d, SRC]
+    ring = st.ring[src]
+    fires = st.rows[src] >= 0
+    seen = fired(st, src) + (1 if fires and src < s else 0)
+    back = seen - count
+    back_last = back + (rounds - 1) * ((1 if fires else 0) - step)
+    if back < 0 or back_last < 0:
+        return _fail(st, LATER_FIRING, s, src, 0)
+    pos = count - 1 - ring[SKIPPED]
+    if step == 0 and fires and count <= fired(st, src):
+        back = fired(st, src) - count
+        if back >= ring[WINDOW]:
+            return _fail(st, GROW_WINDOW, s, src, back + 1)
+        st.times[st.const_at[d]] = st.times[ring[RING_AT] + (pos & ring[RING_MASK])]
+        st.code[at + X_AT] = st.const_at[d]
+        st.code[at + X_MASK] = 0
+        st.code[at + X_POS] = ring[RING_AT] + (pos & ring[RING_MASK])
+        st.code[at + X_STEP] = 0
+        return at + X_SIZE
+    if max(back, back_last) >= ring[WINDOW]:
+        return _fail(st, GROW_WINDOW, s, src, max(back, back_last) + 1)
+    st.code[at + X_AT] = ring[RING_AT]
+    st.code[at + X_MASK] = ring[RING_MASK]
+    st.code[at + X_POS] = pos
+    st.code[at + X_STEP] = step
+    return at + X_SIZE
+
+
+@kernel
+def _held_now(p, st, s, row, h):
+    c = p.stage[s, CURSOR]
+    for k in range(LEVELS):
+        index = st.cursor[c, IDX + k]
+        if p.hold[h, FIRST] >> k & 1 and index != p.row[row, LO + k]:
+            return False
+        if p.hold[h, LAST] >> k & 1 and index != p.row[row, HI + k] - 1:
+            return False
+    return True
+
+
+@kernel
+def _write_acquires(p, st, at, s, row):
+    cause = 3 + p.stage[s, DEP1] - p.stage[s, DEP0] - p.stage[s, ACQ0]
+    for h in range(p.stage[s, ACQ0], p.stage[s, ACQ1]):
+        if _held_now(p, st, s, row, h):
+            st.code[at] = p.hold[h, BUFFER]
+            st.code[at + 1] = cause + h
+            at += 2
+    return at
+
+
+@kernel
+def _write_releases(p, st, at, s, row):
+    for h in range(p.stage[s, REL0], p.stage[s, REL1]):
+        if _held_now(p, st, s, row, h):
+            st.code[at] = p.hold[h, BUFFER]
+            at += 1
+    return at
+
+
+@kernel
+def _write_head(p, st, at, s, row):
+    code = st.code
+    unit = p.stage[s, UNIT]
+    code[at + I_STAGE] = s
+    code[at + I_UNIT] = unit
+    code[at + I_UNIT_AT] = st.resource_at[unit]
+    code[at + I_SERVERS] = p.servers[unit]
+    code[at + I_RATE1] = p.stage[s, RATE1]
+    code[at + I_RATE2] = p.stage[s, RATE2]
+    code[at + I_ORDER] = 3 + p.stage[s, DEP1] - p.stage[s, DEP0] + p.stage[s, ACQ1] - p.stage[s, ACQ0]
+    slowest = p.row[row, D0]
+    slow_name = p.stage[s, ATTR]
+    rates = 0
+    if p.stage[s, RATE1] >= 0:
+        rates = 1
+        code[at + I_RATE1_AT] = st.resource_at[p.stage[s, RATE1]]
+        code[at + I_D1] = p.row[row, D1]
+        if p.row[row, D1] > slowest:
+            slowest = p.row[row, D1]
+            slow_name = p.stage[s, RATE1]
+    if p.stage[s, RATE2] >= 0:
+        rates = 2
+        code[at + I_RATE2_AT] = st.resource_at[p.stage[s, RATE2]]
+        code[at + I_D2] = p.row[row, D2]
+        if p.row[row, D2] > slowest:
+            slowest = p.row[row, D2]
+            slow_name = p.stage[s, RATE2]
+    code[at + I_RATES] = rates
+    code[at + I_SLOWEST] = slowest
+    code[at + I_SLOW_NAME] = slow_name
+    code[at + I_LATENCY] = p.stage[s, LATENCY]
+    code[at + I_STALL] = p.stage[s, STALL0]
+
+
+@kernel
+def build(p, st, rounds):
+    """Write the items of a segment of ``rounds`` rounds into ``st.code``; their number, or -1 on error.
+
+    Also counts the rows' firings and the dependences that are not void. A void dependence stays in the item, waiting
+    for time 0, so that a cause's place in the stall counts is its position in the stage.
+    """
+    stages = p.stage.shape[0]
+    for s in range(stages):
+        st.rows[s] = fires_now(p, st, s)
+    items = 0
+    at = 0
+    for s in range(stages):
+        row = st.rows[s]
+        if row < 0:
+            continue
+        st.fires[row] += rounds
+        _write_head(p, st, at, s, row)
+        end = at + I_HEAD
+        for d in range(p.stage[s, DEP0], p.stage[s, DEP1]):
+            count, step = _resolve(p, st, s, d)
+            if count < 0:
+                return -1
+            if count == 0:
+                _write_void(st, end, st.const_at[d])
+                end += X_SIZE
+                continue
+            st.dep_hits[d] += rounds
+            end = _write_dep(p, st, end, s, d, count, step, rounds)
+            if end < 0:
+                return -1
+        st.code[at + I_DEPS] = p.stage[s, DEP1] - p.stage[s, DEP0]
+        after = _write_acquires(p, st, end, s, row)
+        st.code[at + I_ACQS] = (after - end) // 2
+        end = _write_releases(p, st, after, s, row)
+        st.code[at + I_RELS] = end - after
+        st.code[at + I_NEXT] = end
+        at = end
+        items += 1
+    st.error[E_CODE] = OK
+    return items
+
+
+@kernel
+def _write_void(st, at, const):
+    """A void dependence waits for nothing: time 0, which never wins over a resource."""
+    st.times[const] = 0
+    st.code[at + X_AT] = const
+    st.code[at + X_MASK] = 0
+    st.code[at + X_POS] = -1
+    st.code[at + X_STEP] = 0

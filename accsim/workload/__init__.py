@@ -1,0 +1,1 @@
+"""What is to be computed: ops with their exact counts, traces of them, and the models that ship."""

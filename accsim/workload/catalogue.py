@@ -1,0 +1,154 @@
+"""Workloads by name, query, path or object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_args
+
+from accsim.config.data_files import find_file, shipped_names
+from accsim.config.reader import MarkedDocument, parse_scalar, read_yaml
+from accsim.errors import InputError, Problem
+from accsim.workload.files import expand_model, is_trace, read_model
+from accsim.workload.ops import Op
+from accsim.workload.query import parse_query
+from accsim.workload.trace import Entry, Workload
+from accsim.workload.trace_file import read_trace
+
+_FOLDER = "workloads"
+_OP_TYPES = get_args(Op)
+
+
+def list_workloads() -> tuple[str, ...]:
+    """Names of the shipped workloads, in alphabetical order."""
+    return shipped_names(_FOLDER)
+
+
+def load_workload(spec: str | Path | Workload | Op, *, set: Mapping[str, object] | None = None) -> Workload:  # noqa: A002
+    """A workload, checked.
+
+    Parameters
+    ----------
+    spec
+        Name of a shipped workload in any case and with any separators, or the path of a file, either with parameters
+        (``"bert_base?seq=4096&batch=64"``). A `Workload` is returned as it is, an op as a workload of one entry.
+    set
+        Values of a model's file to replace: a parameter's name, or the dotted path of a field
+        (``{"seq": 4096, "hyperparameters.layers": 24}``). Text is read as a YAML scalar.
+
+    Raises
+    ------
+    InputError
+        With every problem of the name, the query, the overrides and the file.
+
+    Examples
+    --------
+    >>> load_workload("BERT base?seq=128").parameters["seq"]
+    128
+    """
+    if isinstance(spec, Workload | Op):
+        if set:
+            raise InputError("set replaces values of a model's file, it does not apply to a workload or an op")
+        return spec if isinstance(spec, Workload) else Workload(spec.name, (Entry(spec),))
+    document = _document(spec, set or {})
+    return read_trace(document) if is_trace(document) else expand_model(read_model(document), document)
+
+
+def describe_workload(spec: str | Path, *, set: Mapping[str, object] | None = None) -> dict[str, Any]:  # noqa: A002
+    """What a named workload is, as plain data: parameters, sizes, and a row for each op.
+
+    Parameters
+    ----------
+    spec, set
+        As for `load_workload`.
+
+    Returns
+    -------
+    dict
+        ``name``, ``kind`` (``model`` or ``trace``), ``source``, totals, ``ops``; of a model also ``architecture``,
+        ``parameters`` (name to value, description), ``hyperparameters``, ``parameter_count`` and ``estimated``.
+
+    Raises
+    ------
+    InputError
+        As `load_workload`.
+    """
+    document = _document(spec, set or {})
+    described: dict[str, Any] = {"kind": "trace"}
+    if is_trace(document):
+        workload = read_trace(document)
+    else:
+        model = read_model(document)
+        workload = expand_model(model, document)
+        given = type(model.parameters).model_fields
+        described = {
+            "kind": "model",
+            "architecture": model.architecture,
+            "parameters": {
+                name: {"value": getattr(model.parameters, name), "description": field.description}
+                for name, field in given.items()
+            },
+            "hyperparameters": dict(workload.hyperparameters),
+            "parameter_count": model.hyperparameters.parameter_count(),
+            "estimated": dict(model.estimated),
+        }
+    totals = {key: getattr(workload, key) for key in ("macs", "flop", "weight_bytes", "op_count")}
+    rows = [_row(entry) for entry in workload.entries]
+    return {"name": workload.name, "source": workload.source, **described, **totals, "ops": rows}
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    op = entry.op
+    shape = {f.name: getattr(op, f.name) for f in fields(op) if f.name != "name"}
+    counts = ("macs", "weight_bytes", "input_bytes", "output_bytes")
+    return {
+        "name": entry.name,
+        "op": op.kind,
+        **shape,
+        "repeat": entry.repeat,
+        "after": list(entry.after),
+        **{key: getattr(op, key) for key in counts},
+        "vector_ops": dict(op.vector_ops),
+    }
+
+
+def _document(spec: object, overrides: Mapping[str, object]) -> MarkedDocument:
+    if isinstance(spec, Path):
+        name: str | Path = spec
+        query: dict[str, str] = {}
+    elif isinstance(spec, str):
+        name, query = parse_query(spec)
+    else:
+        allowed = "a name, a path, a Workload or an op"
+        raise InputError(f"read a {type(spec).__name__} as a workload, allowed is {allowed}")
+    document = read_yaml(find_file(_FOLDER, "workload", name))
+    if not query and not overrides:
+        return document
+    if is_trace(document):
+        places = [f"query:{key}" for key in query] + [f"set:{key}" for key in overrides]
+        raise InputError([Problem(place, "", "a trace of ops has no parameters to set") for place in places])
+    return _overridden(document, query, overrides)
+
+
+def _overridden(document: MarkedDocument, query: Mapping[str, str], overrides: Mapping[str, object]) -> MarkedDocument:
+    values: dict[tuple[str, ...], tuple[object, str]] = {
+        ("parameters", key): (text, f"query:{key}") for key, text in query.items()
+    }
+    problems: list[Problem] = []
+    for key, value in overrides.items():
+        where = f"set:{key}"
+        steps = tuple(key.split(".")) if isinstance(key, str) else ("",)
+        if "" in steps or len(steps) > 2:
+            problems.append(Problem(where, "", "read a malformed path, allowed is a parameter or section.field"))
+            continue
+        path = steps if len(steps) == 2 else ("parameters", *steps)
+        if path in values:
+            problems.append(Problem(where, ".".join(path), f"given twice, first as {values[path][1]}"))
+        values[path] = (value, where)
+    if problems:
+        raise InputError(problems)
+    for path, (value, where) in values.items():
+        plain = parse_scalar(value.strip()) if isinstance(value, str) else value
+        document = document.with_value(path, plain, where)
+    return document

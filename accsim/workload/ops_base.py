@@ -1,0 +1,57 @@
+"""What all ops have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar, TypeVar, cast
+
+from accsim.units import dtype_bits
+
+FROM_OTHERS = cast(int, None)
+"""Default of a number that a constructor fills in from other fields; once constructed it is always an int."""
+
+T = TypeVar("T", bound="Counted")
+
+
+def tensor_bytes(elements: int, dtype: str) -> int:
+    """Bytes of a densely packed tensor, rounded up to a whole byte.
+
+    Examples
+    --------
+    >>> tensor_bytes(3, "bf16"), tensor_bytes(3, "int4")
+    (6, 2)
+    """
+    return -(-elements * dtype_bits(dtype) // 8)
+
+
+class Counted:
+    """What all ops have in common; an op without matrix work or weights overrides nothing here."""
+
+    __slots__ = ()
+    kind: ClassVar[str]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, exactly."""
+        return 0
+
+    @property
+    def flop(self) -> int:
+        """Floating-point operations of the matrix work, 2 a MAC; vector operations are not among them."""
+        return 2 * self.macs
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of parameters."""
+        return 0
+
+    @property
+    def vector_ops(self) -> Mapping[str, int]:
+        """Number of operations of the vector unit by name, a subset of `VECTOR_OPERATIONS`."""
+        return {}
+
+    @property
+    def key(self: T) -> T:
+        """The op without its name: equal keys need equal work, and take equal time."""
+        return replace(self, name=self.kind)  # type: ignore[type-var]

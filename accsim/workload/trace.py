@@ -1,0 +1,176 @@
+"""A workload: ops in order, how often each is done, and what each waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, cast, get_args
+
+from accsim.config.frozen import FrozenDict
+from accsim.errors import nearest
+from accsim.workload.checks import ArgumentChecks, shown
+from accsim.workload.ops import OPS, Op
+
+_OP_TYPES = get_args(Op)
+_OP_NAME = cast(str, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One op of a workload.
+
+    Parameters
+    ----------
+    op
+        What is done.
+    repeat
+        How often, one after the other; the layers of a model are repeats.
+    name
+        Name within the workload. Default: the op's.
+    after
+        Names of earlier entries whose results it needs. Empty: it needs the entry before it.
+
+    Raises
+    ------
+    InputError
+        With every field that is out of range.
+    """
+
+    op: Op
+    repeat: int = 1
+    name: str = _OP_NAME
+    after: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check = ArgumentChecks(self)
+        if not isinstance(self.op, _OP_TYPES):
+            check.fail("op", f"read {shown(self.op)}, allowed is an op: {', '.join(OPS)}")
+        check.fill("name", getattr(self.op, "name", "op"))
+        check.count("repeat")
+        check.name()
+        check.sequence("after", str, "names of earlier entries")
+        check.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Ops in the order in which they are issued.
+
+    Iterating gives (op, count) for each entry.
+
+    Parameters
+    ----------
+    name
+        Name in reports.
+    entries
+        At least one, with names that differ; `Entry.after` names only earlier ones, so there is no cycle.
+    parameters
+        What it was expanded for: batch, lengths, dtype, ...
+    source
+        Where it comes from.
+    architecture, hyperparameters
+        Of a model: its key in `accsim.workload.models.ARCHITECTURES` and its shape. Empty for a trace.
+
+    Raises
+    ------
+    InputError
+        With every name given twice, unknown, or of a later entry.
+
+    Examples
+    --------
+    >>> from accsim.workload.ops import Gemm, Softmax
+    >>> work = Workload("two", (Entry(Gemm(4, 4, 8), repeat=3), Entry(Softmax(4, 4))))
+    >>> work.macs, work.op_count, [(op.kind, count) for op, count in work]
+    (384, 4, [('gemm', 3), ('softmax', 1)])
+    """
+
+    name: str
+    entries: tuple[Entry, ...]
+    parameters: Mapping[str, int | str] = field(default_factory=FrozenDict)
+    source: str = ""
+    architecture: str = ""
+    hyperparameters: Mapping[str, int | str | bool] = field(default_factory=FrozenDict)
+
+    def __post_init__(self) -> None:
+        check = ArgumentChecks(self)
+        check.name()
+        if check.sequence("entries", Entry, "entries"):
+            for wrong in order_problems([(entry.name, entry.after) for entry in self.entries]):
+                where = "name" if wrong.after is None else f"after[{wrong.after}]"
+                check.fail(f"entries[{wrong.entry}].{where}", wrong.message, wrong.suggestion)
+            if not self.entries:
+                check.fail("entries", "read no entry, allowed is at least one")
+        for name in ("parameters", "hyperparameters"):
+            check.mapping(name)
+        check.finish()
+
+    def __iter__(self) -> Iterator[tuple[Op, int]]:
+        return ((entry.op, entry.repeat) for entry in self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all ops."""
+        return sum(op.macs * count for op, count in self)
+
+    @property
+    def flop(self) -> int:
+        """Floating-point operations of the matrix work, 2 a MAC."""
+        return 2 * self.macs
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of parameters that the ops read: of each entry, its op's times its repeat.
+
+        An embedding table is not among them: a lookup reads rows of it, which are input bytes.
+        """
+        return sum(op.weight_bytes * count for op, count in self)
+
+    @property
+    def op_count(self) -> int:
+        """Number of ops done, repeats counted."""
+        return sum(entry.repeat for entry in self.entries)
+
+    def distinct_ops(self) -> tuple[tuple[Op, int], ...]:
+        """Ops that differ in more than their name, in order of appearance, each with how often it is done.
+
+        Each is an op's `key`, that is without a name of its own.
+        """
+        counts: dict[Op, int] = {}
+        for op, count in self:
+            counts[op.key] = counts.get(op.key, 0) + count
+        return tuple(counts.items())
+
+
+class OrderProblem(NamedTuple):
+    """A name that is given twice, or waited for in vain."""
+
+    entry: int
+    """Index of the entry at fault."""
+    after: int | None
+    """Index into what it waits for; None if its own name is at fault."""
+    message: str
+    suggestion: str | None = None
+    first: int | None = None
+    """Index of the entry that had the name first."""
+
+
+def order_problems(entries: Sequence[tuple[str, Sequence[str]]]) -> Iterator[OrderProblem]:
+    """What is wrong with the names of entries and the names they wait for, given as (name, after)."""
+    first: dict[str, int] = {}
+    for at, (name, _) in enumerate(entries):
+        if first.setdefault(name, at) < at:
+            yield OrderProblem(at, None, f"the name '{name}' is given twice", first=first[name])
+    for at, (name, after) in enumerate(entries):
+        for i, needed in enumerate(after):
+            if needed == name:
+                yield OrderProblem(at, i, f"'{name}' cannot wait for itself")
+            elif needed in after[:i]:
+                yield OrderProblem(at, i, f"'{needed}' stands here twice")
+            elif needed not in first:
+                text = f"read '{needed[:60]}', allowed are names of earlier entries"
+                yield OrderProblem(at, i, text, nearest(needed, first))
+            elif first[needed] > at:
+                yield OrderProblem(at, i, f"'{needed}' comes later, allowed are names of earlier entries")

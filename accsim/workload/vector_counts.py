@@ -1,0 +1,63 @@
+"""Vector operations of norms and element-wise functions, an element each, counted from their formulas.
+
+Each elementary operation of the formula counts as one operation of the vector unit; what it costs there is in the
+machine's file. A change of sign is free, a subtraction is an ``add``, a reciprocal square root (once a row) is a
+``divide``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+VECTOR_OPERATIONS: tuple[str, ...] = ("max", "exp", "add", "multiply", "divide", "rescale", "convert")
+"""Names of all operations of the vector unit."""
+
+
+class NormCount(NamedTuple):
+    """Work of one kind of normalization."""
+
+    vectors: int
+    """Parameter vectors as long as a row."""
+    per_element: Mapping[str, int]
+    per_row: Mapping[str, int]
+    """Operations once a row; has every operation that `per_element` has."""
+
+
+class ElementwiseCount(NamedTuple):
+    """Work of one element-wise function."""
+
+    inputs: int
+    """Tensors read."""
+    per_element: Mapping[str, int]
+    any_inputs: bool = False
+    """True if the function takes any number of inputs: n of them need n - 1 times `per_element`, one needs it once."""
+
+
+NORMS: Mapping[str, NormCount] = {
+    "layer": NormCount(2, {"add": 4, "multiply": 3}, {"add": 1, "multiply": 2, "divide": 1}),
+    "rms": NormCount(1, {"multiply": 3, "add": 1}, {"multiply": 1, "add": 1, "divide": 1}),
+}
+"""Layer norm (Ba et al., arXiv 1607.06450, eqs. 3 and 4): an element, sum (add), subtract the mean (add), square
+(multiply), sum (add), scale by the inverse deviation (multiply), gain (multiply), bias (add); a row, two divisions by
+the length (multiply by its inverse), epsilon (add), inverse root (divide). RMS norm (Zhang and Sennrich, arXiv
+1910.07467, eq. 4): an element, square, sum, scale, gain; a row, one division by the length, epsilon, inverse root."""
+
+ELEMENTWISE: Mapping[str, ElementwiseCount] = {
+    "copy": ElementwiseCount(1, {}),
+    "convert": ElementwiseCount(1, {"convert": 1}),
+    "add": ElementwiseCount(2, {"add": 1}, any_inputs=True),
+    "multiply": ElementwiseCount(2, {"multiply": 1}, any_inputs=True),
+    "relu": ElementwiseCount(1, {"max": 1}),
+    "sigmoid": ElementwiseCount(1, {"exp": 1, "add": 1, "divide": 1}),
+    "tanh": ElementwiseCount(1, {"exp": 1, "multiply": 1, "add": 2, "divide": 1}),
+    "gelu": ElementwiseCount(1, {"exp": 1, "multiply": 3, "add": 2, "divide": 1}),
+    "silu": ElementwiseCount(1, {"exp": 1, "add": 1, "divide": 1}),
+    "swiglu": ElementwiseCount(2, {"exp": 1, "add": 1, "divide": 1, "multiply": 1}),
+    "geglu": ElementwiseCount(2, {"exp": 1, "multiply": 4, "add": 2, "divide": 1}),
+    "rope": ElementwiseCount(1, {"multiply": 2, "add": 1}),
+}
+"""Counted from these forms: sigmoid 1/(1 + exp(-x)); tanh 1 - 2/(1 + exp(2x)); gelu x/(1 + exp(-2u)) with
+u = x (a + b x²), which is the tanh form of Hendrycks and Gimpel, arXiv 1606.08415, section 2, with the tanh written
+out; silu x/(1 + exp(-x)); swiglu silu(p) q and geglu gelu(p) q (Shazeer, arXiv 2002.05202, eq. 6); rope
+x cos + rotated(x) sin with the tables given (Su et al., arXiv 2104.09864, eq. 34)."""
