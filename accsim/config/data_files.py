@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import accsim
 from accsim.errors import InputError, Problem, nearest, plain_name
 
 _SUFFIXES = (".yaml", ".yml")
@@ -20,7 +19,7 @@ def data_folder(kind: str) -> Path:
     InputError
         If neither place has it (a broken installation).
     """
-    package = Path(accsim.__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     for folder in (package / kind, package.parent / kind):
         if folder.is_dir():
             return folder

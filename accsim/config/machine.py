@@ -9,11 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
-from accsim.config.energy import VECTOR_OPS, EnergyTable, load_energy_table
+from accsim.config.compute_units import MatrixUnit, SystolicArray, TensorCore, VectorUnit
+from accsim.config.energy import EnergyTable, load_energy_table
 from accsim.config.fields import (
     Area,
     Bandwidth,
-    ByDtype,
     Capacity,
     Frequency,
     Identifier,
@@ -29,118 +29,23 @@ from accsim.config.fields import (
 from accsim.config.frozen import FrozenDict
 from accsim.config.reader import FileModel, PlacedError, Wrong
 from accsim.errors import InputError, Problem, nearest
-from accsim.units import canonical_dtype, format_quantity
+from accsim.units import format_quantity
 
-Stationary = Literal["weight_stationary", "output_stationary", "input_stationary"]
-FoldOverlap = Literal["none", "weights", "full"]
+__all__ = [
+    "Accelerator",
+    "MatrixUnit",
+    "Memory",
+    "Overhead",
+    "PowerLimits",
+    "SystolicArray",
+    "TensorCore",
+    "VectorUnit",
+]
+
 Trust = Literal["calibrated", "transferred", "data_sheet"]
 MemoryKind = Literal["sram", "ddr", "hbm2", "hbm2e", "hbm3", "gddr6"]
 
-Side = Annotated[int, Field(ge=1, le=65536)]
 Count = Annotated[int, Field(ge=1, le=65536)]
-Rate = Annotated[float, Field(gt=0, le=1024)]
-Cycles = Annotated[float, Field(gt=0, le=1e6)]
-
-
-class _MatrixUnit(FileModel):
-    count: Count = 1
-    """Units in one core."""
-    rates: ByDtype[Rate]
-    """Data type to the multiple of the base rate at which it runs; a type that is absent is not supported."""
-    area_mm2: Area | None = Field(default=None, alias="area")
-    """Area of one unit."""
-
-    def rate(self, dtype: str) -> float:
-        """Multiple of the base rate for a data type.
-
-        Raises
-        ------
-        InputError
-            If the unit does not support it.
-        """
-        name = canonical_dtype(dtype)
-        if name not in self.rates:
-            raise InputError(f"the matrix unit does not support {name}, only {', '.join(self.rates)}")
-        return self.rates[name]
-
-
-class SystolicArray(_MatrixUnit):
-    """A grid of processing elements, one multiply-accumulate each a cycle at rate 1."""
-
-    elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(("m", "n", "k"), "belongs to the kind tensor_core")
-
-    kind: Literal["systolic"]
-    """systolic or tensor_core; each has its own keys."""
-    rows: Side
-    """Processing elements in a column."""
-    cols: Side
-    """Processing elements in a row."""
-    fold_overlap: FoldOverlap = "none"
-    """What of a fold's fill and drain hides behind its neighbours: none, the next preload (weights), or all (full)."""
-    dataflow: Stationary = "output_stationary"
-    """Operand that stays in the array unless a mapping says otherwise."""
-
-    @property
-    def macs_per_cycle(self) -> int:
-        """Multiply-accumulates of one unit in a cycle at rate 1."""
-        return self.rows * self.cols
-
-
-class TensorCore(_MatrixUnit):
-    """A unit that finishes an m x n x k block of multiply-accumulates a cycle at rate 1."""
-
-    elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("rows", "cols", "fold_overlap", "dataflow"), "belongs to the kind systolic"
-    )
-
-    kind: Literal["tensor_core"]
-    """systolic or tensor_core; each has its own keys."""
-    m: Side
-    """Rows of the block."""
-    n: Side
-    """Columns of the block."""
-    k: Side
-    """Products summed for each element of the block."""
-
-    @property
-    def macs_per_cycle(self) -> int:
-        """Multiply-accumulates of one unit in a cycle at rate 1."""
-        return self.m * self.n * self.k
-
-
-MatrixUnit = Annotated[SystolicArray | TensorCore, Field(discriminator="kind")]
-
-
-class VectorCosts(FileModel):
-    """Cycles that one lane takes for one element, by operation."""
-
-    max: Cycles
-    exp: Cycles
-    add: Cycles
-    multiply: Cycles
-    divide: Cycles
-    rescale: Cycles | None = None
-    """Default: as multiply."""
-    convert: Cycles | None = None
-    """Default: as add."""
-
-
-class VectorUnit(FileModel):
-    """Lanes for everything that is not a matrix product."""
-
-    lanes: Annotated[int, Field(ge=1, le=2**20)]
-    """Lanes in one core."""
-    costs: VectorCosts = Field(alias="cycles_per_element")
-    """Cycles of one lane for one element, by operation."""
-    area_mm2: Area | None = Field(default=None, alias="area")
-    """Area of the unit of one core."""
-
-    @property
-    def cycles_per_element(self) -> Mapping[str, float]:
-        """Cycles of one lane for one element, for every operation of `VECTOR_OPS`."""
-        given = {op: getattr(self.costs, op) for op in VECTOR_OPS}
-        fallback = {"rescale": self.costs.multiply, "convert": self.costs.add}
-        return FrozenDict({op: fallback[op] if cost is None else cost for op, cost in given.items()})
 
 
 class Memory(FileModel):
@@ -162,7 +67,7 @@ class Memory(FileModel):
     """True if reads and writes share one port."""
     latency_s: Latency = Field(alias="latency")
     """From a request to its first byte."""
-    banks: Annotated[int, Field(ge=1, le=65536)] = 1
+    banks: Count = 1
     """Banks that can work at the same time."""
     scope: Literal["core", "chip"] = "chip"
     """One in every core, or one for the chip."""
@@ -237,9 +142,15 @@ def _resolved_energy(value: Any, info: ValidationInfo) -> Any:
     try:
         return load_energy_table(value, base=base)
     except InputError as error:
-        bare = [p for p in error.problems if not p.where]
-        found: list[Wrong | Problem] = [p for p in error.problems if p.where]
-        raise PlacedError([*found, *(Wrong((), p.message, p.suggestion) for p in bare)]) from error
+        raise PlacedError([_of_table(problem) for problem in error.problems]) from error
+
+
+def _of_table(problem: Problem) -> Wrong | Problem:
+    """A problem with a line in the table keeps its place; one of the whole table belongs to the key that names it."""
+    if problem.where.rsplit(":", 1)[-1].isdecimal():
+        return problem
+    name = f"{problem.where}: " if problem.where else ""
+    return Wrong((), name + problem.message, problem.suggestion)
 
 
 class Accelerator(FileModel):

@@ -25,20 +25,22 @@ class Varying:
     Parameters
     ----------
     levels : names of the levels, outermost first.
-    values : int64 array with one axis a level, one entry a class of it.
+    values : array with one axis a level, one entry a class of it; whole numbers, except in actions.
     """
 
     levels: tuple[str, ...]
-    values: npt.NDArray[np.int64]
+    values: npt.NDArray[np.int64 | np.float64]
 
 
 Amount = int | Varying
 
 
-def vary(levels: str | Sequence[str], values: npt.ArrayLike) -> Varying:
-    """A :class:`Varying` over the classes of one level (or several)."""
+def vary(
+    levels: str | Sequence[str], values: npt.ArrayLike, dtype: type[np.int64] | type[np.float64] = np.int64
+) -> Varying:
+    """A :class:`Varying` over the classes of one level (or several); ``dtype`` is float64 for actions."""
     names = (levels,) if isinstance(levels, str) else tuple(levels)
-    array = np.array(values, dtype=np.int64)
+    array = np.array(values, dtype=dtype)
     array.setflags(write=False)
     return Varying(names, array)
 

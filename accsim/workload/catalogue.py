@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from accsim.config.data_files import find_file, shipped_names
 from accsim.config.reader import MarkedDocument, parse_scalar, read_yaml
@@ -17,7 +17,6 @@ from accsim.workload.trace import Entry, Workload
 from accsim.workload.trace_file import read_trace
 
 _FOLDER = "workloads"
-_OP_TYPES = get_args(Op)
 
 
 def list_workloads() -> tuple[str, ...]:
@@ -51,8 +50,8 @@ def load_workload(spec: str | Path | Workload | Op, *, set: Mapping[str, object]
         if set:
             raise InputError("set replaces values of a model's file, it does not apply to a workload or an op")
         return spec if isinstance(spec, Workload) else Workload(spec.name, (Entry(spec),))
-    document = _document(spec, set or {})
-    return read_trace(document) if is_trace(document) else expand_model(read_model(document), document)
+    document, problems = _document(spec, set or {})
+    return read_trace(document) if is_trace(document) else expand_model(read_model(document, problems), document)
 
 
 def describe_workload(spec: str | Path, *, set: Mapping[str, object] | None = None) -> dict[str, Any]:  # noqa: A002
@@ -74,12 +73,12 @@ def describe_workload(spec: str | Path, *, set: Mapping[str, object] | None = No
     InputError
         As `load_workload`.
     """
-    document = _document(spec, set or {})
+    document, problems = _document(spec, set or {})
     described: dict[str, Any] = {"kind": "trace"}
     if is_trace(document):
         workload = read_trace(document)
     else:
-        model = read_model(document)
+        model = read_model(document, problems)
         workload = expand_model(model, document)
         given = type(model.parameters).model_fields
         described = {
@@ -113,7 +112,8 @@ def _row(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _document(spec: object, overrides: Mapping[str, object]) -> MarkedDocument:
+def _document(spec: object, overrides: Mapping[str, object]) -> tuple[MarkedDocument, list[Problem]]:
+    """The file with the values of query and overrides in place, and what is wrong with those."""
     if isinstance(spec, Path):
         name: str | Path = spec
         query: dict[str, str] = {}
@@ -124,31 +124,31 @@ def _document(spec: object, overrides: Mapping[str, object]) -> MarkedDocument:
         raise InputError(f"read a {type(spec).__name__} as a workload, allowed is {allowed}")
     document = read_yaml(find_file(_FOLDER, "workload", name))
     if not query and not overrides:
-        return document
+        return document, []
     if is_trace(document):
-        places = [f"query:{key}" for key in query] + [f"set:{key}" for key in overrides]
+        places = [f"query:{key[:60]}" for key in query] + [f"set:{key}" for key in overrides]
         raise InputError([Problem(place, "", "a trace of ops has no parameters to set") for place in places])
     return _overridden(document, query, overrides)
 
 
-def _overridden(document: MarkedDocument, query: Mapping[str, str], overrides: Mapping[str, object]) -> MarkedDocument:
+def _overridden(
+    document: MarkedDocument, query: Mapping[str, str], overrides: Mapping[str, object]
+) -> tuple[MarkedDocument, list[Problem]]:
     values: dict[tuple[str, ...], tuple[object, str]] = {
-        ("parameters", key): (text, f"query:{key}") for key, text in query.items()
+        ("parameters", key): (text, f"query:{key[:60]}") for key, text in query.items()
     }
     problems: list[Problem] = []
     for key, value in overrides.items():
         where = f"set:{key}"
         steps = tuple(key.split(".")) if isinstance(key, str) else ("",)
-        if "" in steps or len(steps) > 2:
-            problems.append(Problem(where, "", "read a malformed path, allowed is a parameter or section.field"))
-            continue
         path = steps if len(steps) == 2 else ("parameters", *steps)
-        if path in values:
+        if "" in steps or len(path) != 2:
+            problems.append(Problem(where, "", "read a malformed path, allowed is a parameter or section.field"))
+        elif path in values:
             problems.append(Problem(where, ".".join(path), f"given twice, first as {values[path][1]}"))
-        values[path] = (value, where)
-    if problems:
-        raise InputError(problems)
+        else:
+            values[path] = (value, where)
     for path, (value, where) in values.items():
         plain = parse_scalar(value.strip()) if isinstance(value, str) else value
         document = document.with_value(path, plain, where)
-    return document
+    return document, problems

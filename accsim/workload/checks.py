@@ -12,6 +12,9 @@ from accsim.units import UnitError, canonical_dtype
 MAX_SIZE = 2**40 - 1
 """Largest extent, repeat or element count of one op."""
 
+COUNT_TEXT = "a whole number from 1 to 2^40 - 1"
+"""What such a number may be, for messages."""
+
 MAX_NAME = 200
 """Most characters in a name."""
 
@@ -59,7 +62,8 @@ class ArgumentChecks:
             value = getattr(self._owner, field)
             number = _whole(value)
             if number is None or not 1 <= number <= most:
-                self.fail(field, f"read {shown(value)}, allowed is a whole number from 1 to {most}")
+                allowed = COUNT_TEXT if most == MAX_SIZE else f"a whole number from 1 to {most}"
+                self.fail(field, f"read {shown(value)}, allowed is {allowed}")
                 good = False
             else:
                 object.__setattr__(self._owner, field, number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import pydantic
@@ -13,7 +14,7 @@ from accsim.errors import InputError, Problem, nearest
 from accsim.workload.checks import shown
 from accsim.workload.models import ARCHITECTURES, ModelFile
 from accsim.workload.trace import Workload
-from accsim.workload.trace_file import TraceFile, read_trace
+from accsim.workload.trace_file import TraceFile
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _KINDS = ("architecture", "ops")
@@ -39,8 +40,8 @@ def is_trace(document: MarkedDocument) -> bool:
     return given == ["ops"]
 
 
-def read_model(document: MarkedDocument) -> ModelFile:
-    """The checked model of a file with the key ``architecture``.
+def read_model(document: MarkedDocument, also: Sequence[Problem] = ()) -> ModelFile:
+    """The checked model of a file with the key ``architecture``; `also` are problems already found, reported with it.
 
     Raises
     ------
@@ -51,8 +52,8 @@ def read_model(document: MarkedDocument) -> ModelFile:
     if not isinstance(name, str) or name not in ARCHITECTURES:
         near = nearest(name, ARCHITECTURES) if isinstance(name, str) else None
         message = f"read {shown(name)}, allowed are {', '.join(ARCHITECTURES)}"
-        raise InputError(Problem(document.where(("architecture",)), "architecture", message, near))
-    return validate(ARCHITECTURES[name], document)
+        raise InputError([*also, Problem(document.where(("architecture",)), "architecture", message, near)])
+    return validate(ARCHITECTURES[name], document, also=also)
 
 
 def expand_model(model: ModelFile, document: MarkedDocument) -> Workload:
@@ -70,17 +71,6 @@ def expand_model(model: ModelFile, document: MarkedDocument) -> Workload:
             f"these sizes multiply to an op that is too large: {error.problems[0].path}: {error.problems[0].message}"
         )
         raise InputError(Problem(document.where(("parameters",)), "parameters", message)) from error
-
-
-def read_workload(document: MarkedDocument) -> Workload:
-    """The workload of a file of either kind.
-
-    Raises
-    ------
-    InputError
-        With every problem of the file, each at its place.
-    """
-    return read_trace(document) if is_trace(document) else expand_model(read_model(document), document)
 
 
 def workload_schema() -> dict[str, Any]:

@@ -13,6 +13,8 @@ from accsim.workload.ops import OPS, Op
 
 _OP_TYPES = get_args(Op)
 _OP_NAME = cast(str, None)
+_MAX_SUGGESTIONS = 20
+"""Most unknown names that get a suggestion; each is compared with every name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,14 +165,18 @@ def order_problems(entries: Sequence[tuple[str, Sequence[str]]]) -> Iterator[Ord
     for at, (name, _) in enumerate(entries):
         if first.setdefault(name, at) < at:
             yield OrderProblem(at, None, f"the name '{name}' is given twice", first=first[name])
+    unknown = 0
     for at, (name, after) in enumerate(entries):
+        seen: set[str] = set()
         for i, needed in enumerate(after):
             if needed == name:
                 yield OrderProblem(at, i, f"'{name}' cannot wait for itself")
-            elif needed in after[:i]:
+            elif needed in seen:
                 yield OrderProblem(at, i, f"'{needed}' stands here twice")
             elif needed not in first:
-                text = f"read '{needed[:60]}', allowed are names of earlier entries"
-                yield OrderProblem(at, i, text, nearest(needed, first))
+                unknown += 1
+                near = nearest(needed, first) if unknown <= _MAX_SUGGESTIONS else None
+                yield OrderProblem(at, i, f"read {shown(needed)}, allowed are names of earlier entries", near)
             elif first[needed] > at:
                 yield OrderProblem(at, i, f"'{needed}' comes later, allowed are names of earlier entries")
+            seen.add(needed)

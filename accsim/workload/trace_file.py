@@ -259,7 +259,7 @@ class _Reader:
 
     def _times(self, path: KeyPath, repeat: int, times: int) -> int:
         if repeat * times > MAX_SIZE:
-            message = f"read {repeat} inside groups that repeat {times} times, allowed are {MAX_SIZE} repeats in all"
+            message = f"read {repeat} inside groups that repeat {times} times, allowed are 2^40 - 1 repeats in all"
             self._fail((*path, "repeat"), message)
             return 1
         return repeat * times

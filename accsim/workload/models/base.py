@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -14,12 +14,19 @@ from accsim.config.frozen import FrozenDict
 from accsim.config.reader import FileModel, PlacedError, Wrong
 from accsim.errors import nearest
 from accsim.units import canonical_dtype
-from accsim.workload.checks import MAX_SIZE
+from accsim.workload.checks import COUNT_TEXT, MAX_SIZE
 from accsim.workload.ops import Attention, Elementwise, Gemm, Norm, Op
 from accsim.workload.ops_base import FROM_OTHERS
 from accsim.workload.trace import Entry, Workload
 
-Count = Annotated[int, Field(ge=1, le=MAX_SIZE)]
+
+class _Allowed(NamedTuple):
+    """What a user may write, for messages; marks the type of a field."""
+
+    allowed: str
+
+
+Count = Annotated[int, Field(ge=1, le=MAX_SIZE), _Allowed(COUNT_TEXT)]
 Dtype = Annotated[DtypeName, AfterValidator(canonical_dtype)]
 
 After = tuple[str, ...]
@@ -59,7 +66,7 @@ class ModelFile(FileModel):
     """Its shape."""
     source: Text
     """Where the hyperparameters come from."""
-    estimated: Notes = FrozenDict()
+    estimated: Notes = Field(default_factory=FrozenDict)
     """Dotted path of a value that is not from the source, to the reason why."""
 
     @abstractmethod

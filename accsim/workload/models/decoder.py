@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from accsim.config.reader import PlacedError, Wrong
+from accsim.workload.checks import COUNT_TEXT
 from accsim.workload.models.base import Block, Count, Hyperparameters, ModelFile, Parameters, check_heads
 from accsim.workload.ops import Attention
 from accsim.workload.trace import Entry
@@ -70,12 +71,12 @@ class DecoderParameters(Parameters):
         wrong: list[Wrong] = []
         if self.phase == "decode":
             if self.kv_len is None:
-                wrong.append(Wrong(("kv_len",), "missing, needed for the phase decode is a whole number from 1"))
+                wrong.append(Wrong(("kv_len",), f"missing, needed for the phase decode is {COUNT_TEXT}"))
             if self.seq is not None:
                 message = "not a parameter of the phase decode, which makes one token; allowed are batch, dtype, kv_len"
                 wrong.append(Wrong(("seq",), message, "kv_len", key=True))
         elif self.seq is None:
-            wrong.append(Wrong(("seq",), "missing, needed for the phase prefill is a whole number from 1"))
+            wrong.append(Wrong(("seq",), f"missing, needed for the phase prefill is {COUNT_TEXT}"))
         elif self.kv_len is not None and self.kv_len < self.seq:
             wrong.append(Wrong(("kv_len",), f"read {self.kv_len}, allowed is at least seq = {self.seq}"))
         if wrong:
@@ -99,8 +100,11 @@ class Decoder(ModelFile):
     shape = DecoderHyperparameters
 
     architecture: Literal["decoder"]
+    """Key of the code that expands it."""
     parameters: DecoderParameters
+    """Defaults of what it is run with; each may be set by a query."""
     hyperparameters: DecoderHyperparameters
+    """Its shape."""
 
     def entries(self) -> tuple[Entry, ...]:
         """Embedding, layers, and the output product for the last token of each sequence."""

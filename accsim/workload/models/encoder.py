@@ -60,8 +60,11 @@ class Encoder(ModelFile):
     shape = EncoderHyperparameters
 
     architecture: Literal["encoder"]
+    """Key of the code that expands it."""
     parameters: EncoderParameters = EncoderParameters()
+    """Defaults of what it is run with; each may be set by a query."""
     hyperparameters: EncoderHyperparameters
+    """Its shape."""
 
     def entries(self) -> tuple[Entry, ...]:
         """Embedding, layers, pooler."""

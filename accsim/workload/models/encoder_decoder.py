@@ -56,8 +56,11 @@ class EncoderDecoder(ModelFile):
     shape = EncoderDecoderHyperparameters
 
     architecture: Literal["encoder_decoder"]
+    """Key of the code that expands it."""
     parameters: EncoderDecoderParameters = EncoderDecoderParameters()
+    """Defaults of what it is run with; each may be set by a query."""
     hyperparameters: EncoderDecoderHyperparameters
+    """Its shape."""
 
     def entries(self) -> tuple[Entry, ...]:
         """Encoder, decoder, output product."""

@@ -1,0 +1,70 @@
+"""Energy from action counts: the sum of count times price, with low, nominal and high prices kept apart.
+
+Source of the rule: Accelergy (Wu et al., ICCAD 2019): energy is additive over actions. Prices come from the machine's table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from accsim.config.energy import VECTOR_OPS, Range
+from accsim.config.machine import Accelerator
+from accsim.units import canonical_dtype
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Joules of each component at nominal prices, and the span of the total over low and high prices.
+
+    Components are memories by name, ``mac``, ``vector`` and ``idle``.
+    """
+
+    breakdown_j: Mapping[str, float]
+    low_j: float
+    high_j: float
+
+    @property
+    def total_j(self) -> float:
+        """Sum of the components, in joules."""
+        return sum(self.breakdown_j.values())
+
+
+def price_list(acc: Accelerator, dtype: str) -> dict[str, Range]:
+    """Picojoules of every priced action of a machine: ``mac.bf16``, ``vector.exp``, ``read.sg`` (a byte), ..."""
+    name = canonical_dtype(dtype)
+    table = acc.energy
+    prices = {f"mac.{name}": table.mac_pj(name), f"mac_padded.{name}": table.mac_pj(name)}
+    prices |= {f"vector.{op}": table.vector_pj(op) for op in VECTOR_OPS}
+    for memory in acc.memories:
+        price = table.memory_pj_per_byte(memory.kind, memory.capacity_bytes // memory.banks)
+        prices |= {f"read.{memory.name}": price, f"write.{memory.name}": price}
+    return prices
+
+
+def component(action: str) -> str:
+    """The part of the chip an action is charged to: a memory's name, ``mac`` or ``vector``."""
+    head, _, tail = action.partition(".")
+    if head in ("read", "write"):
+        return tail
+    return "mac" if head in ("mac", "mac_padded") else "vector"
+
+
+def energy_of(actions: Mapping[str, float], prices: Mapping[str, Range], idle_w: float, latency_s: float) -> Energy:
+    """Energy of action counts plus the idle power over the time.
+
+    Parameters
+    ----------
+    actions : counts by action; those without a price (cycles counted for utilization) cost nothing.
+    """
+    breakdown: dict[str, float] = {}
+    low = high = idle_w * latency_s
+    for action, count in actions.items():
+        if action in prices:
+            price = prices[action]
+            part = component(action)
+            breakdown[part] = breakdown.get(part, 0.0) + count * price.nominal * 1e-12
+            low += count * price.low * 1e-12
+            high += count * price.high * 1e-12
+    breakdown["idle"] = idle_w * latency_s
+    return Energy(breakdown, low, high)

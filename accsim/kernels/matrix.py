@@ -1,0 +1,126 @@
+"""Time and operand traffic of one tile on a matrix unit, and what lowers know of a machine."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from accsim.kernels.jit import kernel
+from accsim.kernels.systolic import OUTPUT_STATIONARY, WEIGHT_STATIONARY, gemm_fold_timing
+
+TICKS = 4096
+
+
+class Machine(NamedTuple):
+    """Bare numbers of a machine for one data type. Bandwidths are bytes a tick of the whole chip, local ones a core's.
+
+    ``middle_*`` is the memory between the local one and main memory; its capacity is 0 where there is none.
+    ``costs`` of the vector unit are cycles an element on one lane.
+    """
+
+    cores: int
+    systolic: int
+    rows: int
+    cols: int
+    depth: int
+    count: int
+    overlap: int
+    rate: float
+    element_bytes: float
+    lanes: int
+    cost_max: float
+    cost_exp: float
+    cost_add: float
+    cost_multiply: float
+    cost_divide: float
+    cost_rescale: float
+    cost_convert: float
+    local_capacity: int
+    local_read: float
+    local_write: float
+    local_shared: int
+    middle_capacity: int
+    middle_read: float
+    middle_write: float
+    middle_shared: int
+    main_read: float
+    main_write: float
+    main_shared: int
+    load_latency: int
+    store_latency: int
+
+
+class TileWork(NamedTuple):
+    """What one tile costs a matrix unit: cycles busy, cycles steady, latency once, elements read and written.
+
+    ``reads`` and ``writes`` are elements of operands and results moved between the local memory and the array;
+    partial sums that leave the array and come back are ``sum_reads`` and ``sum_writes`` (in fp32).
+    """
+
+    busy: float
+    steady: float
+    once: int
+    reads: int
+    writes: int
+    sum_reads: int
+    sum_writes: int
+
+
+@kernel
+def ceil_div(a, b):
+    """Whole number of b's that cover a."""
+    return -(-a // b)
+
+
+@kernel
+def ticks_of(count, per_tick):
+    """Ticks to move ``count`` (bytes, cycles of lanes) at ``per_tick``, rounded up; 0 for nothing."""
+    if count <= 0:
+        return 0
+    whole = int(count / per_tick)
+    return whole if whole * per_tick >= count else whole + 1
+
+
+@kernel
+def tile_work(m, n, k, stationary, machine):
+    """Cost of C[m,n] += A[m,k] B[k,n] on all matrix units of one core.
+
+    Notes
+    -----
+    Systolic: the folds of ``gemm_fold_timing``, spread over ``count`` arrays by columns of C (by rows of C where that
+    is better); what an overlap mode pays once is latency, so that a stretch without a flush pays it once. Tensor core: one
+    rows x cols x depth block a cycle and unit. ``rate`` multiplies the speed of a data type.
+
+    Source: operand counts follow from what stays in the array (SCALE-Sim, ISPASS 2020): the streamed operand is read
+    once a fold, the stationary one once.
+    """
+    if machine.systolic == 0:
+        blocks = ceil_div(m, machine.rows) * ceil_div(n, machine.cols)
+        cycles = ceil_div(blocks, machine.count) * ceil_div(k, machine.depth) / machine.rate
+        return TileWork(cycles, cycles, 0, m * k + k * n, m * n, 0, 0)
+    by_cols = gemm_fold_timing(
+        m, ceil_div(n, machine.count), k, machine.rows, machine.cols, stationary, machine.overlap
+    )
+    by_rows = gemm_fold_timing(
+        ceil_div(m, machine.count), n, k, machine.rows, machine.cols, stationary, machine.overlap
+    )
+    folds, steady, overhead, once = by_cols
+    if by_rows[0] * (by_rows[1] + by_rows[2]) < folds * (steady + overhead):
+        folds, steady, overhead, once = by_rows
+    busy = folds * (steady + overhead) / machine.rate
+    if stationary == OUTPUT_STATIONARY:
+        reads = m * k * ceil_div(n, machine.cols) + k * n * ceil_div(m, machine.rows)
+        return TileWork(busy, folds * steady / machine.rate, once, reads, m * n, 0, 0)
+    sums = ceil_div(k, machine.rows) - 1
+    if stationary == WEIGHT_STATIONARY:
+        reads = m * k * ceil_div(n, machine.cols) + k * n
+    else:
+        reads = m * k + k * n * ceil_div(m, machine.cols)
+    return TileWork(busy, folds * steady / machine.rate, once, reads, m * n, sums * m * n, sums * m * n)
+
+
+@kernel
+def vector_ticks(cycles_of_one_lane, machine):
+    """Ticks of the vector unit for work given in cycles of one lane, spread over all lanes."""
+    return ticks_of(cycles_of_one_lane * TICKS, machine.lanes)
+
+

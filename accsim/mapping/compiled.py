@@ -1,0 +1,126 @@
+"""Dataflows whose ``lower`` is compiled: a whole block of points is lowered, bounded and run at once."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from accsim.config.machine import Accelerator
+from accsim.engine.energy import price_list
+from accsim.engine.tables import IntArray
+from accsim.errors import MappingError
+from accsim.kernels import layout as k
+from accsim.kernels.block import Block, bound_block, run_block
+from accsim.mapping.base import Dataflow, Step
+from accsim.mapping.machine_numbers import action_names
+from accsim.mapping.shape import ACTIONS, Shape
+from accsim.units import format_quantity
+from accsim.workload.ops import Op
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Points(NamedTuple):
+    """Points that share one shape: ``variant`` selects the shape, each row of ``table`` is a complete mapping."""
+
+    variant: Hashable
+    table: IntArray
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A block of points with its shape; ``copies[i]`` are the active cores of point i."""
+
+    shape: Shape
+    block: Block
+    copies: FloatArray
+
+    def overflow(self) -> tuple[npt.NDArray[np.bool_], IntArray]:
+        """(whether each point fits, bytes needed in the fullest memory relative to its capacity)."""
+        need = self.block.slots * self.block.slot_bytes
+        fits = np.ones(len(need), bool)
+        memories = np.array(list(self.shape.buffers.values()))
+        for memory, capacity in self.shape.capacities.items():
+            fits &= need[:, memories == memory].sum(axis=1) <= capacity
+        return fits, need.sum(axis=1)
+
+    def select(self, chosen: npt.NDArray[Any]) -> Lowered:
+        """The points of an index array."""
+        actions = self.block.actions[chosen] if len(self.block.actions) else self.block.actions
+        arrays = (*(array[chosen] for array in self.block[:-1]), actions)
+        return Lowered(self.shape, Block(*arrays), self.copies[chosen])
+
+
+class CompiledDataflow(Dataflow):
+    """A dataflow that lowers many points at once."""
+
+    @abstractmethod
+    def space(self, op: Op, acc: Accelerator) -> list[Points]:
+        """All points this mapping stands for (one, when nothing is left open)."""
+
+    @abstractmethod
+    def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
+        """The points' programs as a block."""
+
+    @abstractmethod
+    def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> CompiledDataflow:
+        """Point i as a mapping with nothing left open."""
+
+    def steps(self, op: Op, acc: Accelerator) -> tuple[Step, ...]:
+        points = self.space(op, acc)[0]
+        lowered = self.lower(op, acc, Points(points.variant, points.table[:1]), actions=True)
+        program = lowered.shape.program(lowered.block, 0, action_names(acc, op.dtype))
+        return (Step(program, float(lowered.copies[0])),)
+
+
+def pj_per_column(acc: Accelerator, dtype: str) -> FloatArray:
+    """Nominal energy of one count of each column of ``Block.actions``."""
+    prices = price_list(acc, dtype)
+    names = action_names(acc, dtype)
+    return np.array([prices[names[c]].nominal if names.get(c) in prices else 0.0 for c in ACTIONS])
+
+
+def bounds(lowered: Lowered, arrays: k.ProgramArrays) -> tuple[IntArray, IntArray]:
+    """(lower bound of each point's ticks, fires of each row) in closed form."""
+    points = len(lowered.block.trips)
+    bound = np.zeros(points, np.int64)
+    fires = np.zeros(lowered.block.row.shape[:2], np.int64)
+    bound_block(arrays, lowered.block, lowered.shape.classes, bound, fires)
+    return bound, fires
+
+
+def run_points(lowered: Lowered, arrays: k.ProgramArrays) -> IntArray:
+    """Ticks of every point from the engine.
+
+    Raises
+    ------
+    MappingError
+        When the engine refuses one: a defect of the dataflow's lowering.
+    """
+    points = len(lowered.block.trips)
+    total = np.zeros(points, np.int64)
+    windows = np.ones(len(arrays.stage), np.int64)
+    depths = np.ones(len(arrays.mark), np.int64)
+    run_block(arrays, lowered.block, windows, depths, total, np.zeros((0, 0), np.int64))
+    if np.any(total < 0):
+        raise MappingError(f"the engine refused a point of '{lowered.shape.name}' (code {-int(total.min())})")
+    return total
+
+
+def nearest_fit(lowered: Lowered) -> str:
+    """What the point that comes closest to fitting needs, and what there is."""
+    need = lowered.block.slots * lowered.block.slot_bytes
+    i = int(np.argmin(need.sum(axis=1)))
+    memories = np.array(list(lowered.shape.buffers.values()))
+    parts = []
+    for memory, capacity in lowered.shape.capacities.items():
+        size = int(need[i, memories == memory].sum())
+        parts.append(
+            f"needs {format_quantity(size, 'bytes')} in {memory}, has {format_quantity(capacity, 'bytes')}"
+        )
+    return f"{lowered.shape.name}: nearest fit {'; '.join(parts)}"

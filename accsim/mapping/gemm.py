@@ -1,0 +1,321 @@
+"""GEMM on a matrix unit: weight-, output- and input-stationary, tiled over the memories and split over the cores.
+
+The tile program has one loop over products, two over tiles of C (in either order) and one over tiles of the summed
+dimension. Loads run ahead into double buffers; C's tile stays until its sum is complete. ``docs/gemm.md`` has the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from accsim.config.machine import Accelerator
+from accsim.engine.program import After, Hold
+from accsim.errors import MappingError
+from accsim.kernels.block import END, START, fill_spans
+from accsim.kernels.jit import kernel
+from accsim.kernels.layout import RUN0, TRIP0
+from accsim.kernels.matrix import TICKS, ceil_div, ticks_of, tile_work
+from accsim.mapping.base import register_dataflow
+from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
+from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, ports
+from accsim.mapping.shape import Shape, StageShape
+from accsim.mapping.tiling import splits, tile_sizes
+from accsim.workload.ops import Gemm, Op
+
+LOAD_A, LOAD_B, MATMUL, STORE = range(4)
+SUM_BYTES = 4
+REGISTER_FILE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Stationary(CompiledDataflow):
+    """A GEMM mapping; ``None`` is searched.
+
+    Parameters
+    ----------
+    tile_m, tile_n, tile_k : extents of the tiles held in the local memory.
+    order : which of C's tile loops is outside, ``"mn"`` or ``"nm"``.
+    resident : keep the outer loop's operand (all of k) in the local memory over the inner loop.
+    split_m, split_n : cores along m and n; the rest of the cores take other products of the batch.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("gemm",)
+    form: ClassVar[str]
+
+    tile_m: int | None = None
+    tile_n: int | None = None
+    tile_k: int | None = None
+    order: str | None = None
+    resident: bool | None = None
+    split_m: int | None = None
+    split_n: int | None = None
+
+    def space(self, op: Op, acc: Accelerator) -> list[Points]:
+        assert isinstance(op, Gemm)
+        unit = machine_numbers(acc, op.dtype)
+        sizes = [
+            [given] if given else tile_sizes(extent, base)
+            for given, extent, base in (
+                (self.tile_m, op.rows, unit.rows),
+                (self.tile_n, op.n, unit.cols),
+                (self.tile_k, op.k, max(unit.rows, unit.depth)),
+            )
+        ]
+        cores = splits(op.rows, op.n, op.products, acc.cores, self.split_m, self.split_n)
+        table = np.array(
+            [(m, n, k, *split) for split in cores for m in sizes[0] for n in sizes[1] for k in sizes[2]], np.int64
+        )
+        orders = [self.order] if self.order else ["mn", "nm"]
+        kept = [self.resident] if self.resident is not None else [False, True]
+        return [Points((order, resident), table) for order in orders for resident in kept]
+
+    def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Stationary:
+        tile_m, tile_n, tile_k, split_m, split_n, _ = points.table[i].tolist()
+        order, resident = points.variant  # type: ignore[misc]
+        assert isinstance(op, Gemm)
+        return type(self)(
+            min(tile_m, op.rows), min(tile_n, op.n), min(tile_k, op.k), order, resident, split_m, split_n
+        )
+
+    def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
+        assert isinstance(op, Gemm)
+        order, resident = points.variant  # type: ignore[misc]
+        shape = _shape(acc, self.form, order, resident)
+        block = shape.new_block(len(points.table), actions=actions)
+        copies = np.zeros(len(points.table))
+        extents = (op.products, op.rows, op.n, op.k)
+        machine = machine_numbers(acc, op.dtype)
+        _lower(
+            points.table, extents, order == "mn", resident, STATIONARY[self.form], machine, shape.level_table(),
+            shape.kinds, shape.classes, block, copies,
+        )  # fmt: skip
+        return Lowered(shape, block, copies)
+
+
+@dataclass(frozen=True)
+class WeightStationary(Stationary):
+    """B stays in the array; A streams through; partial sums leave it."""
+
+    form: ClassVar[str] = "weight_stationary"
+
+
+@dataclass(frozen=True)
+class OutputStationary(Stationary):
+    """C stays in the array; A and B stream through."""
+
+    form: ClassVar[str] = "output_stationary"
+
+
+@dataclass(frozen=True)
+class InputStationary(Stationary):
+    """A stays in the array; B streams through; partial sums leave it."""
+
+    form: ClassVar[str] = "input_stationary"
+
+
+FORMS: dict[str, type[Stationary]] = {form.form: form for form in (WeightStationary, OutputStationary, InputStationary)}
+for _name, _form in FORMS.items():
+    register_dataflow(_name, _form)
+
+
+def default_gemm(acc: Accelerator) -> Stationary:
+    """The machine's own stationary form, everything else searched (a tensor core keeps C in its registers)."""
+    return FORMS[getattr(acc.matrix_unit, "dataflow", "output_stationary")]()
+
+
+def _shape(acc: Accelerator, form: str, order: str, resident: bool) -> Shape:
+    at = ports(acc)
+    outer, inner = ("m", "n") if order == "mn" else ("n", "m")
+    outer_load, inner_load = ("load_a", "load_b") if order == "mn" else ("load_b", "load_a")
+    second = "middle" if "middle_read" in at else "local"
+    loads = (at["main_read"], at["middle_read" if second == "middle" else "local_write"])
+    stores = (at["main_write"], at["middle_write" if second == "middle" else "local_read"])
+    local = tuple(dict.fromkeys((at["local_read"], at["local_write"])))
+    kept = resident and {inner: START} or {}
+    arrivals = {
+        outer_load: After(outer_load, level="k", carried=True) if resident else After(outer_load),
+        inner_load: After(inner_load),
+    }
+    freed = {outer_load: Hold(outer_load[-1], last=(inner,) if resident else ()), inner_load: Hold(inner_load[-1])}
+    stages = [
+        StageShape(name, "dma", _unique(loads), kept if name == outer_load else {}, acquires=(Hold(name[-1]),))
+        for name in ("load_a", "load_b")
+    ]
+    stages.append(
+        StageShape(
+            "matmul",
+            "matrix",
+            local,
+            after=(arrivals["load_a"], arrivals["load_b"]),
+            acquires=(Hold("c", first=("k",)),),
+            releases=(freed["load_a"], freed["load_b"]),
+        )
+    )
+    stages.append(
+        StageShape(
+            "store_c",
+            "dma",
+            _unique(stores),
+            {"k": END},
+            shift=1,
+            shift_level="k",
+            after=(After("matmul"),),
+            releases=(Hold("c"),),
+        )
+    )
+    memory = acc.memories[0]
+    names = ("dma", "matrix", *dict.fromkeys((*loads, *stores, *local)))
+    return Shape(
+        f"{form} gemm",
+        (("product", 1), (outer, 2), (inner, 2), ("k", 2)),
+        names,
+        {"a": memory.name, "b": memory.name, "c": memory.name},
+        tuple(stages),
+        {memory.name: memory.capacity_bytes // (1 if memory.scope == "core" else acc.cores)},
+    )
+
+
+def _unique(names: tuple[str, str]) -> tuple[str, ...]:
+    if names[0] == names[1]:
+        raise MappingError(f"a load would hold '{names[0]}' twice")
+    return names
+
+
+@kernel
+def _lower(points, extents, outer_is_m, resident, stationary, machine, level, kinds, classes, block, copies):
+    """Write the numbers of every point; see :class:`Stationary` for its columns and ``docs/gemm.md`` for the model."""
+    products, rows, cols, depth = extents
+    want = block.actions.shape[0] > 0
+    for i in range(points.shape[0]):
+        split_m, split_n, split_p = points[i, 3], points[i, 4], points[i, 5]
+        m, n, p = ceil_div(rows, split_m), ceil_div(cols, split_n), ceil_div(products, split_p)
+        used_m, used_n, used_p = ceil_div(rows, m), ceil_div(cols, n), ceil_div(products, p)
+        active = used_m * used_n * used_p
+        copies[i] = float(rows) * cols * products / (float(m) * n * p)
+        tile = (min(points[i, 0], m), min(points[i, 1], n), min(points[i, 2], depth))
+        tiles = (ceil_div(m, tile[0]), ceil_div(n, tile[1]), ceil_div(depth, tile[2]))
+        edge = (m - (tiles[0] - 1) * tile[0], n - (tiles[1] - 1) * tile[1], depth - (tiles[2] - 1) * tile[2])
+        block.trips[i, level[0, TRIP0]] = p
+        for axis in range(3):
+            at = axis + 1 if outer_is_m or axis == 2 else 2 - axis
+            block.trips[i, level[at, TRIP0]] = tiles[axis]
+            if edge[axis] < tile[axis]:
+                block.runs[i, level[at, RUN0]] = tiles[axis] - 1
+        fill_spans(block, i, level, kinds, classes)
+        element = machine.element_bytes
+        summed = tiles[2] > 1 and machine.systolic == 1
+        sum_bytes = float(SUM_BYTES) if summed else element
+        block.slots[i, 0] = 2 if not (resident and outer_is_m) else tiles[2] + 1
+        block.slots[i, 1] = 2 if not (resident and not outer_is_m) else tiles[2] + 1
+        block.slots[i, 2] = 2
+        block.slot_bytes[i, 0] = int(np.ceil(tile[0] * tile[2] * element))
+        block.slot_bytes[i, 1] = int(np.ceil(tile[2] * tile[1] * element))
+        block.slot_bytes[i, 2] = int(np.ceil(tile[0] * tile[1] * sum_bytes))
+        if machine.systolic == 0 and tile[0] * tile[1] * SUM_BYTES > REGISTER_FILE_BYTES:
+            block.slot_bytes[i, 2] = 2**50
+        once = tile_work(tile[0], tile[1], tile[2], stationary, machine).once
+        block.latency[i, LOAD_A] = machine.load_latency
+        block.latency[i, LOAD_B] = machine.load_latency
+        block.latency[i, MATMUL] = once * TICKS
+        block.latency[i, STORE] = machine.store_latency
+        share_a, share_b = _main_shares(
+            machine, (m, n, depth), tile, tiles, (used_m, used_n), outer_is_m, resident, products
+        )
+        revisit = (tiles[2] - 1.0) / tiles[2] if summed else 0.0
+        for c in range(8):
+            first, second, third = c >> 2 & 1, c >> 1 & 1, c & 1
+            tm = edge[0] if (first if outer_is_m else second) else tile[0]
+            tn = edge[1] if (second if outer_is_m else first) else tile[1]
+            tk = edge[2] if third else tile[2]
+            work = tile_work(tm, tn, tk, stationary, machine)
+            _write_load(block, i, 8 * LOAD_A + c, tm * tk * element, share_a, active, machine, want)
+            _write_load(block, i, 8 * LOAD_B + c, tk * tn * element, share_b, active, machine, want)
+            sums = tm * tn * revisit * SUM_BYTES
+            read = work.reads * element + work.sum_reads * SUM_BYTES + sums
+            write = tm * tn * sum_bytes + work.sum_writes * SUM_BYTES
+            row = 8 * MATMUL + c
+            block.row[i, row, 0] = ticks_of(work.busy * TICKS, 1.0)
+            write_local_ports(block, i, row, read, write, machine)
+            if want:
+                block.actions[i, row, 0] = float(tm) * tn * tk
+                block.actions[i, row, 9] = read
+                block.actions[i, row, 10] = write
+                pes = machine.rows * machine.cols * machine.depth * machine.count * machine.rate
+                block.actions[i, row, 15] = work.steady * pes
+                block.actions[i, row, 16] = work.busy * pes
+            write_store(block, i, 8 * STORE + c, tm * tn * element, active, machine, want)
+
+
+@kernel
+def write_local_ports(block, i, row, read, write, machine):
+    """Ticks that a matrix stage holds the local memory's port(s) for the bytes it reads and writes."""
+    if machine.local_shared:
+        block.row[i, row, 1] = ticks_of(read + write, machine.local_read)
+    else:
+        block.row[i, row, 1] = ticks_of(read, machine.local_read)
+        block.row[i, row, 2] = ticks_of(write, machine.local_write)
+
+
+@kernel
+def _write_load(block, i, row, size, share, active, machine, want):
+    write_load(block, i, row, size, size * share, active, machine, want)
+
+
+@kernel
+def write_load(block, i, row, size, main, active, machine, want):
+    """A load of ``size`` bytes of which ``main`` come from main memory, by each of ``active`` copies."""
+    block.row[i, row, 1] = ticks_of(main * active, machine.main_read)
+    if machine.middle_capacity > 0:
+        block.row[i, row, 2] = ticks_of(size * active, machine.middle_read)
+    else:
+        block.row[i, row, 2] = ticks_of(size, machine.local_write)
+    if want:
+        block.actions[i, row, 10] = size
+        block.actions[i, row, 13] = main
+        if machine.middle_capacity > 0:
+            block.actions[i, row, 11] = size
+            block.actions[i, row, 12] = main
+
+
+@kernel
+def write_store(block, i, row, size, active, machine, want):
+    """A store of ``size`` bytes to main memory by each of ``active`` copies."""
+    block.row[i, row, 1] = ticks_of(size * active, machine.main_write)
+    if machine.middle_capacity > 0:
+        block.row[i, row, 2] = ticks_of(size * active, machine.middle_write)
+    else:
+        block.row[i, row, 2] = ticks_of(size, machine.local_read)
+    if want:
+        block.actions[i, row, 9] = size
+        block.actions[i, row, 14] = size
+        if machine.middle_capacity > 0:
+            block.actions[i, row, 11] = size
+            block.actions[i, row, 12] = size
+
+
+@kernel
+def _main_shares(machine, extents, tile, tiles, used, outer_is_m, resident, products):
+    """Share of each operand's loads that reach main memory: all without a middle memory.
+
+    Cores that use the same tile at the same time fetch it once. What is read again is found in the middle memory when
+    the bytes touched in between fit there, and then counts once in all.
+    """
+    if machine.middle_capacity == 0:
+        return 1.0, 1.0
+    m, n, depth = extents
+    element = machine.element_bytes
+    outer_panel = (tile[0] if outer_is_m else tile[1]) * depth * element * (used[0] if outer_is_m else used[1])
+    inner_all = (n if outer_is_m else m) * depth * element * (used[1] if outer_is_m else used[0])
+    outer_loads = 1.0 if resident else float(tiles[1] if outer_is_m else tiles[0])
+    inner_loads = float(tiles[0] if outer_is_m else tiles[1])
+    outer_share, inner_share = 1.0, 1.0
+    if outer_panel + (tile[1] if outer_is_m else tile[0]) * depth * element <= machine.middle_capacity:
+        outer_share = 1.0 / outer_loads
+    if outer_panel + inner_all <= machine.middle_capacity:
+        inner_share = 1.0 / inner_loads
+    if outer_is_m:
+        return outer_share / used[1], inner_share / used[0]
+    return inner_share / used[1], outer_share / used[0]

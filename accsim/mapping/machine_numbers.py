@@ -1,0 +1,107 @@
+"""What a compiled lower needs to know of a machine, as bare numbers, and the names of its resources and actions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from accsim.config.machine import Accelerator, Memory, SystolicArray
+from accsim.errors import MappingError
+from accsim.kernels.matrix import TICKS, Machine
+from accsim.kernels.systolic import (
+    INPUT_STATIONARY,
+    OUTPUT_STATIONARY,
+    OVERLAP_FULL,
+    OVERLAP_NONE,
+    OVERLAP_WEIGHTS,
+    WEIGHT_STATIONARY,
+)
+from accsim.units import dtype_bits
+
+OVERLAPS = {"none": OVERLAP_NONE, "weights": OVERLAP_WEIGHTS, "full": OVERLAP_FULL}
+STATIONARY = {
+    "weight_stationary": WEIGHT_STATIONARY,
+    "output_stationary": OUTPUT_STATIONARY,
+    "input_stationary": INPUT_STATIONARY,
+}
+MOST_MEMORIES = 3
+
+
+@lru_cache(maxsize=256)
+def machine_numbers(acc: Accelerator, dtype: str) -> Machine:
+    """Bare numbers of a machine for one data type.
+
+    Raises
+    ------
+    InputError
+        When the matrix unit does not support the data type.
+    MappingError
+        When the machine has more than three memories.
+    """
+    if len(acc.memories) > MOST_MEMORIES:
+        raise MappingError(f"{acc.name} has {len(acc.memories)} memories; mappings model at most {MOST_MEMORIES}")
+    unit = acc.matrix_unit
+    array = isinstance(unit, SystolicArray)
+    costs = acc.vector_unit.cycles_per_element
+    local, main = acc.memories[0], acc.main_memory
+    middle = acc.memories[1] if len(acc.memories) == MOST_MEMORIES else None
+    share = 1 if local.scope == "core" else acc.cores
+
+    def per_tick(bytes_per_s: float) -> float:
+        return bytes_per_s / acc.clock_hz / TICKS
+
+    def ticks(seconds: float) -> int:
+        return round(seconds * acc.clock_hz * TICKS)
+
+    return Machine(
+        cores=acc.cores,
+        systolic=int(array),
+        rows=unit.rows if isinstance(unit, SystolicArray) else unit.m,
+        cols=unit.cols if isinstance(unit, SystolicArray) else unit.n,
+        depth=1 if isinstance(unit, SystolicArray) else unit.k,
+        count=unit.count,
+        overlap=OVERLAPS[unit.fold_overlap] if isinstance(unit, SystolicArray) else OVERLAP_FULL,
+        rate=unit.rate(dtype),
+        element_bytes=dtype_bits(dtype) / 8,
+        lanes=acc.vector_unit.lanes,
+        **{f"cost_{op}": float(costs[op]) for op in ("max", "exp", "add", "multiply", "divide", "rescale", "convert")},
+        local_capacity=local.capacity_bytes // share,
+        local_read=per_tick(local.usable_read_bytes_per_s) / share,
+        local_write=per_tick(local.usable_write_bytes_per_s) / share,
+        local_shared=int(local.shared_bandwidth),
+        middle_capacity=middle.capacity_bytes if middle else 0,
+        middle_read=per_tick(middle.usable_read_bytes_per_s) if middle else 1.0,
+        middle_write=per_tick(middle.usable_write_bytes_per_s) if middle else 1.0,
+        middle_shared=int(middle.shared_bandwidth) if middle else 1,
+        main_read=per_tick(main.usable_read_bytes_per_s),
+        main_write=per_tick(main.usable_write_bytes_per_s),
+        main_shared=int(main.shared_bandwidth),
+        load_latency=ticks(main.latency_s + (middle.latency_s if middle else 0.0)),
+        store_latency=ticks(main.latency_s + (middle.latency_s if middle else 0.0)),
+    )
+
+
+def port(memory: Memory, direction: str) -> str:
+    """Name of the resource that reads (or writes) of a memory hold: one name where both share a port."""
+    return memory.name if memory.shared_bandwidth else f"{memory.name}_{direction}"
+
+
+def ports(acc: Accelerator) -> dict[str, str]:
+    """Resource of each place and direction: ``local_read`` … ``main_write`` (no middle where there is none)."""
+    places = {"local": acc.memories[0], "main": acc.main_memory}
+    if len(acc.memories) == MOST_MEMORIES:
+        places["middle"] = acc.memories[1]
+    return {f"{place}_{way}": port(memory, way) for place, memory in places.items() for way in ("read", "write")}
+
+
+def action_names(acc: Accelerator, dtype: str) -> Mapping[str, str]:
+    """Action name of each column of ``Block.actions`` on this machine, e.g. ``local_read`` -> ``read.sg``."""
+    names = {"mac": f"mac.{dtype}", "mac_padded": f"mac_padded.{dtype}"}
+    names |= {op: f"vector.{op}" for op in ("max", "exp", "add", "multiply", "divide", "rescale", "convert")}
+    names |= {column: column for column in ("pe_steady_cycles", "pe_busy_cycles")}
+    places = {"local": acc.memories[0], "main": acc.main_memory}
+    if len(acc.memories) == MOST_MEMORIES:
+        places["middle"] = acc.memories[1]
+    for place, memory in places.items():
+        names |= {f"{place}_{way}": f"{way}.{memory.name}" for way in ("read", "write")}
+    return names

@@ -1,0 +1,158 @@
+"""Shipped models against published sizes and closed forms."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accsim.errors import InputError
+from accsim.workload.catalogue import load_workload
+from accsim.workload.files import workload_schema
+from accsim.workload.models import ARCHITECTURES, parameter_count
+from accsim.workload.models.decoder import DecoderHyperparameters
+from accsim.workload.models.encoder import EncoderHyperparameters
+from accsim.workload.ops import Attention, Gemm, Op
+from accsim.workload.trace import Workload
+
+PUBLISHED_PARAMETERS = {
+    "bert_base": 109.48e6,  # model card bert-base-uncased, with pooler, without language-model head
+    "t5_small": 60.5e6,  # model card t5-small, embedding table shared
+    "llama3_8b_prefill": 8.03e9,  # model card Meta-Llama-3-8B
+    "llama3_8b_decode": 8.03e9,
+}
+
+
+def op(workload: Workload, name: str) -> Op:
+    return next(entry.op for entry in workload.entries if entry.name == name)
+
+
+@pytest.mark.parametrize("name", PUBLISHED_PARAMETERS)
+def test_published_parameter_counts(name: str) -> None:
+    assert parameter_count(load_workload(name)) == pytest.approx(PUBLISHED_PARAMETERS[name], rel=0.005)
+
+
+@pytest.mark.parametrize("name", ["bert_base", "xlm", "t5_small", "llama3_8b_prefill", "llama3_8b_decode"])
+def test_weights_read_are_the_parameters_less_what_no_op_reads(name: str) -> None:
+    work = load_workload(name)
+    h = {key: value for key, value in work.hyperparameters.items() if not isinstance(value, str)}
+    d = h["d_model"]
+    if work.architecture == "encoder":
+        tables = (h["vocab"] + h["positions"] + h["segments"]) * d
+        biases = h["layers"] * (5 * d + h["d_ff"]) + h["pooler"] * d
+        unread = tables + biases
+    elif work.architecture == "encoder_decoder":
+        unread = 2 * h["position_buckets"] * h["heads"]
+    else:
+        unread = h["vocab"] * d
+    assert work.weight_bytes == 2 * (parameter_count(work) - unread)
+
+
+@given(st.integers(1, 64), st.integers(1, 4096))
+def test_bert_macs(batch: int, seq: int) -> None:
+    work = load_workload(f"bert_base?seq={seq}&batch={batch}")
+    weights = 12 * (4 * 768**2 + 2 * 768 * 3072)
+    assert work.macs == batch * seq * weights + 12 * batch * 2 * seq**2 * 768 + batch * 768**2
+
+
+def test_xlm_attention_is_that_of_flat() -> None:
+    """FLAT (ASPLOS 2023): width 2048, 16 heads of 128, feed-forward 8192, batch 64."""
+    work = load_workload("xlm?batch=64&seq=4096")
+    assert op(work, "attention") == Attention(64, 16, 4096, 4096, 128)
+    assert op(work, "ffn_up") == Gemm(64 * 4096, 8192, 2048, name="ffn_up")
+    assert not any(entry.name.startswith("pooler") for entry in work.entries)
+
+
+@given(st.integers(1, 8), st.integers(1, 1024), st.integers(1, 1024))
+def test_t5_macs(batch: int, seq: int, target: int) -> None:
+    work = load_workload(f"t5_small?batch={batch}&seq={seq}&target_seq={target}")
+    attention, feed_forward = 4 * 512 * 512, 2 * 512 * 2048
+    encoder = 6 * seq * (attention + feed_forward) + 6 * 2 * seq * seq * 512
+    decoder = 6 * (target * (attention + 2 * 512 * 512 + feed_forward) + seq * 2 * 512 * 512)
+    scores = 6 * 2 * 512 * (target * (target + 1) // 2 + target * seq)
+    assert work.macs == batch * (encoder + decoder + scores + target * 512 * 32128)
+
+
+def test_t5_position_bias_as_an_op() -> None:
+    fused, separate = load_workload("t5_small?batch=2"), load_workload("t5_small?batch=2&position_bias=separate")
+    names = [entry.name for entry in separate.entries]
+    assert [n for n in names if n not in {entry.name for entry in fused.entries}] == [
+        "encoder.score_bias",
+        "decoder.self_score_bias",
+    ]
+    adds = [entry for entry in separate.entries if entry.name.endswith("score_bias")]
+    assert [dict(e.op.vector_ops) for e in adds] == [{"add": 2 * 8 * 512 * 512}, {"add": 2 * 8 * 512 * 513 // 2}]
+    assert [e.repeat for e in adds] == [6, 6]
+    assert separate.macs == fused.macs
+
+
+@given(st.integers(1, 16), st.integers(1, 4096), st.integers(0, 4096))
+def test_llama_prefill_macs(batch: int, seq: int, past: int) -> None:
+    work = load_workload(f"llama3_8b_prefill?batch={batch}&seq={seq}&kv_len={seq + past}")
+    layers = 8_030_261_248 - 2 * 128256 * 4096 - 65 * 4096
+    visible = sum(past + i + 1 for i in range(seq))
+    assert work.macs == batch * (seq * layers + 128256 * 4096 + 32 * 2 * visible * 4096)
+
+
+@given(st.integers(1, 256), st.integers(1, 2**20))
+def test_llama_decode_macs(batch: int, kv_len: int) -> None:
+    work = load_workload(f"llama3_8b_decode?batch={batch}&kv_len={kv_len}")
+    read = 8_030_261_248 - 128256 * 4096 - 65 * 4096
+    assert work.macs == batch * (read + 32 * 2 * kv_len * 4096)
+
+
+def test_llama_flop_is_near_two_a_parameter_and_token() -> None:
+    decode = load_workload("llama3_8b_decode?batch=1&kv_len=1")
+    assert decode.flop == pytest.approx(2 * (8.03e9 - 128256 * 4096), rel=0.001)
+
+
+def test_llama_kv_cache() -> None:
+    """128 KiB a token in bf16: 2 x 32 layers x 8 heads x 128 x 2 bytes."""
+    work = load_workload("llama3_8b_decode?batch=1&kv_len=1")
+    attention = op(work, "attention")
+    assert isinstance(attention, Attention)
+    assert 32 * attention.kv_bytes == 128 * 1024
+    assert op(work, "kv_append").output_bytes == attention.kv_bytes
+
+
+def test_dtype_reaches_every_op() -> None:
+    for name in ("bert_base", "t5_small", "llama3_8b_decode"):
+        work = load_workload(f"{name}?dtype=float8")
+        assert {entry.op.dtype for entry in work.entries} == {"fp8"}
+        assert 2 * work.weight_bytes == load_workload(name).weight_bytes
+
+
+def test_hyperparameters_have_a_count_of_their_own() -> None:
+    tiny = EncoderHyperparameters(layers=1, d_model=2, heads=1, d_ff=3, vocab=5, positions=4, segments=0, pooler=False)
+    # tables 18, norm 4; 4 x (4 + 2) attention, 6 + 3 + 6 + 2 feed-forward, two norms of 4
+    assert parameter_count(tiny) == 18 + 4 + 24 + 17 + 8
+    plain = DecoderHyperparameters(layers=1, d_model=4, heads=2, kv_heads=1, d_ff=3, vocab=5)
+    # table 20; q and o 16 each, k and v 8 each, 3 x 12 feed-forward, two norms of 4; last norm 4
+    assert parameter_count(plain.model_copy(update={"tied_embeddings": True})) == 20 + 32 + 16 + 36 + 8 + 4
+    assert parameter_count(plain) == 20 + 116
+    assert parameter_count(plain.model_copy(update={"head_dim": 4})) == 136 + 48
+
+
+def test_a_trace_has_no_parameter_count() -> None:
+    with pytest.raises(InputError, match="is a trace of ops"):
+        parameter_count(load_workload("attention_layer"))
+
+
+def test_trace_of_the_attention_layers_agrees_with_the_model() -> None:
+    trace, model = load_workload("attention_layer"), load_workload("bert_base")
+    for name in ("q_proj", "k_proj", "v_proj", "o_proj", "attention"):
+        mine, theirs = (next(e for e in work.entries if e.name == name) for work in (trace, model))
+        assert (mine.op, mine.repeat) == (theirs.op, theirs.repeat)
+
+
+def test_schema_covers_every_architecture_and_the_trace() -> None:
+    schema = workload_schema()
+    kinds = {entry["$ref"].rpartition("/")[2] for entry in schema["anyOf"]}
+    assert kinds == {"TraceFile", *(model.__name__ for model in ARCHITECTURES.values())}
+    steps = schema["$defs"]["TraceFile"]["properties"]["ops"]["items"]["anyOf"]
+    assert len(steps) == 6
+    assert schema["$defs"]["GemmForm"]["required"] == ["op", "m", "n", "k"]
+    described = [
+        body["properties"][key].get("description") for body in schema["$defs"].values() for key in body["properties"]
+    ]
+    assert all(described)

@@ -1,0 +1,317 @@
+"""Ops: what the constructors refuse, and counts against loops and closed forms."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import FrozenInstanceError, fields
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accsim.errors import InputError
+from accsim.units import DTYPES, dtype_bits
+from accsim.workload.ops import OPS, VECTOR_OPERATIONS, Attention, Elementwise, Gemm, Norm, Op, Softmax, tensor_bytes
+from accsim.workload.vector_counts import ELEMENTWISE, NORMS
+
+EXAMPLES: tuple[Op, ...] = (
+    Gemm(2, 3, 5, batch=7, name="a"),
+    Gemm(2, 3, 5, batch=7, name="a", weights=False),
+    Attention(2, 6, 3, 5, 8, kv_heads=2, causal=True, name="a"),
+    Softmax(3, 4, name="a"),
+    Norm(3, 4, "rms", name="a"),
+    Elementwise(12, "add", name="a"),
+)
+
+
+BAD: list[tuple[Callable[[], object], str, str]] = [
+    (lambda: Gemm(0, 1, 1), "Gemm.m", "read 0, allowed is a whole number from 1 to 2^40 - 1"),
+    (lambda: Gemm(1, -3, 1), "Gemm.n", "read -3, allowed is a whole number"),
+    (lambda: Gemm(1, 1, 2**40), "Gemm.k", "2^40 - 1"),
+    (lambda: Gemm(1, 1, 1.0), "Gemm.k", "read 1.0"),  # type: ignore[arg-type]
+    (lambda: Gemm(1, 1, "8"), "Gemm.k", "read '8'"),  # type: ignore[arg-type]
+    (lambda: Gemm(True, 1, 1), "Gemm.m", "read True"),
+    (lambda: Gemm(1, 1, 1, batch=0), "Gemm.batch", "read 0"),
+    (lambda: Gemm(1, 1, None), "Gemm.k", "read nothing"),  # type: ignore[arg-type]
+    (lambda: Gemm(1, 1, np.float64(2)), "Gemm.k", "whole number"),  # type: ignore[arg-type]
+    (lambda: Gemm(1, 1, np.arange(3)), "Gemm.k", "whole number"),  # type: ignore[arg-type]
+    (lambda: Gemm(1, 1, 10**300), "Gemm.k", "an integer of 997 bits"),
+    (lambda: Gemm(1, 1, 1, dtype="bf17"), "Gemm.dtype", "Did you mean 'bf16'?"),
+    (lambda: Gemm(1, 1, 1, dtype=16), "Gemm.dtype", "allowed are fp32"),  # type: ignore[arg-type]
+    (lambda: Gemm(1, 1, 1, name=""), "Gemm.name", "read ''"),
+    (lambda: Gemm(1, 1, 1, name="a\nb"), "Gemm.name", "printable"),
+    (lambda: Gemm(1, 1, 1, name="a" * 201), "Gemm.name", "1 to 200"),
+    (lambda: Gemm(1, 1, 1, name=3), "Gemm.name", "read 3"),  # type: ignore[arg-type]
+    (lambda: Gemm(1, 1, 1, weights=1), "Gemm.weights", "allowed are True and False"),  # type: ignore[arg-type]
+    (lambda: Attention(0, 1, 1, 1, 1), "Attention.batch", "read 0"),
+    (lambda: Attention(1, 12, 1, 1, 1, kv_heads=5), "Attention.kv_heads", "a divisor of the 12 heads"),
+    (lambda: Attention(1, 2, 1, 1, 1, kv_heads=4), "Attention.kv_heads", "a divisor of the 2 heads"),
+    (lambda: Attention(1, 2, 1, 1, 1, kv_heads=0), "Attention.kv_heads", "read 0"),
+    (lambda: Attention(1, 1, 9, 8, 1, causal=True), "Attention.q_len", "at most kv_len = 8"),
+    (lambda: Attention(1, 1, 1, 1, 1, causal="yes"), "Attention.causal", "read 'yes'"),  # type: ignore[arg-type]
+    (lambda: Attention(1, 1, 1, -1, 1), "Attention.kv_len", "read -1"),
+    (lambda: Attention(1, 1, 1, 1, 0), "Attention.head_dim", "read 0"),
+    (lambda: Softmax(0, 1), "Softmax.rows", "read 0"),
+    (lambda: Softmax(1, 1.5), "Softmax.cols", "read 1.5"),  # type: ignore[arg-type]
+    (lambda: Norm(1, 0), "Norm.cols", "read 0"),
+    (lambda: Norm(1, 1, "lyer"), "Norm.function", "Did you mean 'layer'?"),
+    (lambda: Norm(1, 1, 3), "Norm.function", "allowed are layer, rms"),  # type: ignore[arg-type]
+    (lambda: Elementwise(0, "add"), "Elementwise.elements", "read 0"),
+    (lambda: Elementwise(1, "gelo"), "Elementwise.function", "Did you mean 'gelu'?"),
+    (lambda: Elementwise(1, ["add"]), "Elementwise.function", "read ['add']"),  # type: ignore[arg-type]
+    (lambda: Elementwise(1, "add", 0), "Elementwise.inputs", "read 0"),
+    (lambda: Elementwise(1, "add", 65), "Elementwise.inputs", "from 1 to 64"),
+    (lambda: Elementwise(1, "gelu", 2), "Elementwise.inputs", "allowed for gelu is 1"),
+    (lambda: Elementwise(1, "swiglu", 1), "Elementwise.inputs", "allowed for swiglu is 2"),
+]
+
+
+@pytest.mark.parametrize(("make", "path", "text"), BAD)
+def test_constructor_refuses(make: Callable[[], object], path: str, text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        make()
+    (problem,) = caught.value.problems
+    assert problem.where == "argument"
+    assert problem.path == path
+    assert text in str(problem)
+
+
+def test_all_problems_at_once() -> None:
+    with pytest.raises(InputError) as caught:
+        Attention(0, 1.5, 1, 1, 1, causal=2, dtype="x", name="")  # type: ignore[arg-type]
+    names = [p.path.partition(".")[2] for p in caught.value.problems]
+    assert names == ["batch", "heads", "causal", "dtype", "name"]
+
+
+@pytest.mark.parametrize("op", EXAMPLES, ids=repr)
+def test_value_semantics(op: Op) -> None:
+    assert pickle.loads(pickle.dumps(op)) == op
+    assert hash(pickle.loads(pickle.dumps(op))) == hash(op)
+    with pytest.raises((FrozenInstanceError, AttributeError, TypeError)):
+        op.name = "b"  # type: ignore[misc]
+    assert op.key != op
+    assert op.key.key == op.key
+    assert {f.name: getattr(op, f.name) for f in fields(op)} | {"name": op.kind} == {
+        f.name: getattr(op.key, f.name) for f in fields(op)
+    }
+
+
+def test_kinds() -> None:
+    assert {kind: op.__name__.lower() for kind, op in OPS.items()} == {kind: kind for kind in OPS}
+    assert [op.kind for op in EXAMPLES] == ["gemm", "gemm", "attention", "softmax", "norm", "elementwise"]
+
+
+def test_spellings_and_integer_types_are_equal() -> None:
+    plain = Gemm(8, 8, 8)
+    for dtype in ("BF16", "bfloat16", "torch.bfloat16"):
+        assert Gemm(np.int64(8), np.uint8(8), 8, dtype=dtype) == plain  # type: ignore[arg-type]
+    assert type(Gemm(np.int64(8), 8, 8).m) is int  # type: ignore[arg-type]
+    assert Attention(1, 4, 2, 2, 8) == Attention(1, 4, 2, 2, 8, kv_heads=4)
+    assert Elementwise(8, "add") == Elementwise(8, "add", inputs=2)
+    assert Gemm(8, 8, 8) != Gemm(8, 8, 8, weights=False)
+
+
+def brute_force_gemm(op: Gemm) -> dict[str, int]:
+    """MACs and elements by looping over every index."""
+    a, b, c = set(), set(), set()
+    macs = 0
+    for batch in range(op.batch):
+        for i in range(op.m):
+            for j in range(op.n):
+                for k in range(op.k):
+                    macs += 1
+                    a.add((batch, i, k))
+                    b.add((0 if op.weights else batch, k, j))
+                    c.add((batch, i, j))
+    return {"macs": macs, "a": len(a), "b": len(b), "c": len(c)}
+
+
+@given(st.tuples(*[st.integers(1, 5)] * 4), st.booleans(), st.sampled_from(DTYPES))
+def test_gemm_counts(shape: tuple[int, int, int, int], weights: bool, dtype: str) -> None:
+    op = Gemm(*shape[:3], batch=shape[3], dtype=dtype, weights=weights)
+    loop = brute_force_gemm(op)
+    bits = dtype_bits(dtype)
+    assert op.macs == loop["macs"]
+    assert op.flop == 2 * loop["macs"]
+    assert op.weight_bytes == (-(-loop["b"] * bits // 8) if weights else 0)
+    assert op.input_bytes == -(-(loop["a"] + (0 if weights else loop["b"])) * bits // 8)
+    assert op.output_bytes == -(-loop["c"] * bits // 8)
+    assert op.vector_ops == {}
+    assert op.products * op.rows * op.n * op.k == op.macs
+
+
+def test_gemm_with_weights_is_one_tall_product() -> None:
+    batched, tall = Gemm(4, 6, 8, batch=3), Gemm(12, 6, 8)
+    for count in ("macs", "weight_bytes", "input_bytes", "output_bytes", "rows", "products"):
+        assert getattr(batched, count) == getattr(tall, count)
+
+
+def brute_force_attention(op: Attention) -> dict[str, int]:
+    """Scores, MACs and elements of each operand by looping over every index."""
+    group = op.heads // op.kv_heads
+    q, kv = set(), set()
+    scores = macs = 0
+    for batch in range(op.batch):
+        for head in range(op.heads):
+            for i in range(op.q_len):
+                q.add((batch, head, i))
+                for j in range(op.kv_len):
+                    if op.causal and j > op.kv_len - op.q_len + i:
+                        continue
+                    scores += 1
+                    macs += 2 * op.head_dim
+                    kv.add((batch, head // group, j))
+    return {"scores": scores, "macs": macs, "q": len(q) * op.head_dim, "kv": 2 * len(kv) * op.head_dim}
+
+
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(st.integers(1, 7), st.integers(0, 5), st.integers(1, 4)),
+    st.booleans(),
+)
+def test_attention_counts(heads: tuple[int, int, int], lengths: tuple[int, int, int], causal: bool) -> None:
+    batch, kv_heads, group = heads
+    q_len, more, head_dim = lengths
+    op = Attention(batch, kv_heads * group, q_len, q_len + more, head_dim, kv_heads, causal)
+    loop = brute_force_attention(op)
+    assert op.scores == loop["scores"]
+    assert op.macs == loop["macs"]
+    assert op.kv_bytes == 2 * loop["kv"]
+    assert op.input_bytes == 2 * (loop["q"] + loop["kv"])
+    assert op.output_bytes == 2 * loop["q"]
+    assert op.weight_bytes == 0
+    assert op.vector_ops == dict.fromkeys(("max", "exp", "add", "divide"), loop["scores"])
+
+
+def test_attention_may_have_more_queries_than_keys_without_a_mask() -> None:
+    op = Attention(1, 1, q_len=9, kv_len=4, head_dim=2)
+    assert op.scores == brute_force_attention(op)["scores"] == 36
+
+
+def test_flat_table_1_scores() -> None:
+    """Scores of B = 64, H = 12, N = 4096 (FLAT, ASPLOS 2023, Table 1: the term B H N^2)."""
+    assert Attention(64, 12, 4096, 4096, 64).scores == 64 * 12 * 4096**2
+
+
+def test_softmax_counts() -> None:
+    op = Softmax(3, 5, dtype="fp32")
+    assert (op.macs, op.flop, op.weight_bytes, op.input_bytes, op.output_bytes) == (0, 0, 0, 60, 60)
+    assert op.vector_ops == {"max": 15, "exp": 15, "add": 15, "divide": 15}
+
+
+class Counter:
+    """A number that counts the operations done with it, as the vector unit would do them."""
+
+    def __init__(self, tally: dict[str, int]) -> None:
+        self.tally = tally
+
+    def did(self, op: str) -> Counter:
+        self.tally[op] = self.tally.get(op, 0) + 1
+        return self
+
+    def __add__(self, other: object) -> Counter:
+        return self.did("add")
+
+    def __mul__(self, other: object) -> Counter:
+        return self.did("multiply")
+
+    def __neg__(self) -> Counter:
+        return self
+
+    __sub__ = __radd__ = __rsub__ = __add__
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: object) -> Counter:
+        return self.did("divide")
+
+    __rtruediv__ = __truediv__
+
+    def exp(self) -> Counter:
+        return self.did("exp")
+
+    def max0(self) -> Counter:
+        return self.did("max")
+
+
+def gelu(x: Counter) -> Counter:
+    return x / (1 + (-(x * (0.8 + 0.04 * (x * x)))).exp())
+
+
+FORMULAS: Mapping[str, Callable[[Counter, Counter], Counter]] = {
+    "copy": lambda x, _: x,
+    "add": lambda x, y: x + y,
+    "multiply": lambda x, y: x * y,
+    "relu": lambda x, _: x.max0(),
+    "sigmoid": lambda x, _: 1 / (1 + (-x).exp()),
+    "tanh": lambda x, _: 1 - 2 / (1 + (2 * x).exp()),
+    "gelu": lambda x, _: gelu(x),
+    "silu": lambda x, _: x / (1 + (-x).exp()),
+    "swiglu": lambda x, y: x / (1 + (-x).exp()) * y,
+    "geglu": lambda x, y: gelu(x) * y,
+    "rope": lambda x, y: x * 0.5 + y * 0.5,
+    "convert": lambda x, _: x.did("convert"),
+}
+
+
+@pytest.mark.parametrize("function", ELEMENTWISE)
+def test_elementwise_counts_follow_the_formula(function: str) -> None:
+    tally: dict[str, int] = {}
+    FORMULAS[function](Counter(tally), Counter(tally))
+    op = Elementwise(7, function)
+    assert op.vector_ops == {name: 7 * count for name, count in tally.items()}
+    assert op.input_bytes == 14 * op.inputs
+    assert (op.output_bytes, op.weight_bytes, op.macs) == (14, 0, 0)
+
+
+def test_sums_and_products_of_several_tensors() -> None:
+    assert Elementwise(5, "add", inputs=3).vector_ops == {"add": 10}
+    assert Elementwise(5, "multiply", inputs=1).vector_ops == {"multiply": 5}
+    assert Elementwise(5, "add", inputs=3).input_bytes == 30
+
+
+def count_norm(rows: int, cols: int, function: str) -> dict[str, int]:
+    """Operations of a norm written out row by row."""
+    tally: dict[str, int] = {}
+    number = Counter(tally)
+    for _ in range(rows):
+        row = [number] * cols
+        if function == "layer":
+            total: Counter | int = 0
+            for x in row:
+                total = total + x
+            mean = total * (1 / cols)
+            row = [x - mean for x in row]
+        squares: Counter | int = 0
+        for x in row:
+            squares = squares + x * x
+        scale = 1 / (squares * (1 / cols) + 1e-5)
+        row = [x * scale * number for x in row]
+        if function == "layer":
+            row = [x + number for x in row]
+    return tally
+
+
+@pytest.mark.parametrize("function", NORMS)
+def test_norm_counts_follow_the_formula(function: str) -> None:
+    op = Norm(3, 5, function, dtype="fp32")
+    assert op.vector_ops == count_norm(3, 5, function)
+    assert op.weight_bytes == {"layer": 40, "rms": 20}[function]
+    assert (op.input_bytes, op.output_bytes, op.macs) == (60, 60, 0)
+
+
+@pytest.mark.parametrize("op", [*EXAMPLES, *(Elementwise(2, f) for f in ELEMENTWISE)], ids=repr)
+def test_vector_operations_have_known_names(op: Op) -> None:
+    assert set(op.vector_ops) <= set(VECTOR_OPERATIONS)
+
+
+def test_vector_operations_are_those_of_the_energy_tables() -> None:
+    from accsim.config.energy import VECTOR_OPS
+
+    assert set(VECTOR_OPERATIONS) == set(VECTOR_OPS)
+
+
+def test_odd_numbers_of_half_bytes_round_up() -> None:
+    assert tensor_bytes(3, "int4") == 2
+    assert Gemm(1, 3, 1, dtype="int4").weight_bytes == 2
