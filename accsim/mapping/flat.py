@@ -1,0 +1,248 @@
+"""FLAT: Logit and Attend fused at row granularity, a whole row of keys on the chip between them.
+
+Two sibling loops over key blocks (Logit, then Attend) are one level with two ranges; a three-pass softmax runs between.
+Source: FLAT, Kao et al., ASPLOS 2023, sections 4 and 5 (arXiv 2107.06419). ``docs/attention.md`` has the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from accsim.config.machine import Accelerator
+from accsim.engine.program import After, Hold
+from accsim.errors import InputError
+from accsim.kernels.block import END, FIRST_HALF, MIDDLE, SECOND_HALF, START, fill_spans
+from accsim.kernels.jit import kernel
+from accsim.kernels.layout import RUN0, TRIP0
+from accsim.kernels.matrix import TICKS, ceil_div, tile_work
+from accsim.mapping.attention import (
+    attention_resources,
+    forms,
+    kv_share,
+    memory_plan,
+    problem_of,
+    row_tile_sizes,
+    seen_keys,
+    share_of,
+    tile_rows,
+    write_matmul,
+    write_vector,
+)
+from accsim.mapping.base import register_dataflow
+from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
+from accsim.mapping.gemm import write_load, write_store
+from accsim.mapping.machine_numbers import STATIONARY, machine_numbers
+from accsim.mapping.shape import Shape, StageShape
+from accsim.mapping.tiling import tile_sizes
+from accsim.workload.ops import Attention, Op
+
+LOAD_Q, LOAD_K, LOGIT, SOFTMAX, LOAD_V, ATTEND, STORE = range(7)
+STAGED = ("qo", "qkvo")
+
+
+@dataclass(frozen=True)
+class Flat(CompiledDataflow):
+    """A FLAT mapping at row granularity; ``None`` is searched.
+
+    Parameters
+    ----------
+    granularity : ``"row"``, the one granularity written so far.
+    rows : query rows of a tile.
+    block_kv : keys of a block that is loaded and multiplied at once; the whole row of scores stays on the chip.
+    staged : tensors kept on the chip for a whole head: ``"qkvo"`` keeps K and V, ``"qo"`` loads them for every tile.
+    pipelined : False runs Logit, softmax and Attend of a tile one after the other (the paper's interleaving); True
+        runs Attend one tile behind Logit, with two buffers of scores.
+    stationary : form of both operators on the array.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("attention",)
+
+    granularity: str = "row"
+    rows: int | None = None
+    block_kv: int | None = None
+    staged: str | None = None
+    pipelined: bool | None = None
+    stationary: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.granularity != "row":
+            raise InputError(f"granularity: read '{self.granularity}', allowed is 'row'")
+        if self.staged is not None and "".join(sorted(self.staged)) not in ("oq", "koqv"):
+            raise InputError(f"staged: read '{self.staged}', allowed are {', '.join(STAGED)}")
+        if self.stationary is not None and self.stationary not in STATIONARY:
+            raise InputError(f"stationary: read '{self.stationary}', allowed are {', '.join(STATIONARY)}")
+        for name in ("rows", "block_kv"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise InputError(f"{name}: read {value!r}, allowed is a positive whole number")
+
+    def space(self, op: Op, acc: Accelerator) -> list[Points]:
+        assert isinstance(op, Attention)
+        rows = [self.rows] if self.rows else row_tile_sizes(op, acc)
+        keys = [self.block_kv] if self.block_kv else tile_sizes(op.kv_len, getattr(acc.matrix_unit, "cols", 64), 4)
+        staged = [len(self.staged) == 4] if self.staged else [False, True]
+        pipelined = [self.pipelined] if self.pipelined is not None else [False, True]
+        found = []
+        for row in rows:
+            table = np.array([(row, key, form) for key in keys for form in forms(acc, self.stationary)], np.int64)
+            tiles = _causal_tiles(op, acc, row)
+            found += [Points((kept, ahead, tiles), table) for kept in staged for ahead in pipelined]
+        return _merge(found)
+
+    def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Flat:
+        row, key, form = points.table[i].tolist()
+        kept, ahead, _ = points.variant  # type: ignore[misc]
+        names = list(STATIONARY)
+        return Flat("row", row, key, STAGED[int(kept)], ahead, names[list(STATIONARY.values()).index(form)])
+
+    def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
+        assert isinstance(op, Attention)
+        kept, ahead, tiles = points.variant  # type: ignore[misc]
+        shape = _shape(acc, kept, ahead, tiles)
+        block = shape.new_block(len(points.table), actions=actions)
+        copies = np.zeros(len(points.table))
+        _lower(
+            points.table, problem_of(op), op.scores, kept, ahead, machine_numbers(acc, op.dtype), shape.level_table(),
+            shape.kinds, shape.classes, block, copies,
+        )  # fmt: skip
+        return Lowered(shape, block, copies)
+
+
+register_dataflow("flat", Flat)
+
+
+def _causal_tiles(op: Attention, acc: Accelerator, row_tile: int) -> int:
+    """Row tiles of a core under a causal mask (each its own class), 0 without."""
+    if not op.causal:
+        return 0
+    return int(-(-share_of(problem_of(op), row_tile, acc.cores).rows // row_tile))
+
+
+def _merge(found: list[Points]) -> list[Points]:
+    """Points of the same variant in one table."""
+    tables: dict[object, list[np.ndarray]] = {}
+    for points in found:
+        tables.setdefault(points.variant, []).append(points.table)
+    return [Points(variant, np.concatenate(parts)) for variant, parts in tables.items()]  # type: ignore[arg-type]
+
+
+def _shape(acc: Accelerator, kept: bool, ahead: bool, tiles: int) -> Shape:
+    resources, loads, stores, local = attention_resources(acc)
+    sums, capacities = memory_plan(acc)
+    memory = acc.memories[0].name
+    once = {"row": START} if kept else {}
+    arrival = {"level": "key", "carried": True} if kept else {}
+    taken = ("key",) if kept else ()
+    done = ("row", "key") if kept else ()
+    behind = {"shift": 1, "shift_level": "row"} if ahead else {}
+    stages = (
+        StageShape("load_q", "dma", loads, {"key": START}, acquires=(Hold("q"),)),
+        StageShape("load_k", "dma", loads, {"key": FIRST_HALF, **once}, acquires=(Hold("k", first=taken),)),
+        StageShape(
+            "logit", "matrix", local, {"key": FIRST_HALF},
+            after=(After("load_q"), After("load_k", **arrival)),  # type: ignore[arg-type]
+            acquires=(Hold("scores", first=("key",)),),
+            releases=(Hold("q", last=("key",)), Hold("k", last=done)),
+        ),
+        StageShape("softmax", "vector", local, {"key": MIDDLE}, after=(After("logit"),)),
+        StageShape("load_v", "dma", loads, {"key": SECOND_HALF, **once}, acquires=(Hold("v", first=taken),), **behind),  # type: ignore[arg-type]
+        StageShape(
+            "attend", "matrix", local, {"key": SECOND_HALF},
+            after=(After("softmax"), After("load_v", **arrival)),  # type: ignore[arg-type]
+            acquires=(Hold("out", first=("key",)),),
+            releases=(Hold("scores", last=("key",)), Hold("v", last=done)),
+            **behind,  # type: ignore[arg-type]
+        ),
+        StageShape(
+            "store_o", "dma", stores, {"key": END},
+            shift=2 if ahead else 1, shift_level="row", after=(After("attend"),), releases=(Hold("out"),),
+        ),
+    )  # fmt: skip
+    levels = (("head", 1), ("row", tiles), ("key", 1)) if tiles else (("head", 1), ("row", 2), ("key", 4))
+    return Shape(
+        "flat row" + (" staged" if kept else "") + (" pipelined" if ahead else ""),
+        levels,
+        resources,
+        {"q": memory, "k": memory, "v": memory, "scores": memory, "out": sums},
+        stages,
+        capacities,
+        {"key": "row"} if tiles else {},
+    )
+
+
+@kernel
+def _lower(points, problem, scores, kept, ahead, machine, level, kinds, classes, block, copies):
+    """Write the numbers of every point (columns: rows of a tile, keys of a block, stationary form)."""
+    want = block.actions.shape[0] > 0
+    dim = problem.dim
+    element = machine.element_bytes
+    row_classes, key_classes = classes[2], classes[3]
+    for i in range(points.shape[0]):
+        row_tile, key_block, form = points[i, 0], min(points[i, 1], problem.keys), points[i, 2]
+        row_tile = min(row_tile, problem.positions * problem.shared)
+        share = share_of(problem, row_tile, machine.cores)
+        tiles = ceil_div(share.rows, row_tile)
+        blocks = ceil_div(problem.keys, key_block)
+        block.trips[i, level[1, TRIP0]] = share.groups
+        block.trips[i, level[2, TRIP0]] = tiles
+        if problem.causal:
+            for t in range(tiles):
+                seen = seen_keys(problem, row_tile, share, t)
+                block.trips[i, level[3, TRIP0] + t] = 2 * ceil_div(seen, key_block)
+                block.runs[i, level[2, RUN0] + t] = t + 1
+        else:
+            block.trips[i, level[3, TRIP0]] = 2 * blocks
+            if share.rows % row_tile:
+                block.runs[i, level[2, RUN0]] = tiles - 1
+            if problem.keys % key_block:
+                for half in range(2):
+                    block.runs[i, level[3, RUN0] + 2 * half] = half * blocks + blocks - 1
+                    block.runs[i, level[3, RUN0] + 2 * half + 1] = (half + 1) * blocks
+        fill_spans(block, i, level, kinds, classes)
+        held = (blocks if kept else 1) * key_block * dim * element
+        score_bytes = row_tile * blocks * key_block * element
+        block.slots[i, 0], block.slot_bytes[i, 0] = 2, int(np.ceil(row_tile * dim * element))
+        block.slots[i, 1], block.slot_bytes[i, 1] = 2, int(np.ceil(held))
+        block.slots[i, 2], block.slot_bytes[i, 2] = 2, int(np.ceil(held))
+        block.slots[i, 3], block.slot_bytes[i, 3] = 2 if ahead else 1, int(np.ceil(score_bytes))
+        block.slots[i, 4], block.slot_bytes[i, 4] = 2, int(np.ceil(row_tile * dim * element))
+        for load in (LOAD_Q, LOAD_K, LOAD_V):
+            block.latency[i, load] = machine.load_latency
+        block.latency[i, LOGIT] = tile_work(row_tile, key_block, dim, form, machine).once * TICKS
+        block.latency[i, ATTEND] = tile_work(row_tile, dim, key_block, form, machine).once * TICKS
+        block.latency[i, STORE] = machine.store_latency
+        fetched = kv_share(problem, share, tiles, machine, kept)
+        visible = 0.0
+        for t in range(tiles):
+            visible += tile_rows(problem, row_tile, share, t)[1]
+        copies[i] = float(scores) / (visible * share.groups)
+        combos = row_classes * key_classes
+        for rc in range(row_classes):
+            tile = rc if problem.causal else (0 if rc == 0 else tiles - 1)
+            if tile >= tiles:
+                continue
+            rows, useful = tile_rows(problem, row_tile, share, tile)
+            seen = seen_keys(problem, row_tile, share, tile)
+            done = rows * ceil_div(seen, key_block) * key_block if problem.causal else rows * seen
+            counts = (float(done), float(done), float(done), 0.0, float(done), 0.0, 0.0)
+            kept_bytes = done * element
+            for kc in range(key_classes):
+                keys = key_block
+                if key_classes == 4 and kc % 2 == 1:
+                    keys = problem.keys - (blocks - 1) * key_block
+                c = rc * key_classes + kc
+                part = useful * dim * (rows * keys / float(done))
+                passing = rows * keys * element
+                write_load(
+                    block, i, LOAD_Q * combos + c, rows * dim * element, rows * dim * element, share.active, machine, want
+                )
+                for load in (LOAD_K, LOAD_V):
+                    size = keys * dim * element
+                    write_load(block, i, load * combos + c, size, size * fetched, share.active, machine, want)
+                write_matmul(block, i, LOGIT * combos + c, rows, keys, dim, part, form, 0.0, passing, machine, want)
+                write_vector(block, i, SOFTMAX * combos + c, counts, 3 * kept_bytes, 2 * kept_bytes, machine, want)
+                write_matmul(block, i, ATTEND * combos + c, rows, dim, keys, part, form, 0.0, 0.0, machine, want)
+                write_store(block, i, STORE * combos + c, rows * dim * element, share.active, machine, want)
