@@ -1,0 +1,68 @@
+"""accsim: a cycle-approximate simulator of machine-learning accelerators.
+
+Examples
+--------
+>>> import accsim
+>>> report = accsim.simulate(accsim.Gemm(m=512, n=768, k=768), "systolic_128")
+>>> report.bound_by in report.critical_path
+True
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "Accelerator": "accsim.config.machine",
+    "load_accelerator": "accsim.config.catalogue",
+    "list_accelerators": "accsim.config.catalogue",
+    "AccsimError": "accsim.errors",
+    "InputError": "accsim.errors",
+    "MappingError": "accsim.errors",
+    "Workload": "accsim.workload.trace",
+    "load_workload": "accsim.workload.catalogue",
+    "list_workloads": "accsim.workload.catalogue",
+    "Gemm": "accsim.workload.ops",
+    "Attention": "accsim.workload.ops",
+    "Softmax": "accsim.workload.ops",
+    "Norm": "accsim.workload.ops",
+    "Elementwise": "accsim.workload.ops",
+    "Dataflow": "accsim.mapping.base",
+    "Step": "accsim.mapping.base",
+    "register_dataflow": "accsim.mapping.base",
+    "list_dataflows": "accsim.mapping.base",
+    "WeightStationary": "accsim.mapping.gemm",
+    "OutputStationary": "accsim.mapping.gemm",
+    "InputStationary": "accsim.mapping.gemm",
+    "Streamed": "accsim.mapping.vector",
+    "Unfused": "accsim.mapping.unfused",
+    "Flat": "accsim.mapping.flat",
+    "Flash": "accsim.mapping.flash",
+    "simulate": "accsim.report.simulate",
+    "Report": "accsim.report.result",
+    "ProgramBuilder": "accsim.engine.builder",
+    "Stage": "accsim.engine.program",
+    "After": "accsim.engine.program",
+    "Hold": "accsim.engine.program",
+    "Span": "accsim.engine.program",
+    "vary": "accsim.engine.program",
+    "run_program": "accsim.engine.run",
+    "at_once": "accsim.engine.compose",
+    "Alone": "accsim.engine.compose",
+}
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when first used, so that ``import accsim`` stays fast."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'accsim' has no attribute '{name}'")
+    value = getattr(import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

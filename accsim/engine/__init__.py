@@ -1,0 +1,1 @@
+"""The tile program, the door to its engine, composition, energy."""

@@ -26,10 +26,12 @@ class Step:
     ----------
     program : the tile program of one copy; shared resources serve it at its share of their rate.
     copies : active copies, fractional where the last ones have less work: actions count this often.
+    useful : share of its multiply-accumulates that no mask hides.
     """
 
     program: Program
     copies: float = 1.0
+    useful: float = 1.0
 
 
 class Dataflow(ABC):
@@ -48,7 +50,7 @@ class Dataflow(ABC):
             When it does not fit the machine.
         """
 
-    def candidates(self, op: Op, acc: Accelerator) -> Sequence[Dataflow]:
+    def candidates(self, op: Op, acc: Accelerator, objective: str) -> Sequence[Dataflow]:
         """The complete mappings this one stands for; itself when nothing is left open."""
         return (self,)
 

@@ -88,9 +88,9 @@ class Flat(CompiledDataflow):
         found = []
         for row in rows:
             table = np.array([(row, key, form) for key in keys for form in forms(acc, self.stationary)], np.int64)
-            tiles = _causal_tiles(op, acc, row)
+            tiles = causal_tiles(op, acc, row)
             found += [Points((kept, ahead, tiles), table) for kept in staged for ahead in pipelined]
-        return _merge(found)
+        return merge_points(found)
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Flat:
         row, key, form = points.table[i].tolist()
@@ -114,14 +114,14 @@ class Flat(CompiledDataflow):
 register_dataflow("flat", Flat)
 
 
-def _causal_tiles(op: Attention, acc: Accelerator, row_tile: int) -> int:
+def causal_tiles(op: Attention, acc: Accelerator, row_tile: int) -> int:
     """Row tiles of a core under a causal mask (each its own class), 0 without."""
     if not op.causal:
         return 0
     return int(-(-share_of(problem_of(op), row_tile, acc.cores).rows // row_tile))
 
 
-def _merge(found: list[Points]) -> list[Points]:
+def merge_points(found: list[Points]) -> list[Points]:
     """Points of the same variant in one table."""
     tables: dict[object, list[np.ndarray]] = {}
     for points in found:

@@ -6,16 +6,18 @@ space; ties go to the point with less off-chip traffic.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from accsim.config.machine import Accelerator
+from accsim.engine.energy import energy_of, price_list
 from accsim.engine.run import run_program
 from accsim.engine.tables import IntArray
 from accsim.errors import InputError, MappingError, nearest
 from accsim.kernels.matrix import TICKS
-from accsim.mapping.base import Dataflow
+from accsim.mapping.base import Dataflow, Step
 from accsim.mapping.compiled import CompiledDataflow, FloatArray, Lowered, bounds, nearest_fit, pj_per_column, run_points
 from accsim.mapping.shape import ACTIONS
 from accsim.workload.ops import Op
@@ -27,9 +29,16 @@ MAIN = [ACTIONS.index("main_read"), ACTIONS.index("main_write")]
 
 @dataclass(frozen=True)
 class Found:
-    """The best complete mapping of a search, with how many points were looked at and how many fit."""
+    """The best complete mapping of a search.
+
+    Attributes
+    ----------
+    cost : its value of the objective, in s, J or J s (without overheads of an op).
+    points, feasible : how many points the space has, and how many of them fit.
+    """
 
     mapping: Dataflow
+    cost: float
     points: int
     feasible: int
 
@@ -57,15 +66,13 @@ def search(dataflow: Dataflow, op: Op, acc: Accelerator, objective: str = "laten
         raise InputError(f"{type(dataflow).__name__} maps {kinds}, not the {op.kind} '{op.name}'")
     if isinstance(dataflow, CompiledDataflow):
         return _search_points(dataflow, op, acc, objective)
-    return _search_candidates(dataflow, op, acc)
+    return _search_candidates(dataflow, op, acc, objective)
 
 
-def _search_candidates(dataflow: Dataflow, op: Op, acc: Accelerator) -> Found:
-    """Each candidate run on its own, by latency."""
-    candidates = dataflow.candidates(op, acc)
-    if len(candidates) == 1:
-        return Found(candidates[0], 1, 1)
-    best: tuple[int, Dataflow] | None = None
+def _search_candidates(dataflow: Dataflow, op: Op, acc: Accelerator, objective: str) -> Found:
+    """Each candidate run on its own."""
+    candidates = dataflow.candidates(op, acc, objective)
+    best: tuple[float, Dataflow] | None = None
     rejected = []
     for candidate in candidates:
         try:
@@ -73,12 +80,24 @@ def _search_candidates(dataflow: Dataflow, op: Op, acc: Accelerator) -> Found:
         except MappingError as error:
             rejected.append(str(error))
             continue
-        ticks = sum(run_program(step.program, attribution=False).total_ticks for step in steps)
-        if best is None or ticks < best[0]:
-            best = (ticks, candidate)
+        cost = _cost_of_steps(steps, op, acc, objective)
+        if best is None or cost < best[0]:
+            best = (cost, candidate)
     if best is None:
         raise MappingError(f"no mapping of '{op.name}' fits {acc.name}", rejected)
-    return Found(best[1], len(candidates), len(candidates) - len(rejected))
+    return Found(best[1], best[0], len(candidates), len(candidates) - len(rejected))
+
+
+def _cost_of_steps(steps: Sequence[Step], op: Op, acc: Accelerator, objective: str) -> float:
+    prices = price_list(acc, op.dtype)
+    seconds = joules = 0.0
+    for step in steps:
+        counters = run_program(step.program, attribution=False)
+        seconds += counters.total_ticks / TICKS / acc.clock_hz
+        dynamic = {action: count * step.copies for action, count in counters.actions.items()}
+        joules += energy_of(dynamic, prices, 0.0, 0.0).total_j
+    joules += acc.power.idle_w * seconds
+    return {"latency": seconds, "energy": joules, "edp": seconds * joules}[objective]
 
 
 def _search_points(dataflow: CompiledDataflow, op: Op, acc: Accelerator, objective: str) -> Found:
@@ -98,7 +117,7 @@ def _search_points(dataflow: CompiledDataflow, op: Op, acc: Accelerator, objecti
             best = (winner[0], winner[1], dataflow.complete(op, acc, points, int(fits[winner[2]])))
     if best is None:
         raise MappingError(f"no mapping of '{op.name}' fits {acc.name}", rejected)
-    return Found(best[2], tried, feasible)
+    return Found(best[2], best[0], tried, feasible)
 
 
 def _best_point(

@@ -143,7 +143,7 @@ class Shape:
         for depth, (name, count) in enumerate(self.levels):
             at = int(table[pad + depth, k.TRIP0])
             ends = block.runs[i, int(table[pad + depth, k.RUN0]) :][: count - 1].tolist()
-            runs = [b - a for a, b in zip([0, *ends[:-1]], ends, strict=True)] if ends else []
+            runs = [max(1, b - a) for a, b in zip([0, *ends[:-1]], ends, strict=True)] if ends else []
             builder.level(name, self._trips(block, i, name, at), [*runs, 1])
         for resource in self.resources:
             builder.resource(resource)

@@ -1,0 +1,47 @@
+"""Which mapping an op gets when none is asked for."""
+
+from __future__ import annotations
+
+from accsim.config.machine import Accelerator
+from accsim.errors import MappingError
+from accsim.mapping.base import Dataflow, find_dataflow
+from accsim.mapping.flash import Flash
+from accsim.mapping.flat import Flat
+from accsim.mapping.gemm import default_gemm
+from accsim.mapping.search import Found, search
+from accsim.mapping.unfused import Unfused
+from accsim.mapping.vector import Streamed
+from accsim.workload.ops import Op
+
+
+def default_dataflows(op: Op, acc: Accelerator) -> tuple[Dataflow, ...]:
+    """The dataflows tried for an op: fused and un-fused attention, the machine's own stationary form, streaming."""
+    if op.kind == "attention":
+        return Flash(), Flat(), Unfused()
+    if op.kind == "gemm":
+        return (default_gemm(acc),)
+    return (Streamed(),)
+
+
+def choose(op: Op, acc: Accelerator, dataflow: Dataflow | str | None, objective: str) -> Found:
+    """The best complete mapping of an op: of the given dataflow where it serves the op, else of the defaults.
+
+    Raises
+    ------
+    InputError
+        For an unknown dataflow or objective.
+    MappingError
+        When nothing fits, with what was rejected and why.
+    """
+    given = find_dataflow(dataflow) if isinstance(dataflow, str) else dataflow
+    options = (given,) if given is not None and op.kind in given.kinds else default_dataflows(op, acc)
+    found: list[Found] = []
+    rejected: list[str] = []
+    for option in options:
+        try:
+            found.append(search(option, op, acc, objective))
+        except MappingError as error:
+            rejected += str(error).splitlines()
+    if not found:
+        raise MappingError(f"no mapping of '{op.name}' fits {acc.name}", rejected)
+    return min(found, key=lambda item: item.cost)

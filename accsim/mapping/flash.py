@@ -1,0 +1,221 @@
+"""FlashAttention-2: query tiles outside, key blocks inside, an online softmax, one division at the end.
+
+Source: Dao, "FlashAttention-2: Faster Attention with Better Parallelism and Work Partitioning", 2023 (arXiv 2307.08691),
+Algorithm 1. ``docs/attention.md`` has the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from accsim.config.machine import Accelerator
+from accsim.engine.program import After, Hold
+from accsim.errors import InputError
+from accsim.kernels.block import END, START, fill_spans
+from accsim.kernels.jit import kernel
+from accsim.kernels.layout import RUN0, TRIP0
+from accsim.kernels.matrix import TICKS, ceil_div, tile_work
+from accsim.mapping.attention import (
+    SCORE_BYTES,
+    attention_resources,
+    forms,
+    kv_share,
+    memory_plan,
+    problem_of,
+    row_tile_sizes,
+    seen_keys,
+    share_of,
+    tile_rows,
+    write_matmul,
+    write_vector,
+)
+from accsim.mapping.base import register_dataflow
+from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
+from accsim.mapping.flat import causal_tiles, merge_points
+from accsim.mapping.gemm import write_load, write_store
+from accsim.mapping.machine_numbers import STATIONARY, machine_numbers
+from accsim.mapping.shape import Shape, StageShape
+from accsim.mapping.tiling import tile_sizes
+from accsim.workload.ops import Attention, Op
+
+LOAD_Q, LOAD_K, LOGIT, SOFTMAX, LOAD_V, ATTEND, FINISH, STORE = range(8)
+
+
+@dataclass(frozen=True)
+class Flash(CompiledDataflow):
+    """A FlashAttention-2 mapping; ``None`` is searched.
+
+    Parameters
+    ----------
+    block_q : query rows of a tile.
+    block_kv : keys of a block.
+    pipeline : True runs Attend one key block behind Logit, so that the softmax of one overlaps the GEMM of the other.
+    stationary : form of both operators on the array.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("attention",)
+
+    block_q: int | None = None
+    block_kv: int | None = None
+    pipeline: bool | None = None
+    stationary: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.stationary is not None and self.stationary not in STATIONARY:
+            raise InputError(f"stationary: read '{self.stationary}', allowed are {', '.join(STATIONARY)}")
+        for name in ("block_q", "block_kv"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise InputError(f"{name}: read {value!r}, allowed is a positive whole number")
+
+    def space(self, op: Op, acc: Accelerator) -> list[Points]:
+        assert isinstance(op, Attention)
+        rows = [self.block_q] if self.block_q else row_tile_sizes(op, acc)
+        keys = [self.block_kv] if self.block_kv else tile_sizes(op.kv_len, getattr(acc.matrix_unit, "cols", 64), 5)
+        pipelines = [self.pipeline] if self.pipeline is not None else [False, True]
+        found = []
+        for row in rows:
+            table = np.array([(row, key, form) for key in keys for form in forms(acc, self.stationary)], np.int64)
+            found += [Points((ahead, causal_tiles(op, acc, row)), table) for ahead in pipelines]
+        return merge_points(found)
+
+    def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Flash:
+        row, key, form = points.table[i].tolist()
+        names = list(STATIONARY)
+        return Flash(row, key, points.variant[0], names[list(STATIONARY.values()).index(form)])  # type: ignore[index]
+
+    def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
+        assert isinstance(op, Attention)
+        ahead, tiles = points.variant  # type: ignore[misc]
+        shape = _shape(acc, ahead, tiles)
+        block = shape.new_block(len(points.table), actions=actions)
+        copies = np.zeros(len(points.table))
+        _lower(
+            points.table, problem_of(op), op.scores, ahead, machine_numbers(acc, op.dtype), shape.level_table(),
+            shape.kinds, shape.classes, block, copies,
+        )  # fmt: skip
+        return Lowered(shape, block, copies)
+
+
+register_dataflow("flash", Flash)
+register_dataflow("flash2", Flash)
+
+
+def _shape(acc: Accelerator, ahead: bool, tiles: int) -> Shape:
+    resources, loads, stores, local = attention_resources(acc)
+    sums, capacities = memory_plan(acc)
+    memory = acc.memories[0].name
+    behind = {"shift": 1, "shift_level": "key"} if ahead else {}
+    ports = local if sums == memory else ()
+    stages = (
+        StageShape("load_q", "dma", loads, {"key": START}, acquires=(Hold("q"),)),
+        StageShape("load_k", "dma", loads, acquires=(Hold("k"),)),
+        StageShape(
+            "logit", "matrix", local, after=(After("load_q", level="row"), After("load_k")),
+            acquires=(Hold("scores"),), releases=(Hold("q", last=("key",)), Hold("k")),
+        ),
+        StageShape("softmax", "vector", ports, after=(After("logit"),)),
+        StageShape("load_v", "dma", loads, acquires=(Hold("v"),)),
+        StageShape(
+            "attend", "matrix", local, after=(After("softmax"), After("load_v")),
+            acquires=(Hold("out", first=("key",)),), releases=(Hold("scores"), Hold("v")), **behind,  # type: ignore[arg-type]
+        ),
+        StageShape("finish", "vector", ports, {"key": END}, after=(After("attend"),), **behind),  # type: ignore[arg-type]
+        StageShape(
+            "store_o", "dma", stores, {"key": END},
+            shift=2 if ahead else 1, shift_level="key", after=(After("finish"),), releases=(Hold("out"),),
+        ),
+    )  # fmt: skip
+    levels = (("head", 1), ("row", tiles), ("key", 1)) if tiles else (("head", 1), ("row", 2), ("key", 2))
+    return Shape(
+        "flash2" + (" pipelined" if ahead else ""),
+        levels,
+        resources,
+        {"q": memory, "k": memory, "v": memory, "scores": sums, "out": sums},
+        stages,
+        capacities,
+        {"key": "row"} if tiles else {},
+    )
+
+
+@kernel
+def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block, copies):
+    """Write the numbers of every point (columns: query rows, keys of a block, stationary form)."""
+    want = block.actions.shape[0] > 0
+    dim = problem.dim
+    element = machine.element_bytes
+    in_registers = machine.systolic == 0
+    row_classes, key_classes = classes[2], classes[3]
+    combos = row_classes * key_classes
+    for i in range(points.shape[0]):
+        row_tile, key_block, form = points[i, 0], min(points[i, 1], problem.keys), points[i, 2]
+        row_tile = min(row_tile, problem.positions * problem.shared)
+        share = share_of(problem, row_tile, machine.cores)
+        tiles = ceil_div(share.rows, row_tile)
+        blocks = ceil_div(problem.keys, key_block)
+        block.trips[i, level[1, TRIP0]] = share.groups
+        block.trips[i, level[2, TRIP0]] = tiles
+        if problem.causal:
+            for t in range(tiles):
+                block.trips[i, level[3, TRIP0] + t] = ceil_div(seen_keys(problem, row_tile, share, t), key_block)
+                block.runs[i, level[2, RUN0] + t] = t + 1
+        else:
+            block.trips[i, level[3, TRIP0]] = blocks
+            if share.rows % row_tile:
+                block.runs[i, level[2, RUN0]] = tiles - 1
+            if problem.keys % key_block:
+                block.runs[i, level[3, RUN0]] = blocks - 1
+        fill_spans(block, i, level, kinds, classes)
+        for buffer in range(5):
+            block.slots[i, buffer] = 2
+        block.slots[i, 3] = 2 if ahead else 1
+        block.slot_bytes[i, 0] = int(np.ceil(row_tile * dim * element))
+        block.slot_bytes[i, 1] = int(np.ceil(key_block * dim * element))
+        block.slot_bytes[i, 2] = int(np.ceil(key_block * dim * element))
+        block.slot_bytes[i, 3] = row_tile * key_block * SCORE_BYTES
+        block.slot_bytes[i, 4] = row_tile * (dim + 2) * SCORE_BYTES
+        if in_registers:  # one sum in fp32, and one on its way out in the op's data type
+            block.slot_bytes[i, 4] = int(np.ceil(row_tile * (dim + 2) * (SCORE_BYTES + element) / 2))
+        for load in (LOAD_Q, LOAD_K, LOAD_V):
+            block.latency[i, load] = machine.load_latency
+        block.latency[i, LOGIT] = tile_work(row_tile, key_block, dim, form, machine).once * TICKS
+        block.latency[i, ATTEND] = tile_work(row_tile, dim, key_block, form, machine).once * TICKS
+        block.latency[i, STORE] = machine.store_latency
+        fetched = kv_share(problem, share, tiles, machine, False)
+        visible = 0.0
+        for t in range(tiles):
+            visible += tile_rows(problem, row_tile, share, t)[1]
+        copies[i] = float(scores) / (visible * share.groups)
+        for rc in range(row_classes):
+            tile = rc if problem.causal else (0 if rc == 0 else tiles - 1)
+            if tile >= tiles:
+                continue
+            rows, useful = tile_rows(problem, row_tile, share, tile)
+            seen = seen_keys(problem, row_tile, share, tile)
+            done = rows * ceil_div(seen, key_block) * key_block if problem.causal else rows * seen
+            for kc in range(key_classes):
+                keys = key_block if kc == 0 else problem.keys - (blocks - 1) * key_block
+                c = rc * key_classes + kc
+                part = useful * dim * (rows * keys / float(done))
+                q_bytes, kv_bytes = rows * dim * element, keys * dim * element
+                write_load(block, i, LOAD_Q * combos + c, q_bytes, q_bytes, share.active, machine, want)
+                write_load(block, i, LOAD_K * combos + c, kv_bytes, kv_bytes * fetched, share.active, machine, want)
+                write_load(block, i, LOAD_V * combos + c, kv_bytes, kv_bytes * fetched, share.active, machine, want)
+                score_bytes = 0.0 if in_registers else float(rows * keys * SCORE_BYTES)
+                sum_bytes = 0.0 if in_registers else float(rows * dim * SCORE_BYTES)
+                write_matmul(
+                    block, i, LOGIT * combos + c, rows, keys, dim, part, form, 0.0, score_bytes, machine, want
+                )
+                each = float(rows * keys)
+                counts = (each, each, each, 0.0, 0.0, float(rows * dim), 0.0)
+                passes = score_bytes + sum_bytes
+                write_vector(block, i, SOFTMAX * combos + c, counts, passes, passes, machine, want)
+                write_matmul(
+                    block, i, ATTEND * combos + c, rows, dim, keys, part, form, sum_bytes, sum_bytes, machine, want
+                )
+                last = (0.0, 0.0, 0.0, 0.0, float(rows * dim), 0.0, float(rows * dim))
+                write_vector(block, i, FINISH * combos + c, last, sum_bytes, sum_bytes, machine, want)
+                write_store(block, i, STORE * combos + c, q_bytes, share.active, machine, want)

@@ -1,0 +1,84 @@
+"""Un-fused attention: Logit, softmax and Attend as three programs, scores to main memory and back in between.
+
+Source: the baseline of FLAT (Kao et al., ASPLOS 2023; FLEX when every part is searched on its own).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from accsim.config.machine import Accelerator
+from accsim.mapping.base import Dataflow, Step, register_dataflow
+from accsim.mapping.gemm import FORMS, Stationary
+from accsim.mapping.search import search
+from accsim.mapping.vector import Streamed
+from accsim.workload.ops import Attention, Gemm, Op, Softmax
+
+
+@dataclass(frozen=True)
+class Unfused(Dataflow):
+    """Each operator mapped on its own; ``None`` is searched.
+
+    Parameters
+    ----------
+    logit, attend : GEMM mappings of the two operators.
+    softmax : mapping of the softmax.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("attention",)
+
+    logit: Stationary | None = None
+    softmax: Streamed | None = None
+    attend: Stationary | None = None
+
+    def candidates(self, op: Op, acc: Accelerator, objective: str) -> Sequence[Unfused]:
+        assert isinstance(op, Attention)
+        logit, softmax, attend = parts(op)
+        streamed = search(self.softmax or Streamed(), softmax, acc, objective).mapping
+        assert isinstance(streamed, Streamed)
+        return (
+            Unfused(
+                self.logit or best_form(logit, acc, objective),
+                streamed,
+                self.attend or best_form(attend, acc, objective),
+            ),
+        )
+
+    def steps(self, op: Op, acc: Accelerator) -> tuple[Step, ...]:
+        assert isinstance(op, Attention)
+        whole = self if self.logit and self.softmax and self.attend else self.candidates(op, acc, "latency")[0]
+        assert whole.logit is not None
+        assert whole.softmax is not None
+        assert whole.attend is not None
+        found: list[Step] = []
+        for mapping, part in zip((whole.logit, whole.softmax, whole.attend), parts(op), strict=True):
+            found += [replace(step, useful=_useful(op, part)) for step in mapping.steps(part, acc)]
+        return tuple(found)
+
+
+register_dataflow("unfused", Unfused)
+
+
+def parts(op: Attention) -> tuple[Gemm, Softmax, Gemm]:
+    """The three operators: query heads that share keys are rows of one product; a mask saves them nothing."""
+    groups, rows = op.batch * op.kv_heads, op.q_len * op.heads // op.kv_heads
+    return (
+        Gemm(rows, op.kv_len, op.head_dim, groups, op.dtype, "logit", weights=False),
+        Softmax(groups * rows, op.kv_len, op.dtype, "softmax"),
+        Gemm(rows, op.head_dim, op.kv_len, groups, op.dtype, "attend", weights=False),
+    )
+
+
+def best_form(op: Gemm, acc: Accelerator, objective: str) -> Stationary:
+    """The best stationary form with everything searched."""
+    forms = FORMS.values() if acc.matrix_unit.kind == "systolic" else [FORMS["output_stationary"]]
+    best = min((search(form(), op, acc, objective) for form in forms), key=lambda found: found.cost).mapping
+    assert isinstance(best, Stationary)
+    return best
+
+
+def _useful(op: Attention, part: Gemm | Softmax) -> float:
+    """Share of a part's MACs that no mask hides."""
+    return op.macs / 2 / part.macs if part.macs else 1.0

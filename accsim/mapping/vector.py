@@ -1,0 +1,135 @@
+"""Softmax, norms and element-wise ops: load a chunk, work on it in the vector unit, store it; never free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from accsim.config.machine import Accelerator
+from accsim.engine.program import After, Hold
+from accsim.kernels.block import fill_spans
+from accsim.kernels.jit import kernel
+from accsim.kernels.layout import RUN0, TRIP0
+from accsim.kernels.matrix import ceil_div
+from accsim.mapping.attention import attention_resources, write_vector
+from accsim.mapping.base import register_dataflow
+from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
+from accsim.mapping.gemm import write_load, write_store
+from accsim.mapping.machine_numbers import machine_numbers
+from accsim.mapping.shape import Shape, StageShape
+from accsim.units import dtype_bits
+from accsim.workload.ops import Norm, Op, Softmax
+from accsim.workload.vector_counts import VECTOR_OPERATIONS
+
+LOAD, WORK, STORE = range(3)
+
+
+@dataclass(frozen=True)
+class Streamed(CompiledDataflow):
+    """Chunks of ``chunk_elements`` output elements (whole rows for softmax and norms) stream through; None is searched."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("softmax", "norm", "elementwise")
+
+    chunk_elements: int | None = None
+
+    def space(self, op: Op, acc: Accelerator) -> list[Points]:
+        unit, items = _unit(op)
+        share = -(-items // acc.cores) * unit
+        sizes = sorted({unit * max(1, (share >> k) // unit) for k in range(24)})
+        chosen = [self.chunk_elements] if self.chunk_elements else sizes
+        return [Points((), np.array([(size,) for size in chosen], np.int64))]
+
+    def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Streamed:
+        return Streamed(int(points.table[i, 0]))
+
+    def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
+        shape = _shape(acc)
+        block = shape.new_block(len(points.table), actions=actions)
+        copies = np.zeros(len(points.table))
+        unit, items = _unit(op)
+        elements = unit * items
+        element_bytes = dtype_bits(op.dtype) / 8
+        counts = tuple(op.vector_ops.get(name, 0) / elements for name in VECTOR_OPERATIONS)
+        sizes = ((op.input_bytes + op.weight_bytes) / elements, op.output_bytes / elements, element_bytes)
+        _lower(
+            points.table, items, unit, counts, sizes, machine_numbers(acc, _dtype(op, acc)), shape.level_table(),
+            shape.kinds, shape.classes, block, copies,
+        )  # fmt: skip
+        return Lowered(shape, block, copies)
+
+
+register_dataflow("streamed", Streamed)
+
+
+def _dtype(op: Op, acc: Accelerator) -> str:
+    """The op's data type where the matrix unit has it, else any it has: the vector unit works on every one."""
+    return op.dtype if op.dtype in acc.matrix_unit.rates else next(iter(acc.matrix_unit.rates))
+
+
+def _unit(op: Op) -> tuple[int, int]:
+    """(elements that stay together, number of such units): a row of softmax or norm, one element otherwise."""
+    if isinstance(op, Softmax | Norm):
+        return op.cols, op.rows
+    elements: int = op.elements  # type: ignore[union-attr]
+    return 1, elements
+
+
+def _shape(acc: Accelerator) -> Shape:
+    resources, loads, stores, local = attention_resources(acc)
+    memory = acc.memories[0]
+    return Shape(
+        "streamed",
+        (("chunk", 2),),
+        tuple(name for name in resources if name != "matrix"),
+        {"in": memory.name, "out": memory.name},
+        (
+            StageShape("load", "dma", loads, acquires=(Hold("in"),)),
+            StageShape(
+                "work", "vector", local, after=(After("load"),), acquires=(Hold("out"),), releases=(Hold("in"),)
+            ),
+            StageShape(
+                "store", "dma", stores, shift=1, shift_level="chunk", after=(After("work"),), releases=(Hold("out"),)
+            ),
+        ),
+        {memory.name: memory.capacity_bytes // (1 if memory.scope == "core" else acc.cores)},
+    )
+
+
+@kernel
+def _lower(points, items, unit, counts, sizes, machine, level, kinds, classes, block, copies):
+    """Write the numbers of every point (column: elements of a chunk); counts and sizes are a element's."""
+    want = block.actions.shape[0] > 0
+    in_bytes, out_bytes, _ = sizes
+    for i in range(points.shape[0]):
+        own = ceil_div(items, machine.cores)
+        active = ceil_div(items, own)
+        copies[i] = float(items) / own
+        chunk = min(max(1, points[i, 0] // unit), own)
+        trips = ceil_div(own, chunk)
+        block.trips[i, level[3, TRIP0]] = trips
+        if own % chunk:
+            block.runs[i, level[3, RUN0]] = trips - 1
+        fill_spans(block, i, level, kinds, classes)
+        block.slots[i, 0] = 2
+        block.slots[i, 1] = 2
+        block.slot_bytes[i, 0] = int(np.ceil(chunk * unit * in_bytes))
+        block.slot_bytes[i, 1] = int(np.ceil(chunk * unit * out_bytes))
+        block.latency[i, LOAD] = machine.load_latency
+        block.latency[i, STORE] = machine.store_latency
+        for c in range(2):
+            elements = float((chunk if c == 0 else own - (trips - 1) * chunk) * unit)
+            read, write = elements * in_bytes, elements * out_bytes
+            write_load(block, i, 2 * LOAD + c, read, read, active, machine, want)
+            work = (
+                elements * counts[0],
+                elements * counts[1],
+                elements * counts[2],
+                elements * counts[3],
+                elements * counts[4],
+                elements * counts[5],
+                elements * counts[6],
+            )
+            write_vector(block, i, 2 * WORK + c, work, read, write, machine, want)
+            write_store(block, i, 2 * STORE + c, write, active, machine, want)

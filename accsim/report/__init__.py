@@ -1,0 +1,1 @@
+"""Results: the report of a simulation, its tables, comparisons and what-ifs."""

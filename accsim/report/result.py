@@ -1,0 +1,310 @@
+"""The report of a simulation: what it took, why, and what it moved. Frozen, printable, comparable, picklable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from accsim.config.machine import Accelerator
+from accsim.engine.compose import Part, Totals, in_sequence
+from accsim.engine.counters import Event
+from accsim.engine.energy import Energy
+from accsim.engine.program import TICKS_PER_CYCLE
+from accsim.mapping.base import Dataflow, Step
+from accsim.workload.ops import Op
+from accsim.workload.trace import Workload
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class OpRow:
+    """One distinct op of a trace, simulated once.
+
+    Attributes
+    ----------
+    count : how often the trace has it; times, actions and energy here are of one.
+    names : its names in the trace.
+    mapping, steps, parts : the complete mapping, its programs, and their counters.
+    actions : counts of one run of the op, all copies.
+    searched : mappings the search chose from.
+    """
+
+    op: Op
+    count: int
+    names: tuple[str, ...]
+    mapping: Dataflow
+    steps: tuple[Step, ...]
+    parts: tuple[Part, ...]
+    actions: Mapping[str, float]
+    energy: Energy
+    searched: int
+
+    @cached_property
+    def totals(self) -> Totals:
+        """Sums over the op's programs."""
+        return in_sequence(self.parts)
+
+    @property
+    def ticks(self) -> int:
+        """Ticks of one run of the op, overheads included."""
+        return self.totals.total_ticks
+
+    @property
+    def bound_by(self) -> str:
+        """Largest entry of the op's critical path, ``"resource/why"``."""
+        path = self.totals.critical_path
+        return max(path, key=lambda key: path[key], default="")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Result of :func:`accsim.simulate`. Cycles are of the machine's clock, unrounded; utilizations are 0 to 1."""
+
+    accelerator: Accelerator
+    workload: Workload
+    ops: tuple[OpRow, ...]
+    objective: str
+    fidelity: str
+
+    @cached_property
+    def _totals(self) -> Totals:
+        parts = []
+        for row in self.ops:
+            parts += [Part(p.counters, p.times * row.count, p.copies, p.overhead_ticks) for p in row.parts]
+        return in_sequence(parts)
+
+    @property
+    def total_cycles(self) -> float:
+        """Time of the whole trace in cycles."""
+        return self._totals.total_ticks / TICKS_PER_CYCLE
+
+    @property
+    def latency_s(self) -> float:
+        """Time of the whole trace in seconds."""
+        return self.total_cycles / self.accelerator.clock_hz
+
+    @property
+    def energy_breakdown_j(self) -> dict[str, float]:
+        """Joules by component: memories, ``mac``, ``vector``, ``idle``; nominal prices."""
+        total: dict[str, float] = {}
+        for row in self.ops:
+            for part, joules in row.energy.breakdown_j.items():
+                total[part] = total.get(part, 0.0) + joules * row.count
+        return total
+
+    @property
+    def energy_j(self) -> float:
+        """Sum of the energy breakdown."""
+        return sum(self.energy_breakdown_j.values())
+
+    @property
+    def energy_range_j(self) -> tuple[float, float]:
+        """Energy at the energy table's low and high prices."""
+        return (
+            sum(row.energy.low_j * row.count for row in self.ops),
+            sum(row.energy.high_j * row.count for row in self.ops),
+        )
+
+    @property
+    def power_w(self) -> float:
+        """Average power: energy over time."""
+        return self.energy_j / self.latency_s if self.latency_s else 0.0
+
+    @property
+    def area_mm2(self) -> float | None:
+        """Area of the chip where the machine file has one."""
+        return self.accelerator.area_mm2
+
+    @property
+    def utilization(self) -> dict[str, float]:
+        """Resource -> busy time over total time."""
+        totals = self._totals
+        return {name: ticks / max(1, totals.available[name]) for name, ticks in totals.busy.items()}
+
+    @property
+    def actions(self) -> dict[str, float]:
+        """Counts of every action over the whole trace, all copies."""
+        return dict(self._totals_actions)
+
+    @cached_property
+    def _totals_actions(self) -> dict[str, float]:
+        total: dict[str, float] = {}
+        for row in self.ops:
+            for action, count in row.actions.items():
+                total[action] = total.get(action, 0.0) + count * row.count
+        return total
+
+    @property
+    def macs(self) -> int:
+        """Useful multiply-accumulates of the workload."""
+        return self.workload.macs
+
+    @property
+    def mapping_utilization(self) -> float:
+        """Useful MACs over those of all processing elements in the matrix units' steady cycles."""
+        return self._share_of("pe_steady_cycles")
+
+    @property
+    def array_utilization(self) -> float:
+        """Useful MACs over those of all processing elements while the units compute, fill and drain included."""
+        return self._share_of("pe_busy_cycles")
+
+    def _share_of(self, action: str) -> float:
+        cycles = self._totals_actions.get(action, 0.0)
+        return self.macs / cycles if cycles else 0.0
+
+    @property
+    def overall_utilization(self) -> float:
+        """Useful MACs over the peak of the whole time."""
+        peak = sum(
+            self.accelerator.peak_macs_per_s(row.op.dtype) * row.count * row.ticks
+            for row in self.ops
+            if row.op.dtype in self.accelerator.matrix_unit.rates
+        )
+        return self.macs / (peak / TICKS_PER_CYCLE / self.accelerator.clock_hz) if peak else 0.0
+
+    @property
+    def compute_cycles(self) -> float:
+        """Matrix-unit cycles with fill and drain, no stalls: busy time plus what a stretch pays once."""
+        total = 0.0
+        for row in self.ops:
+            for step, part in zip(row.steps, row.parts, strict=True):
+                once = max((s.latency for s in step.program.stages if s.unit == "matrix"), default=0)
+                total += row.count * (part.counters.busy.get("matrix", 0) + once) / TICKS_PER_CYCLE
+        return total
+
+    @property
+    def critical_path(self) -> dict[str, float]:
+        """``"resource/why"`` -> cycles; sums to `total_cycles`."""
+        path = self._totals.critical_path
+        return {key: path[key] / TICKS_PER_CYCLE for key in sorted(path, key=lambda key: -path[key])}
+
+    @property
+    def bound_by(self) -> str:
+        """Largest entry of the critical path."""
+        return next(iter(self.critical_path), "")
+
+    @property
+    def stalls(self) -> dict[str, dict[str, float]]:
+        """Resource -> cause -> cycles it stood waiting."""
+        return {
+            resource: {cause: ticks / TICKS_PER_CYCLE for cause, ticks in causes.items()}
+            for resource, causes in self._totals.stalls.items()
+        }
+
+    @property
+    def traffic_bytes(self) -> dict[str, dict[str, float]]:
+        """Memory -> bytes leaving it (``read``) and entering it (``write``), from the array outward."""
+        counts = self._totals_actions
+        return {
+            memory.name: {way: counts.get(f"{way}.{memory.name}", 0.0) for way in ("read", "write")}
+            for memory in self.accelerator.memories
+        }
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """Main memory: bytes of weights, of the KV cache, of the largest op's activations; capacity; whether it fits."""
+        weights = self.workload.weight_bytes
+        kv_cache = sum(getattr(row.op, "kv_bytes", 0) * row.count for row in self.ops)
+        activations = max((row.op.input_bytes + row.op.output_bytes for row in self.ops), default=0)
+        capacity = self.accelerator.main_memory.capacity_bytes
+        return {
+            "weights": weights,
+            "kv_cache": kv_cache,
+            "activations": activations,
+            "capacity": capacity,
+            "fits": weights + kv_cache + activations <= capacity,
+        }
+
+    @property
+    def occupancy(self) -> dict[str, dict[str, float]]:
+        """Buffer (``"op.buffer"``) -> average and peak share of its slots in use."""
+        found = {}
+        for row in self.ops:
+            for part in row.parts:
+                for name, use in part.counters.occupancy.items():
+                    whole = max(1, part.counters.total_ticks) * use.reserved
+                    found[f"{row.names[0]}.{name}"] = {
+                        "average": use.slot_ticks / whole,
+                        "peak": use.peak / use.reserved,
+                    }
+        return found
+
+    @property
+    def mapping(self) -> dict[str, Dataflow]:
+        """Op name -> its complete mapping."""
+        return {row.names[0]: row.mapping for row in self.ops}
+
+    @property
+    def trust(self) -> str:
+        """How far the machine's numbers are to be trusted: calibrated, transferred, or data_sheet."""
+        return self.accelerator.trust
+
+    @property
+    def program(self) -> str:
+        """The loop nests of all ops as text."""
+        from accsim.report.nest import print_op
+
+        return "\n\n".join(print_op(row) for row in self.ops)
+
+    @property
+    def events(self) -> dict[str, tuple[Event, ...]]:
+        """Op name -> its event list, when it was asked for."""
+        return {row.names[0]: event for row in self.ops for event in [sum((p.counters.events for p in row.parts), ())]}
+
+    def what_if(self, faster: Mapping[str, float], *, search: bool = False) -> Report:
+        """The report with resources made faster (factors; below 1 is slower), keeping the mapping unless ``search``.
+
+        Parameters
+        ----------
+        faster : resource or memory -> factor, e.g. ``{"hbm": 2.0}`` speeds up all of hbm's ports.
+
+        Raises
+        ------
+        InputError
+            For an unknown resource or a factor that is not positive; with ``search``, for anything but a memory.
+        """
+        from accsim.report.what_if import what_if
+
+        return what_if(self, faster, search=search)
+
+    def diff(self, other: Report) -> Diff:
+        """Why ``other`` differs: cycles by op and by critical-path entry."""
+        from accsim.report.diff import diff
+
+        return diff(self, other)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, JSON-ready, with a schema version."""
+        from accsim.report.tables import report_dict
+
+        return report_dict(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a distinct op."""
+        from accsim.report.tables import report_frame
+
+        return report_frame(self)
+
+
+@dataclass(frozen=True)
+class Diff:
+    """What changed from one report to another: cycles (new minus old) in all, by op, by critical-path entry."""
+
+    total_cycles: float
+    speedup: float
+    by_op: Mapping[str, float]
+    by_cause: Mapping[str, float]
+
+    def __str__(self) -> str:
+        lines = [f"{self.total_cycles:+,.0f} cycles ({self.speedup:.3f} x as fast)"]
+        for title, parts in (("by op", self.by_op), ("by cause on the critical path", self.by_cause)):
+            lines.append(title)
+            lines += [f"  {name:<32} {cycles:+,.0f}" for name, cycles in parts.items() if cycles]
+        return "\n".join(lines)

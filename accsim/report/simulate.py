@@ -1,0 +1,132 @@
+"""The main job: a workload and a machine in, a report out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from accsim.config.catalogue import load_accelerator
+from accsim.config.machine import Accelerator
+from accsim.engine.analytic import bound_program
+from accsim.engine.compose import Part
+from accsim.engine.counters import Counters
+from accsim.engine.energy import energy_of, price_list
+from accsim.engine.program import TICKS_PER_CYCLE
+from accsim.engine.run import run_program
+from accsim.errors import InputError, nearest
+from accsim.mapping.base import Dataflow, Step
+from accsim.mapping.choose import choose
+from accsim.mapping.search import OBJECTIVES
+from accsim.report.result import OpRow, Report
+from accsim.workload.catalogue import load_workload
+from accsim.workload.ops import Op
+from accsim.workload.trace import Workload
+
+FIDELITIES = ("analytic", "tile")
+MOST_EVENTS = 200_000
+
+
+def simulate(
+    workload: Workload | Op | str | Path,
+    accelerator: Accelerator | str | Path,
+    *,
+    dataflow: Dataflow | str | None = None,
+    objective: str = "latency",
+    fidelity: str = "tile",
+    events: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Report:
+    """Simulate a workload on a machine.
+
+    Parameters
+    ----------
+    workload : an op, a workload, a shipped name with parameters (``"bert_base?seq=4096"``), or a path.
+    accelerator : a machine, a shipped name, or a path.
+    dataflow : a dataflow or its name, used for the ops it serves; what it leaves open is searched. Without one the
+        best of the defaults is taken.
+    objective : what a search minimizes: ``latency``, ``energy`` or ``edp``.
+    fidelity : ``tile`` runs the engine; ``analytic`` gives its closed-form lower bound.
+    events : keep every firing for a timeline (up to 200,000 a program).
+    progress : called with (op name, ops done, distinct ops in all).
+
+    Raises
+    ------
+    InputError
+        For bad names, files or parameters.
+    MappingError
+        When an op has no mapping that fits.
+    """
+    acc = accelerator if isinstance(accelerator, Accelerator) else load_accelerator(accelerator)
+    trace = load_workload(workload)
+    _check_choice("objective", objective, OBJECTIVES)
+    _check_choice("fidelity", fidelity, FIDELITIES)
+    overhead = acc.overheads.get("op")
+    overhead_ticks = round(overhead.time_s * acc.clock_hz * TICKS_PER_CYCLE) if overhead else 0
+    names: dict[Op, list[str]] = {}
+    for entry in trace.entries:
+        names.setdefault(entry.op.key, []).append(entry.name)
+    distinct = trace.distinct_ops()
+    rows = []
+    for done, (op, count) in enumerate(distinct):
+        if progress is not None:
+            progress(names[op][0], done, len(distinct))
+        found = choose(op, acc, dataflow, objective)
+        steps = found.mapping.steps(op, acc)
+        rows.append(
+            run_steps(
+                acc, op, count, tuple(names[op]), found.mapping, steps, overhead_ticks, fidelity, events, found.points
+            )
+        )
+    if progress is not None:
+        progress("", len(distinct), len(distinct))
+    return Report(acc, trace, tuple(rows), objective, fidelity)
+
+
+def run_steps(
+    acc: Accelerator,
+    op: Op,
+    count: int,
+    names: tuple[str, ...],
+    mapping: Dataflow,
+    steps: tuple[Step, ...],
+    overhead_ticks: int,
+    fidelity: str,
+    events: bool,
+    searched: int,
+) -> OpRow:
+    """Run the programs of one mapped op; the fixed cost of an op is paid by each of its programs."""
+    parts = []
+    for step in steps:
+        if fidelity == "analytic":
+            counters = bound_program(step.program)
+        else:
+            counters = run_program(step.program, most_events=MOST_EVENTS if events else 0)
+        parts.append(Part(_split_masked(counters, step.useful), 1, step.copies, overhead_ticks))
+    ticks = sum(part.counters.total_ticks + part.overhead_ticks for part in parts)
+    seconds = ticks / TICKS_PER_CYCLE / acc.clock_hz
+    actions: dict[str, float] = {}
+    for part in parts:
+        for action, number in part.counters.actions.items():
+            actions[action] = actions.get(action, 0.0) + number * part.copies
+    energy = energy_of(actions, price_list(acc, op.dtype), acc.power.idle_w, seconds)
+    return OpRow(op, count, names, mapping, steps, tuple(parts), actions, energy, searched)
+
+
+def _split_masked(counters: Counters, useful: float) -> Counters:
+    """Move the masked share of the MACs to ``mac_padded``."""
+    if useful >= 1.0:
+        return counters
+    actions = dict(counters.actions)
+    for action in [a for a in actions if a.startswith("mac.")]:
+        padded = "mac_padded." + action.partition(".")[2]
+        actions[padded] = actions.get(padded, 0.0) + actions[action] * (1.0 - useful)
+        actions[action] *= useful
+    return replace(counters, actions=actions)
+
+
+def _check_choice(what: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        guess = nearest(str(value), allowed)
+        hint = f" Did you mean '{guess}'?" if guess else ""
+        raise InputError(f"unknown {what} '{value}', allowed are {', '.join(allowed)}.{hint}")

@@ -1,0 +1,88 @@
+"""Re-running a report with faster resources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from accsim.engine.program import Amount, Program, Stage, Varying
+from accsim.errors import InputError, Problem, nearest
+from accsim.report.result import OpRow, Report
+
+
+def what_if(report: Report, faster: Mapping[str, float], *, search: bool) -> Report:
+    """The report with some resources made faster; see :meth:`Report.what_if`."""
+    from accsim.report.simulate import run_steps, simulate
+
+    known = _known(report)
+    problems = []
+    for name, factor in faster.items():
+        if name not in known:
+            message = f"unknown resource '{name}', allowed are {', '.join(sorted(known))}"
+            problems.append(Problem("", "what_if", message, nearest(name, known)))
+        elif not factor > 0:
+            problems.append(Problem("", f"what_if.{name}", f"read {factor}, allowed is a factor above 0", None))
+        elif search and name not in {memory.name for memory in report.accelerator.memories}:
+            problems.append(Problem("", f"what_if.{name}", "with search, allowed are the memories of the machine", None))
+    if problems:
+        raise InputError(problems)
+    if search:
+        return simulate(
+            report.workload, _faster_machine(report, faster), objective=report.objective, fidelity=report.fidelity
+        )
+    factors = {resource: faster[name] for name in faster for resource in known[name]}
+    rows: list[OpRow] = []
+    for row in report.ops:
+        steps = tuple(replace(step, program=_speed_up(step.program, factors)) for step in row.steps)
+        overhead = row.parts[0].overhead_ticks if row.parts else 0
+        rows.append(
+            run_steps(
+                report.accelerator, row.op, row.count, row.names, row.mapping, steps, overhead, report.fidelity, False,
+                row.searched,
+            )  # fmt: skip
+        )
+    return replace(report, ops=tuple(rows))
+
+
+def _known(report: Report) -> dict[str, set[str]]:
+    """Name a user may give -> the resources it stands for: itself, or all ports of a memory."""
+    resources = {r.name for row in report.ops for step in row.steps for r in step.program.resources}
+    known = {name: {name} for name in resources}
+    for memory in report.accelerator.memories:
+        ports = resources & {memory.name, f"{memory.name}_read", f"{memory.name}_write"}
+        if ports:
+            known[memory.name] = ports
+    return known
+
+
+def _speed_up(program: Program, factors: Mapping[str, float]) -> Program:
+    def scaled(amount: Amount, name: str) -> Amount:
+        factor = factors.get(name)
+        if factor is None:
+            return amount
+        if isinstance(amount, Varying):
+            return Varying(amount.levels, np.ceil(amount.values / factor).astype(np.int64))
+        return int(np.ceil(amount / factor))
+
+    def faster(stage: Stage) -> Stage:
+        rates = tuple((name, scaled(ticks, name)) for name, ticks in stage.rates)
+        return replace(stage, ticks=scaled(stage.ticks, stage.unit), rates=rates)
+
+    return replace(program, stages=tuple(faster(stage) for stage in program.stages))
+
+
+def _faster_machine(report: Report, faster: Mapping[str, float]):  # type: ignore[no-untyped-def]
+    memories = tuple(
+        memory.model_copy(
+            update={
+                "read_bytes_per_s": memory.read_bytes_per_s * faster[memory.name],
+                "write_bytes_per_s": memory.write_bytes_per_s * faster[memory.name],
+            }
+        )
+        if memory.name in faster
+        else memory
+        for memory in report.accelerator.memories
+    )
+    return report.accelerator.model_copy(update={"memories": memories})
