@@ -46,6 +46,7 @@ _PUBLIC = {
     "After": "accsim.engine.program",
     "Hold": "accsim.engine.program",
     "Span": "accsim.engine.program",
+    "TICKS_PER_CYCLE": "accsim.engine.program",
     "vary": "accsim.engine.program",
     "run_program": "accsim.engine.run",
     "at_once": "accsim.engine.compose",

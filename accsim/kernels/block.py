@@ -64,7 +64,7 @@ def put(block, i, row, unit, rate1, rate2):
     block.row[i, row, D2] = rate2
 
 
-@kernel
+@kernel(allocates=True)
 def fill_spans(block, i, level, kinds, classes):
     """Resolve the kinds of spans of every stage against the trips of point i.
 
@@ -109,7 +109,7 @@ def fill_spans(block, i, level, kinds, classes):
                 block.row[i, s * combos + combo, HI + k] = hi
 
 
-@kernel
+@kernel(allocates=True)
 def run_block(shape, block, windows, depths, total, fires):
     """Run every point of a block without attribution.
 
@@ -143,7 +143,7 @@ def run_block(shape, block, windows, depths, total, fires):
             fires[i] = st.fires
 
 
-@kernel
+@kernel(allocates=True)
 def count_fires(level, trips, runs, row, stages, classes, fires):
     """How often each row fires, in closed form: over the levels, the overlap of its span with its class's run.
 
@@ -177,7 +177,7 @@ def count_fires(level, trips, runs, row, stages, classes, fires):
 
 
 
-@kernel
+@kernel(allocates=True)
 def bound_block(shape, block, classes, bound, fires):
     """Lower bound of every point's ticks: the busiest resource, plus the least latency of its stages.
 

@@ -194,7 +194,7 @@ def _try_outer(p, st, level, snap, att):
     return True
 
 
-@kernel
+@kernel(allocates=True)
 def run_plain(p, windows, depths, jump, most_events):
     """Run a program without attribution. ``windows`` (a stage) and ``depths`` (a mark) grow where a read needs it.
 
@@ -208,7 +208,7 @@ def run_plain(p, windows, depths, jump, most_events):
             return code, st, events
 
 
-@kernel
+@kernel(allocates=True)
 def run_attributed(p, windows, depths, jump, most_events, names):
     """As :func:`run_plain`, with the critical path over ``names`` names; returns the attribution too."""
     while True:

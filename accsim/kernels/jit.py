@@ -21,18 +21,27 @@ import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.dispatcher import Dispatcher
 
+UNREADABLE = (OSError, EOFError, pickle.UnpicklingError, AttributeError, ImportError, ValueError, IndexError, TypeError)
+"""What a missing, cut-off or outdated cache file raises: the kernel is compiled anew and the file replaced."""
+
 announce = None
 """Called with the name of each kernel about to be compiled, when set (the command line says so on the terminal)."""
 
 
-def kernel(function=None, *, inline="never"):
+def kernel(function=None, *, inline="never", allocates=False):
     """Compile ``function`` on first use (nopython, nogil, cached); usable for a dataflow's own ``lower`` too.
+
+    Parameters
+    ----------
+    inline : ``"always"`` writes the function into its callers before they are typed.
+    allocates : True for a function that makes arrays, or calls one that does. Others are compiled without Numba's
+        reference counts, which cost more than the work in functions as small as these (4x on the engine).
 
     With ``NUMBA_DISABLE_JIT=1`` the plain Python function is returned.
     """
     if function is None:
-        return lambda f: kernel(f, inline=inline)
-    dispatcher = numba.njit(nogil=True, inline=inline)(function)
+        return lambda f: kernel(f, inline=inline, allocates=allocates)
+    dispatcher = numba.njit(nogil=True, inline=inline, _nrt=allocates)(function)
     if isinstance(dispatcher, Dispatcher):
         dispatcher._cache = _KernelCache(function)
     return dispatcher
@@ -75,7 +84,7 @@ def _feed(function, digest, seen):
 
 def _feed_global(name, value, digest, seen):
     if isinstance(value, Dispatcher):
-        digest.update(repr(value.targetoptions.get("inline")).encode())
+        digest.update(repr([value.targetoptions.get(k) for k in ("inline", "_nrt")]).encode())
         _feed(value.py_func, digest, seen)
     elif isinstance(value, int | float | str | bytes | bool | tuple):
         digest.update(f"{name}={value!r}".encode())
@@ -135,7 +144,7 @@ class _KernelCache(FunctionCache):
         path = self._path(sig, target_context.codegen())
         try:
             data = pickle.loads(path.read_bytes())
-        except (FileNotFoundError, EOFError, pickle.UnpicklingError):
+        except UNREADABLE:
             if announce is not None:
                 announce(self._py_func.__qualname__)
             return None

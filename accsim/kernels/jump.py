@@ -85,11 +85,17 @@ def save_state(p, st, level, snap, att, at, limit):
         for i in range(st.mark_at[j + 1] - st.mark_at[j]):
             count[k] = _since_mark(p, st, j, i)
             k += 1
-    snap.cursor[level] = st.cursor
-    snap.stall[level] = st.stall
+    for c in range(st.cursor.shape[0]):
+        for i in range(st.cursor.shape[1]):
+            snap.cursor[level, c, i] = st.cursor[c, i]
+    for i in range(st.stall.shape[0]):
+        snap.stall[level, i] = st.stall[i]
     if level < LEVELS - 1:
-        snap.fires[level, : st.fires.shape[0]] = st.fires
-        snap.fires[level, st.fires.shape[0] :] = st.dep_hits
+        rows = st.fires.shape[0]
+        for i in range(rows):
+            snap.fires[level, i] = st.fires[i]
+        for i in range(st.dep_hits.shape[0]):
+            snap.fires[level, rows + i] = st.dep_hits[i]
     if att is not None:
         _save_vectors(p, st, level, att)
 

@@ -41,7 +41,7 @@ from accsim.kernels.layout import (
 from accsim.kernels.segment import I_HEAD, X_SIZE
 
 
-@kernel
+@kernel(allocates=True)
 def new_state(p, windows, depths):
     """An empty state whose rings hold ``windows`` firings a stage and ``depths`` iterations a mark."""
     resources = p.servers.shape[0]
@@ -104,7 +104,7 @@ def new_state(p, windows, depths):
     )
 
 
-@kernel
+@kernel(allocates=True)
 def new_snapshot(p, st):
     """Room for one saved state a level."""
     times = st.resource_at[-1]
@@ -123,7 +123,7 @@ def new_snapshot(p, st):
     )
 
 
-@kernel
+@kernel(allocates=True)
 def new_attribution(p, st, snap, names):
     """Zero vectors over ``names`` names for every time value; a pool's servers own the rows of their first order."""
     size = st.times.shape[0]

@@ -258,7 +258,7 @@ def _run_output(registers: OutputRegisters, stretch: Stretch, overlap: int, tall
     return cycles, steady, drain
 
 
-@kernel
+@kernel(allocates=True)
 def emulate_stretch(
     steps: IntArray,
     used_rows: IntArray,
@@ -324,7 +324,7 @@ def emulate_stretch(
     )
 
 
-@kernel
+@kernel(allocates=True)
 def emulate_gemm(m: int, n: int, k: int, rows: int, cols: int, stationary: int, overlap: int) -> ArrayRun:
     """Emulate C[m,n] = A[m,k] B[k,n] with all its folds, ragged ones padded; parameters as ``gemm_fold_timing``."""
     along_rows, along_cols, steps = array_view(m, n, k, stationary)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from accsim.config.machine import Accelerator
 from accsim.kernels.jit import kernel
 from accsim.kernels.matrix import TICKS, ceil_div, ticks_of, tile_work, vector_ticks
-from accsim.mapping.gemm import REGISTER_FILE_BYTES
+from accsim.mapping.gemm import REGISTER_FILE_BYTES, scale_bytes
 from accsim.mapping.machine_numbers import STATIONARY, ports
 from accsim.mapping.tiling import tile_sizes
 from accsim.workload.ops import Attention
@@ -184,11 +184,12 @@ def write_vector(block, i, row, counts, read, write, machine, want):
 
 
 @kernel
-def kv_share(problem, share, row_tiles, machine, resident):
+def kv_share(problem, share, passes, machine, resident):
     """Share of K and V loads that reach main memory.
 
     Without a middle memory every load does. With one, cores that work on the same group fetch a block once, and later
-    row tiles find it there when the keys and values of all groups in flight fit.
+    row tiles find it there when the keys and values of all groups in flight fit: ``passes`` is a core's loads over
+    those of its longest row tile.
     """
     if machine.middle_capacity == 0:
         return 1.0
@@ -196,7 +197,41 @@ def kv_share(problem, share, row_tiles, machine, resident):
     touched = 2.0 * in_flight * problem.keys * problem.dim * machine.element_bytes
     share_cores = 1.0 / share.stride
     if not resident and touched <= machine.middle_capacity:
-        return share_cores / row_tiles
+        return share_cores / passes
     return share_cores
 
+
+@kernel
+def key_blocks(problem, row_tile, share, tiles, key_block):
+    """Key blocks that ``tiles`` row tiles of a core see, together."""
+    if not problem.causal:
+        return tiles * ceil_div(problem.keys, key_block)
+    total = 0
+    for tile in range(tiles):
+        total += ceil_div(seen_keys(problem, row_tile, share, tile), key_block)
+    return total
+
+
+@kernel
+def count_all(block, i, stages, combos, problem, row_tile, share, key_block, copies, machine, resident):
+    """Correct the counted bytes of every load and store for what cores with shorter rows, or fewer of them, move.
+
+    ``copies`` makes the scores of all cores equal to the op's, from those of the core with the most. Bytes do not go
+    with the scores: queries and outputs go with the rows, keys and values with the blocks that each row tile sees.
+    ``stages`` are the load of Q, the store of O, the loads of K and V.
+    """
+    counted = copies * share.groups
+    all_rows = problem.positions * problem.shared
+    rows = problem.groups * all_rows / (counted * share.rows)
+    everyone = Share(share.groups, all_rows, 1, share.active)
+    mine = 1 if resident else ceil_div(share.rows, row_tile)
+    tiles = min(mine * share.stride, ceil_div(all_rows, row_tile))
+    own = key_blocks(problem, row_tile, share, mine, key_block)
+    keys = problem.groups * key_blocks(problem, row_tile, everyone, tiles, key_block) / (counted * own)
+    main = 1.0 if machine.middle_capacity == 0 else problem.groups * share.stride / (counted * keys)
+    for c in range(combos):
+        scale_bytes(block, i, stages[0] * combos + c, rows, 1.0)
+        scale_bytes(block, i, stages[1] * combos + c, rows, 1.0)
+        scale_bytes(block, i, stages[2] * combos + c, keys, main)
+        scale_bytes(block, i, stages[3] * combos + c, keys, main)
 

@@ -21,7 +21,9 @@ from accsim.kernels.matrix import TICKS, ceil_div, tile_work
 from accsim.mapping.attention import (
     SCORE_BYTES,
     attention_resources,
+    count_all,
     forms,
+    key_blocks,
     kv_share,
     memory_plan,
     problem_of,
@@ -141,7 +143,7 @@ def _shape(acc: Accelerator, ahead: bool, tiles: int) -> Shape:
     )
 
 
-@kernel
+@kernel(allocates=True)
 def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block, copies):
     """Write the numbers of every point (columns: query rows, keys of a block, stationary form)."""
     want = block.actions.shape[0] > 0
@@ -184,7 +186,9 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
         block.latency[i, LOGIT] = tile_work(row_tile, key_block, dim, form, machine).once * TICKS
         block.latency[i, ATTEND] = tile_work(row_tile, dim, key_block, form, machine).once * TICKS
         block.latency[i, STORE] = machine.store_latency
-        fetched = kv_share(problem, share, tiles, machine, False)
+        longest = key_blocks(problem, row_tile, share, 1, key_block)
+        passes = key_blocks(problem, row_tile, share, tiles, key_block) / float(longest)
+        fetched = kv_share(problem, share, passes, machine, False)
         visible = 0.0
         for t in range(tiles):
             visible += tile_rows(problem, row_tile, share, t)[1]
@@ -219,3 +223,6 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
                 last = (0.0, 0.0, 0.0, 0.0, float(rows * dim), 0.0, float(rows * dim))
                 write_vector(block, i, FINISH * combos + c, last, sum_bytes, sum_bytes, machine, want)
                 write_store(block, i, STORE * combos + c, q_bytes, share.active, machine, want)
+        if want:
+            moves = (LOAD_Q, STORE, LOAD_K, LOAD_V)
+            count_all(block, i, moves, combos, problem, row_tile, share, key_block, copies[i], machine, False)

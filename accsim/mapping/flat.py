@@ -20,7 +20,9 @@ from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import TICKS, ceil_div, tile_work
 from accsim.mapping.attention import (
     attention_resources,
+    count_all,
     forms,
+    key_blocks,
     kv_share,
     memory_plan,
     problem_of,
@@ -173,7 +175,7 @@ def _shape(acc: Accelerator, kept: bool, ahead: bool, tiles: int) -> Shape:
     )
 
 
-@kernel
+@kernel(allocates=True)
 def _lower(points, problem, scores, kept, ahead, machine, level, kinds, classes, block, copies):
     """Write the numbers of every point (columns: rows of a tile, keys of a block, stationary form)."""
     want = block.actions.shape[0] > 0
@@ -214,7 +216,9 @@ def _lower(points, problem, scores, kept, ahead, machine, level, kinds, classes,
         block.latency[i, LOGIT] = tile_work(row_tile, key_block, dim, form, machine).once * TICKS
         block.latency[i, ATTEND] = tile_work(row_tile, dim, key_block, form, machine).once * TICKS
         block.latency[i, STORE] = machine.store_latency
-        fetched = kv_share(problem, share, tiles, machine, kept)
+        longest = key_blocks(problem, row_tile, share, 1, key_block)
+        passes = key_blocks(problem, row_tile, share, tiles, key_block) / float(longest)
+        fetched = kv_share(problem, share, passes, machine, kept)
         visible = 0.0
         for t in range(tiles):
             visible += tile_rows(problem, row_tile, share, t)[1]
@@ -246,3 +250,6 @@ def _lower(points, problem, scores, kept, ahead, machine, level, kinds, classes,
                 write_vector(block, i, SOFTMAX * combos + c, counts, 3 * kept_bytes, 2 * kept_bytes, machine, want)
                 write_matmul(block, i, ATTEND * combos + c, rows, dim, keys, part, form, 0.0, 0.0, machine, want)
                 write_store(block, i, STORE * combos + c, rows * dim * element, share.active, machine, want)
+        if want:
+            moves = (LOAD_Q, STORE, LOAD_K, LOAD_V)
+            count_all(block, i, moves, combos, problem, row_tile, share, key_block, copies[i], machine, kept)

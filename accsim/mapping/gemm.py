@@ -184,7 +184,7 @@ def _unique(names: tuple[str, str]) -> tuple[str, ...]:
     return names
 
 
-@kernel
+@kernel(allocates=True)
 def _lower(points, extents, outer_is_m, resident, stationary, machine, level, kinds, classes, block, copies):
     """Write the numbers of every point; see :class:`Stationary` for its columns and ``docs/gemm.md`` for the model."""
     products, rows, cols, depth = extents
@@ -240,6 +240,9 @@ def _lower(points, extents, outer_is_m, resident, stationary, machine, level, ki
             block.row[i, row, 0] = ticks_of(work.busy * TICKS, 1.0)
             write_local_ports(block, i, row, read, write, machine)
             if want:
+                # ``copies`` leaves out the idle part of a ragged split, but each core loads a whole A and B of its own
+                scale_bytes(block, i, 8 * LOAD_A + c, used_n * n / float(cols), 1.0)
+                scale_bytes(block, i, 8 * LOAD_B + c, used_m * m / float(rows), 1.0)
                 block.actions[i, row, 0] = float(tm) * tn * tk
                 block.actions[i, row, 9] = read
                 block.actions[i, row, 10] = write
@@ -294,6 +297,15 @@ def write_store(block, i, row, size, active, machine, want):
         if machine.middle_capacity > 0:
             block.actions[i, row, 11] = size
             block.actions[i, row, 12] = size
+
+
+@kernel
+def scale_bytes(block, i, row, factor, main):
+    """Multiply a row's counted bytes where one copy does not stand for all; those of main memory by ``main`` too."""
+    for column in range(9, 15):
+        block.actions[i, row, column] *= factor
+    block.actions[i, row, 12] *= main
+    block.actions[i, row, 13] *= main
 
 
 @kernel

@@ -97,7 +97,7 @@ def _shape(acc: Accelerator) -> Shape:
     )
 
 
-@kernel
+@kernel(allocates=True)
 def _lower(points, items, unit, counts, sizes, machine, level, kinds, classes, block, copies):
     """Write the numbers of every point (column: elements of a chunk); counts and sizes are a element's."""
     want = block.actions.shape[0] > 0

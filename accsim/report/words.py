@@ -1,0 +1,146 @@
+"""Numbers and mappings in words: what the printed reports have in common."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from accsim.mapping.base import Dataflow
+from accsim.mapping.gemm import FORMS, Stationary
+from accsim.workload.ops import Op
+
+_SMALL = ("", "m", "u", "n", "p")
+_LARGE = ("", "k", "M", "G", "T", "P", "E")
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def si(value: float, unit: str) -> str:
+    """Value with four digits and an SI prefix.
+
+    Examples
+    --------
+    >>> si(3.4359785, "s"), si(113316867072, "B"), si(0.0000125, "J"), si(0, "W"), si(999960, "B")
+    ('3.436 s', '113.3 GB', '12.5 uJ', '0 W', '1 MB')
+    """
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g} {unit}"
+    power = math.floor(math.log10(float(f"{abs(value):.3e}")) / 3)
+    power = max(-len(_SMALL) + 1, min(power, len(_LARGE) - 1))
+    prefix = _LARGE[power] if power >= 0 else _SMALL[-power]
+    return f"{float(f'{value / 1000.0**power:.4g}'):g} {prefix}{unit}"
+
+
+def binary(size_bytes: float) -> str:
+    """Bytes of a capacity with four digits and a binary prefix.
+
+    Examples
+    --------
+    >>> binary(524288), binary(12672), binary(100)
+    ('512 KiB', '12.38 KiB', '100 B')
+    """
+    power = 0
+    while abs(size_bytes) >= 1024 and power < len(_BINARY) - 1:
+        size_bytes /= 1024
+        power += 1
+    return f"{size_bytes:.4g} {_BINARY[power]}"
+
+
+def cycles(number: float) -> str:
+    """Cycles: whole from 1,000 on, with one digit after the point below.
+
+    Examples
+    --------
+    >>> cycles(3229819795.5), cycles(71.71), cycles(256.0)
+    ('3,229,819,796', '71.7', '256')
+    """
+    if number >= 1000 or number == int(number):
+        return f"{number:,.0f}"
+    return f"{number:.1f}"
+
+
+def percent(share: float) -> str:
+    """A share of 1 as percent.
+
+    Examples
+    --------
+    >>> percent(0.8791), percent(0.00004)
+    ('87.9 %', '0.0 %')
+    """
+    return f"{100 * share:.1f} %"
+
+
+def mapping_short(mapping: Dataflow) -> str:
+    """A mapping's choices in few words: GEMM forms as WS, OS and IS with the tile's m x n x k.
+
+    Examples
+    --------
+    >>> from accsim.mapping.flat import Flat
+    >>> mapping_short(FORMS["output_stationary"](512, 768, 256, "mn", True, 1, 2))
+    'OS 512x768x256, mn, resident, split_n 2'
+    >>> mapping_short(Flat(rows=256, staged="qkvo", pipelined=False))
+    'Flat rows 256, qkvo'
+    """
+    if isinstance(mapping, Stationary):
+        tile = "x".join("?" if size is None else str(size) for size in (mapping.tile_m, mapping.tile_n, mapping.tile_k))
+        rest = [text for name, text in _choices(mapping) if not name.startswith("tile_")]
+        return ", ".join([f"{_initials(mapping.form)} {tile}", *rest])
+    if not is_dataclass(mapping):
+        return type(mapping).__name__
+    return " ".join([type(mapping).__name__, ", ".join(text for _, text in _choices(mapping))]).strip()
+
+
+def _choices(mapping: Any) -> list[tuple[str, str]]:
+    """(field, text) of every choice that says something: no defaults, no False, no split by 1."""
+    found = []
+    for field in fields(mapping):
+        value = getattr(mapping, field.name)
+        if value is None or value is False or value == field.default or (field.name.startswith("split_") and value == 1):
+            continue
+        if value is True:
+            text = field.name
+        elif isinstance(value, Dataflow):
+            text = f"{field.name} {mapping_short(value)}"
+        elif isinstance(value, str):
+            text = _initials(value) if value in FORMS else value
+        else:
+            text = f"{field.name} {value}"
+        found.append((field.name, text))
+    return found
+
+
+def _initials(form: str) -> str:
+    return "".join(part[0] for part in form.split("_")).upper()
+
+
+def op_shape(op: Op) -> str:
+    """The sizes of an op in words.
+
+    Examples
+    --------
+    >>> from accsim.workload.ops import Gemm
+    >>> op_shape(Gemm(4, 5, 6))
+    'gemm m 4, n 5, k 6, batch 1, bf16, weights'
+    """
+    return f"{op.kind} " + ", ".join(
+        _value(f.name, getattr(op, f.name)) for f in fields(op) if f.name != "name" and getattr(op, f.name) is not False
+    )
+
+
+def _value(name: str, value: object) -> str:
+    if value is True:
+        return name
+    return str(value) if name in ("dtype", "function") else f"{name} {value}"
+
+
+def parameters(values: Mapping[str, object]) -> str:
+    """Parameters in words, e.g. ``"batch 64, seq 4096, dtype bf16"``."""
+    return ", ".join(f"{name} {str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items())
+
+
+def first_sentence(docstring: str | None) -> str:
+    """The first sentence of a docstring, markup of code removed."""
+    text = " ".join((docstring or "").split("\n\n")[0].split()).replace("``", "")
+    return re.split(r"(?<=\.)\s", text)[0]
