@@ -25,25 +25,25 @@ from accsim.kernels.layout import (
 )
 
 
-@kernel
+@kernel(inline="always")
 def run_end(p, level, run):
     """The first index past run ``run`` of a level."""
     return p.runs[p.level[level, RUN0] + run]
 
 
-@kernel
+@kernel(inline="always")
 def fired(st, s):
     """How often stage s has fired, the firings skipped by jumps included."""
     return st.ring[s, PLAYED] + st.ring[s, SKIPPED]
 
 
-@kernel
+@kernel(inline="always")
 def mark_entry(st, mark, iteration):
     """Where a mark keeps its count at the end of a global iteration."""
     return st.mark_at[mark] + (iteration - st.mark_skipped[mark]) % (st.mark_at[mark + 1] - st.mark_at[mark])
 
 
-@kernel
+@kernel(inline="always")
 def refresh(p, st, c, level):
     """Bring the class at ``level`` and the trips of the levels inside it up to date with the indices."""
     cur = st.cursor
@@ -69,7 +69,7 @@ def reset(p, st, c):
     refresh(p, st, c, 0)
 
 
-@kernel
+@kernel(inline="always")
 def advance(p, st, c, steps):
     """Move a cursor on by ``steps`` of its innermost loop (not past its end).
 
@@ -94,7 +94,7 @@ def advance(p, st, c, steps):
     return level
 
 
-@kernel
+@kernel(inline="always")
 def row_at(p, st, s, c, level):
     """Row of stage s at the classes of cursor c, as far as levels up to ``level`` decide it."""
     row = p.stage[s, ROW0]
@@ -103,7 +103,7 @@ def row_at(p, st, s, c, level):
     return row
 
 
-@kernel
+@kernel(inline="always")
 def in_span(p, st, row, c, level):
     """Whether cursor c lies in the span of ``row`` at one level."""
     index = st.cursor[c, IDX + level]

@@ -84,7 +84,7 @@ def _segment(p, st, rounds, jump, snap, att, events):
     return main
 
 
-@kernel
+@kernel(inline="always")
 def _begin(p, st, level):
     """The main cursor begins an iteration of ``level`` and of all levels inside it."""
     for c in range(1, p.cursor.shape[0]):
@@ -96,7 +96,7 @@ def _begin(p, st, level):
                 st.cursor[c, OPEN] = 1
 
 
-@kernel
+@kernel(inline="always")
 def _activate(p, st, main, least_level):
     """Choose who takes part in the next rounds; True if anyone does.
 
@@ -116,7 +116,7 @@ def _activate(p, st, main, least_level):
     return any_active
 
 
-@kernel
+@kernel(inline="always")
 def _least_wait(p, st):
     """Rounds until the next cursor of the innermost level opens."""
     least = MAX_TICKS

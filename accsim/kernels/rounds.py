@@ -112,7 +112,7 @@ def _try_jump(p, st, items, rounds, done, snap, att):
     return done
 
 
-@kernel
+@kernel(inline="always")
 def _play_on(st, items, rounds, att, events):
     """Unpack the state into the arrays of the hot loop."""
     if att is None:

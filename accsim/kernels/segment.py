@@ -110,7 +110,7 @@ def stretch(p, st, level, main):
     return m
 
 
-@kernel
+@kernel(inline="always")
 def _stage_stretch(p, st, s, c, level):
     row = row_at(p, st, s, c, level)
     for k in range(level):
@@ -140,7 +140,7 @@ def _stage_stretch(p, st, s, c, level):
     return max(0, m)
 
 
-@kernel
+@kernel(inline="always")
 def _target_stretch(p, st, d, c, level, target, room):
     """For how long the target iteration of dependence d stays on one side of the producer's bounds."""
     if target < 0:
@@ -156,7 +156,7 @@ def _target_stretch(p, st, d, c, level, target, room):
     return NO_END
 
 
-@kernel
+@kernel(inline="always")
 def fires_now(p, st, s):
     """Row of stage s if it fires in this round, else -1."""
     c = p.stage[s, CURSOR]
@@ -194,7 +194,7 @@ def _count_until(p, st, s, src, level, iteration, mark, pending):
     return fired(st, src) + (1 if st.rows[src] >= 0 and src < s else 0)
 
 
-@kernel
+@kernel(inline="always")
 def _resolve(p, st, s, d):
     """(count, step): the producer firings up to dependence d's target, and how many more a round adds.
 
@@ -236,7 +236,7 @@ def _resolve(p, st, s, d):
     return count + inside, step
 
 
-@kernel
+@kernel(inline="always")
 def _write_dep(p, st, at, s, d, count, step, rounds):
     """One dependence of the item being written at ``at``; -1 on error."""
     src = p.dep[d, SRC]
@@ -267,7 +267,7 @@ def _write_dep(p, st, at, s, d, count, step, rounds):
     return at + X_SIZE
 
 
-@kernel
+@kernel(inline="always")
 def _held_now(p, st, s, row, h):
     c = p.stage[s, CURSOR]
     for k in range(LEVELS):
@@ -279,7 +279,7 @@ def _held_now(p, st, s, row, h):
     return True
 
 
-@kernel
+@kernel(inline="always")
 def _write_acquires(p, st, at, s, row):
     cause = 3 + p.stage[s, DEP1] - p.stage[s, DEP0] - p.stage[s, ACQ0]
     for h in range(p.stage[s, ACQ0], p.stage[s, ACQ1]):
@@ -290,7 +290,7 @@ def _write_acquires(p, st, at, s, row):
     return at
 
 
-@kernel
+@kernel(inline="always")
 def _write_releases(p, st, at, s, row):
     for h in range(p.stage[s, REL0], p.stage[s, REL1]):
         if _held_now(p, st, s, row, h):
@@ -299,7 +299,7 @@ def _write_releases(p, st, at, s, row):
     return at
 
 
-@kernel
+@kernel(inline="always")
 def _write_head(p, st, at, s, row):
     code = st.code
     unit = p.stage[s, UNIT]
@@ -377,7 +377,7 @@ def build(p, st, rounds):
     return items
 
 
-@kernel
+@kernel(inline="always")
 def _write_void(st, at, const):
     """A void dependence waits for nothing: time 0, which never wins over a resource."""
     st.times[const] = 0

@@ -48,11 +48,11 @@ def problem_of(op: Attention) -> Problem:
     )
 
 
-def row_tile_sizes(op: Attention, acc: Accelerator) -> list[int]:
-    """Rows of a tile worth trying: whole positions under a causal mask."""
+def row_tile_sizes(op: Attention, acc: Accelerator, given: int | None) -> list[int]:
+    """Rows of a tile worth trying, or those given: whole positions under a causal mask."""
     shared = op.heads // op.kv_heads
     base = getattr(acc.matrix_unit, "rows", TENSOR_CORE_ROWS)
-    sizes = tile_sizes(op.q_len * shared, base, 12)
+    sizes = [given] if given else tile_sizes(op.q_len * shared, base, 12)
     if not op.causal:
         return sizes
     return sorted({max(shared, size // shared * shared) for size in sizes})

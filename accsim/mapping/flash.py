@@ -75,7 +75,7 @@ class Flash(CompiledDataflow):
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         assert isinstance(op, Attention)
-        rows = [self.block_q] if self.block_q else row_tile_sizes(op, acc)
+        rows = row_tile_sizes(op, acc, self.block_q)
         keys = [self.block_kv] if self.block_kv else tile_sizes(op.kv_len, getattr(acc.matrix_unit, "cols", 64), 5)
         pipelines = [self.pipeline] if self.pipeline is not None else [False, True]
         found = []

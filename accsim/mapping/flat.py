@@ -83,7 +83,7 @@ class Flat(CompiledDataflow):
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         assert isinstance(op, Attention)
-        rows = [self.rows] if self.rows else row_tile_sizes(op, acc)
+        rows = row_tile_sizes(op, acc, self.rows)
         keys = [self.block_kv] if self.block_kv else tile_sizes(op.kv_len, getattr(acc.matrix_unit, "cols", 64), 4)
         staged = [len(self.staged) == 4] if self.staged else [False, True]
         pipelined = [self.pipelined] if self.pipelined is not None else [False, True]

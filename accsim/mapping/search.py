@@ -18,12 +18,21 @@ from accsim.engine.tables import IntArray
 from accsim.errors import InputError, MappingError, nearest
 from accsim.kernels.matrix import TICKS
 from accsim.mapping.base import Dataflow, Step
-from accsim.mapping.compiled import CompiledDataflow, FloatArray, Lowered, bounds, nearest_fit, pj_per_column, run_points
+from accsim.mapping.compiled import (
+    CompiledDataflow,
+    FloatArray,
+    Lowered,
+    Points,
+    bounds,
+    nearest_fit,
+    pj_per_column,
+    run_points,
+)
 from accsim.mapping.shape import ACTIONS
 from accsim.workload.ops import Op
 
 OBJECTIVES = ("latency", "energy", "edp")
-CHUNK = 128
+FIRST_CHUNK = 4
 MAIN = [ACTIONS.index("main_read"), ACTIONS.index("main_write")]
 
 
@@ -100,53 +109,73 @@ def _cost_of_steps(steps: Sequence[Step], op: Op, acc: Accelerator, objective: s
     return {"latency": seconds, "energy": joules, "edp": seconds * joules}[objective]
 
 
+@dataclass(frozen=True)
+class _Ranked:
+    """The feasible points of one shape, from the one with the least possible cost."""
+
+    points: Points
+    lowered: Lowered
+    index: IntArray
+    dynamic_j: FloatArray
+    traffic_bytes: FloatArray
+    least: FloatArray
+
+
 def _search_points(dataflow: CompiledDataflow, op: Op, acc: Accelerator, objective: str) -> Found:
-    best: tuple[float, float, Dataflow] | None = None
+    ranked = []
     rejected = []
-    tried = feasible = 0
-    for points in dataflow.space(op, acc):
+    spaces = dataflow.space(op, acc)
+    for points in spaces:
         lowered = dataflow.lower(op, acc, points, actions=True)
         fits = np.flatnonzero(lowered.overflow()[0])
-        tried += len(points.table)
-        feasible += len(fits)
         if len(fits) == 0:
             rejected.append(nearest_fit(lowered))
-            continue
-        winner = _best_point(lowered.select(fits), op, acc, objective, best[0] if best else np.inf)
-        if winner is not None and (best is None or winner[:2] < best[:2]):
-            best = (winner[0], winner[1], dataflow.complete(op, acc, points, int(fits[winner[2]])))
-    if best is None:
+        else:
+            ranked.append(_rank(points, lowered.select(fits), fits, op, acc, objective))
+    best: tuple[float, float] = (np.inf, np.inf)
+    mapping: Dataflow | None = None
+    for shape in sorted(ranked, key=lambda shape: float(shape.least[0])):
+        cost, traffic, index = _best_point(shape, acc, objective, best[0])
+        if (cost, traffic) < best:
+            best = (cost, traffic)
+            mapping = dataflow.complete(op, acc, shape.points, index)
+    if mapping is None:
         raise MappingError(f"no mapping of '{op.name}' fits {acc.name}", rejected)
-    return Found(best[2], best[0], tried, feasible)
+    tried = sum(len(points.table) for points in spaces)
+    return Found(mapping, best[0], tried, sum(len(shape.index) for shape in ranked))
 
 
-def _best_point(
-    lowered: Lowered, op: Op, acc: Accelerator, objective: str, limit: float
-) -> tuple[float, float, int] | None:
-    """(cost, off-chip bytes, index) of the best point that is not worse than ``limit``."""
-    arrays = lowered.shape.arrays(lowered.block)
-    bound, fires = bounds(lowered, arrays)
+def _rank(
+    points: Points, lowered: Lowered, fits: IntArray, op: Op, acc: Accelerator, objective: str
+) -> _Ranked:
+    bound, fires = bounds(lowered, lowered.shape.arrays(lowered.block))
     counted = np.einsum("nr,nra->na", fires, lowered.block.actions) * lowered.copies[:, None]
     dynamic_j = counted @ pj_per_column(acc, op.dtype) * 1e-12
     traffic = counted[:, MAIN].sum(axis=1)
-
-    def cost(ticks: IntArray, chosen: IntArray) -> FloatArray:
-        seconds = ticks / TICKS / acc.clock_hz
-        joules = dynamic_j[chosen] + acc.power.idle_w * seconds
-        return {"latency": seconds, "energy": joules, "edp": seconds * joules}[objective]
-
-    everything = np.arange(len(bound))
-    least = cost(bound, everything)
+    least = _cost(bound, dynamic_j, acc, objective)
     order = np.lexsort((traffic, least))
-    best: tuple[float, float, int] | None = None
-    for first in range(0, len(order), CHUNK):
-        chosen = order[first : first + CHUNK]
-        if least[chosen[0]] > limit:
-            break
-        costs = cost(run_points(lowered.select(chosen), arrays), chosen)
-        winner = int(np.lexsort((traffic[chosen], costs))[0])
-        entry = (float(costs[winner]), float(traffic[chosen[winner]]), int(chosen[winner]))
-        if best is None or entry[:2] < best[:2]:
-            best = entry
-            limit = min(limit, best[0])
+    return _Ranked(points, lowered.select(order), fits[order], dynamic_j[order], traffic[order], least[order])
+
+
+def _cost(ticks: IntArray, dynamic_j: FloatArray, acc: Accelerator, objective: str) -> FloatArray:
+    seconds = ticks / TICKS / acc.clock_hz
+    joules = dynamic_j + acc.power.idle_w * seconds
+    return {"latency": seconds, "energy": joules, "edp": seconds * joules}[objective]
+
+
+def _best_point(shape: _Ranked, acc: Accelerator, objective: str, limit: float) -> tuple[float, float, int]:
+    """(cost, off-chip bytes, index in the space) of the best point, infinite where none is as good as ``limit``."""
+    arrays = shape.lowered.shape.arrays(shape.lowered.block)
+    best = (np.inf, np.inf, -1)
+    first, size = 0, FIRST_CHUNK
+    while first < len(shape.least) and shape.least[first] <= limit:
+        chosen = np.arange(first, min(first + size, int(np.searchsorted(shape.least, limit, side="right"))))
+        ticks = run_points(shape.lowered.select(chosen), arrays)
+        costs = _cost(ticks, shape.dynamic_j[chosen], acc, objective)
+        winner = int(np.lexsort((shape.traffic_bytes[chosen], costs))[0])
+        at = chosen[winner]
+        best = min(best, (float(costs[winner]), float(shape.traffic_bytes[at]), int(shape.index[at])))
+        limit = min(limit, best[0])
+        first += len(chosen)
+        size *= 2
     return best

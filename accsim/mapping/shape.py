@@ -182,6 +182,7 @@ class Shape:
             ticks=amount(k.D0),
             rates=tuple((name, amount(k.D1 + r)) for r, name in enumerate(shape.rates)),
             latency=int(block.latency[i, s]),
+            level=self._declared_level(shape),
             spans={name: self._span(block, i, s, name, kind) for name, kind in shape.spans.items() if kind != ALL},
             shift=shape.shift,
             shift_level=shape.shift_level,
@@ -190,6 +191,12 @@ class Shape:
             releases=shape.releases,
             actions=counted,
         )
+
+    def _declared_level(self, shape: StageShape) -> str:
+        """The deepest level at which the stage's span is not of one index, whatever the trips of a point are."""
+        names = [name for name, _ in self.levels]
+        several = [name for name in names if shape.spans.get(name, ALL) not in (START, END, MIDDLE)]
+        return [*names[:1], *several][-1]
 
     def _span(self, block: Block, i: int, s: int, level: str, kind: int) -> Span:
         if kind == START:

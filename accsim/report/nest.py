@@ -1,8 +1,8 @@
 """Mapped tile programs as text: the loop nest from the outside in, as Timeloop prints a mapping.
 
-Stages stand under the loop of the level at which they fire, in issue order. Stages whose index ranges follow one another
-are printed as loops one after the other, which is what they are; where ranges overlap there is one loop, and each
-stage says when it fires. Cycles are of one firing; ``a..b`` is a range over the iterations.
+Stages stand under the loop of the level at which they fire, in issue order. Stages whose index ranges follow one
+another are printed as loops one after the other, which is what they are; where ranges overlap there is one loop, and
+each stage says when it fires. Cycles are of one firing; ``a..b`` is a range over the iterations.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class _Nest:
         run = [stages[0]]
         latest = last[0]
         for i, stage in enumerate(stages[1:], 1):
-            if self._alike(inner, stages[i - 1], stage) or not _before(latest, first[i]):
+            if self._overlap(inner, stages[i - 1], stage) or not _before(latest, first[i]):
                 run.append(stage)
             else:
                 yield run
@@ -164,10 +164,13 @@ class _Nest:
             latest = [np.maximum(a, b) for a, b in zip(latest, last[i], strict=True)]
         yield run
 
-    def _alike(self, inner: int, a: Stage, b: Stage) -> bool:
-        """Whether both fire repeatedly over the same range of a level."""
-        repeated = min(self.depth[a.name], self.depth[b.name]) >= inner
-        return repeated and _same(self.ranges[a.name][inner], self.ranges[b.name][inner])
+    def _overlap(self, inner: int, a: Stage, b: Stage) -> bool:
+        """Whether both fire repeatedly, at some common index of a level."""
+        if min(self.depth[a.name], self.depth[b.name]) < inner:
+            return False
+        lo, hi = self.ranges[a.name][inner]
+        other_lo, other_hi = self.ranges[b.name][inner]
+        return bool(np.any(np.maximum(lo, other_lo) < np.minimum(hi, other_hi)))
 
     def _union(self, depth: int, stages: Sequence[Stage]) -> _Range:
         lo, hi = self.ranges[stages[0].name][depth]

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
 
 from accsim.mapping.base import Dataflow
 from accsim.mapping.gemm import FORMS, Stationary
@@ -23,14 +22,14 @@ def si(value: float, unit: str) -> str:
     Examples
     --------
     >>> si(3.4359785, "s"), si(113316867072, "B"), si(0.0000125, "J"), si(0, "W"), si(999960, "B")
-    ('3.436 s', '113.3 GB', '12.5 uJ', '0 W', '1 MB')
+    ('3.436 s', '113.3 GB', '12.50 uJ', '0 W', '1.000 MB')
     """
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}"
     power = math.floor(math.log10(float(f"{abs(value):.3e}")) / 3)
     power = max(-len(_SMALL) + 1, min(power, len(_LARGE) - 1))
     prefix = _LARGE[power] if power >= 0 else _SMALL[-power]
-    return f"{float(f'{value / 1000.0**power:.4g}'):g} {prefix}{unit}"
+    return f"{value / 1000.0**power:#.4g} {prefix}{unit}"
 
 
 def binary(size_bytes: float) -> str:
@@ -87,17 +86,17 @@ def mapping_short(mapping: Dataflow) -> str:
         tile = "x".join("?" if size is None else str(size) for size in (mapping.tile_m, mapping.tile_n, mapping.tile_k))
         rest = [text for name, text in _choices(mapping) if not name.startswith("tile_")]
         return ", ".join([f"{_initials(mapping.form)} {tile}", *rest])
-    if not is_dataclass(mapping):
-        return type(mapping).__name__
     return " ".join([type(mapping).__name__, ", ".join(text for _, text in _choices(mapping))]).strip()
 
 
-def _choices(mapping: Any) -> list[tuple[str, str]]:
+def _choices(mapping: object) -> list[tuple[str, str]]:
     """(field, text) of every choice that says something: no defaults, no False, no split by 1."""
     found = []
-    for field in fields(mapping):
+    all_fields = fields(mapping) if is_dataclass(mapping) else ()
+    for field in all_fields:
         value = getattr(mapping, field.name)
-        if value is None or value is False or value == field.default or (field.name.startswith("split_") and value == 1):
+        silent = value is None or value is False or value == field.default
+        if silent or (field.name.startswith("split_") and value == 1):
             continue
         if value is True:
             text = field.name
@@ -106,7 +105,7 @@ def _choices(mapping: Any) -> list[tuple[str, str]]:
         elif isinstance(value, str):
             text = _initials(value) if value in FORMS else value
         else:
-            text = f"{field.name} {value}"
+            text = str(value) if len(all_fields) == 1 else f"{field.name} {value}"
         found.append((field.name, text))
     return found
 
@@ -137,7 +136,7 @@ def _value(name: str, value: object) -> str:
 
 def parameters(values: Mapping[str, object]) -> str:
     """Parameters in words, e.g. ``"batch 64, seq 4096, dtype bf16"``."""
-    return ", ".join(f"{name} {str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items())
+    return ", ".join(f"{name} {str(v).lower() if isinstance(v, bool) else v}" for name, v in values.items())
 
 
 def first_sentence(docstring: str | None) -> str:

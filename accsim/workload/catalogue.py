@@ -11,6 +11,7 @@ from accsim.config.data_files import find_file, shipped_names
 from accsim.config.reader import MarkedDocument, parse_scalar, read_yaml
 from accsim.errors import InputError, Problem
 from accsim.workload.files import expand_model, is_trace, read_model
+from accsim.workload.op_query import op_kind, read_op
 from accsim.workload.ops import Op
 from accsim.workload.query import parse_query
 from accsim.workload.trace import Entry, Workload
@@ -31,7 +32,8 @@ def load_workload(spec: str | Path | Workload | Op, *, set: Mapping[str, object]
     ----------
     spec
         Name of a shipped workload in any case and with any separators, or the path of a file, either with parameters
-        (``"bert_base?seq=4096&batch=64"``). A `Workload` is returned as it is, an op as a workload of one entry.
+        (``"bert_base?seq=4096&batch=64"``); or a single op (``"gemm?m=512&n=512&k=512"``). A `Workload` is returned as
+        it is, an op as a workload of one entry.
     set
         Values of a model's file to replace: a parameter's name, or the dotted path of a field
         (``{"seq": 4096, "hyperparameters.layers": 24}``). Text is read as a YAML scalar.
@@ -45,11 +47,16 @@ def load_workload(spec: str | Path | Workload | Op, *, set: Mapping[str, object]
     --------
     >>> load_workload("BERT base?seq=128").parameters["seq"]
     128
+    >>> load_workload("gemm?m=512&n=512&k=512").macs
+    134217728
     """
     if isinstance(spec, Workload | Op):
         if set:
             raise InputError("set replaces values of a model's file, it does not apply to a workload or an op")
         return spec if isinstance(spec, Workload) else Workload(spec.name, (Entry(spec),))
+    single = _single_op(spec, set or {})
+    if single is not None:
+        return single
     document, problems = _document(spec, set or {})
     return read_trace(document) if is_trace(document) else expand_model(read_model(document, problems), document)
 
@@ -73,8 +80,11 @@ def describe_workload(spec: str | Path, *, set: Mapping[str, object] | None = No
     InputError
         As `load_workload`.
     """
-    document, problems = _document(spec, set or {})
     described: dict[str, Any] = {"kind": "trace"}
+    single = _single_op(spec, set or {})
+    if single is not None:
+        return _description(single, described)
+    document, problems = _document(spec, set or {})
     if is_trace(document):
         workload = read_trace(document)
     else:
@@ -92,6 +102,11 @@ def describe_workload(spec: str | Path, *, set: Mapping[str, object] | None = No
             "parameter_count": model.hyperparameters.parameter_count(),
             "estimated": dict(model.estimated),
         }
+    return _description(workload, described)
+
+
+def _description(workload: Workload, described: Mapping[str, Any]) -> dict[str, Any]:
+    """`described` with the name, the totals and the ops of a workload."""
     totals = {key: getattr(workload, key) for key in ("macs", "flop", "weight_bytes", "op_count")}
     rows = [_row(entry) for entry in workload.entries]
     return {"name": workload.name, "source": workload.source, **described, **totals, "ops": rows}
@@ -110,6 +125,16 @@ def _row(entry: Entry) -> dict[str, Any]:
         **{key: getattr(op, key) for key in counts},
         "vector_ops": dict(op.vector_ops),
     }
+
+
+def _single_op(spec: object, overrides: Mapping[str, object]) -> Workload | None:
+    """The workload of a spec that is the name of an op with its sizes; None for any other spec."""
+    kind = op_kind(spec.partition("?")[0]) if isinstance(spec, str) else None
+    if kind is None:
+        return None
+    if overrides:
+        raise InputError([Problem(f"set:{key}", "", "a single op takes its sizes in the query") for key in overrides])
+    return read_op(kind, parse_query(str(spec))[1])
 
 
 def _document(spec: object, overrides: Mapping[str, object]) -> tuple[MarkedDocument, list[Problem]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from accsim.kernels import systolic_pe
@@ -73,6 +73,8 @@ def test_one_fold_multiplies_and_takes_the_published_cycles(
 
 
 @given(rows=st.integers(1, 4), cols=st.integers(1, 4), m=side, n=side, k=side, form=form_name, overlap=overlap_name)
+@example(rows=3, cols=1, m=1, n=2, k=1, form="output", overlap="full")  # two folds leave side by side
+@example(rows=4, cols=2, m=7, n=5, k=2, form="output", overlap="full")
 @settings(max_examples=80, deadline=None)
 def test_a_gemm_of_many_folds_takes_the_naive_arrays_cycles(
     rows: int, cols: int, m: int, n: int, k: int, form: str, overlap: str
@@ -170,6 +172,28 @@ def test_full_overlap_of_short_output_stationary_folds_needs_a_wide_way_out(
     folds = gemm_fold_timing(m, n, k, rows, cols, OUTPUT_STATIONARY, OVERLAP_FULL)[0]
     assert run.result_words == min(folds, -(-rows // k))
     assert emulate_gemm(m, n, k, rows, cols, WEIGHT_STATIONARY, OVERLAP_FULL).result_words == 1
+
+
+@given(
+    rows=side,
+    cols=st.integers(1, 4),
+    steps=st.lists(st.integers(1, 10), min_size=1, max_size=8),
+)
+@example(rows=3, cols=1, steps=[1, 1])
+@example(rows=6, cols=2, steps=[7, 1, 1, 3, 1, 9])
+@settings(max_examples=80, deadline=None)
+def test_results_of_unequal_folds_leave_unmixed_and_as_many_at_once_as_emulated(
+    rows: int, cols: int, steps: list[int]
+) -> None:
+    folds = [operands(rows, cols, k) for k in steps]
+    trace = naive.overlapped_output(folds, rows, cols)
+    counts = np.array(steps, np.int64)
+    whole_rows, whole_cols = np.full_like(counts, rows), np.full_like(counts, cols)
+    run = emulate_stretch(counts, whole_rows, whole_cols, rows, cols, OUTPUT_STATIONARY, OVERLAP_FULL)
+    for (a, b), result in zip(folds, trace.results, strict=True):
+        assert np.array_equal(result, a @ b)
+    assert (trace.total_cycles, trace.drain_cycles, trace.macs) == (run.cycles, run.drain_cycles, run.macs)
+    assert (trace.result_words, run.faults) == (run.result_words, 0)
 
 
 def held_registers(rows: int, cols: int) -> systolic_pe.StationaryRegisters:

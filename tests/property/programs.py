@@ -12,13 +12,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from hypothesis import assume
+from hypothesis import reject
 from hypothesis import strategies as st
 
 from accsim.engine.builder import ProgramBuilder
-from accsim.engine.program import END, START, After, Amount, Buffer, Hold, Level, Program, Resource, Span, Stage, vary
+from accsim.engine.program import (
+    END,
+    START,
+    After,
+    Amount,
+    Buffer,
+    Hold,
+    Level,
+    Program,
+    Resource,
+    Span,
+    Stage,
+    Varying,
+    vary,
+)
 from accsim.errors import MappingError
-from tests.reference.engine_naive import Firing, Index, count_through, holds, issue, produced
+from tests.reference.engine_naive import Firing, produced, simulate
+from tests.reference.order_naive import Index, count_through, holds, issue
 
 RUNS = ((1,), (1,), (1, 1), (2, 1), (1, 2, 1), (1, 1, 1, 1))
 # Which range a consumer may have inside an iteration in which its producer has this one.
@@ -83,7 +98,7 @@ def draw_nest(draw: st.DrawFn, most_steps: int) -> Draft:
             trips: Amount = draw(st.integers(30, 60))
         else:
             trips = draft.amount(draw, 1, most, depth)
-        values = [trips] if isinstance(trips, int) else trips.values.ravel().tolist()
+        values = [trips] if isinstance(trips, int) else [int(value) for value in trips.values.ravel()]
         draft.levels.append(Level("abcd"[depth], trips, draw(st.sampled_from(RUNS))))
         draft.least.append(min(values))
         room = max(room // max(values), 1)
@@ -148,15 +163,23 @@ def draw_chain(draw: st.DrawFn, draft: Draft, count: int) -> None:
             spans=common | inner[i],
             shift=shift,
             shift_level=shift_level,
-            after=(After(f"s{first + i - 1}"),) if i else (),
-            actions={"bytes": draw(st.integers(0, 5))},
+            after=(draw_handover(draw, draft, f"s{first + i - 1}"),) if i else (),
         )
-        draft.stages.append(replace(stage, rates=draw_rates(draw, draft, stage.unit)))
+        actions = draw_actions(draw, stage.ticks)
+        draft.stages.append(replace(stage, rates=draw_rates(draw, draft, stage.unit), actions=actions))
     for i in range(1, count):
         draw_buffer(draw, draft, depth, first + i - 1, first + i)
     if draw(st.booleans()):
         ends = sorted(draw(st.lists(st.integers(first, first + count - 1), min_size=2, max_size=2)))
         draw_buffer(draw, draft, draw(st.integers(0, depth)), *ends)
+
+
+def draw_actions(draw: st.DrawFn, ticks: Amount) -> dict[str, float | Varying]:
+    """Bytes of each firing, constant; and quarters of an operation, varying as the ticks do."""
+    actions: dict[str, float | Varying] = {"bytes": draw(st.integers(0, 5))}
+    if isinstance(ticks, Varying) and draw(st.booleans()):
+        actions["operations"] = vary(ticks.levels, ticks.values / 4, np.float64)
+    return actions
 
 
 def draw_rates(draw: st.DrawFn, draft: Draft, unit: str) -> tuple[tuple[str, Amount], ...]:
@@ -169,7 +192,7 @@ def draw_rates(draw: st.DrawFn, draft: Draft, unit: str) -> tuple[tuple[str, Amo
 
 
 def draw_buffer(draw: st.DrawFn, draft: Draft, depth: int, taker: int, giver: int) -> None:
-    """Let one stage take and another give back a slot, once an iteration of a level; of a new buffer or a shared one."""
+    """Let one stage take and another give back a slot, once an iteration of a level (a new buffer or a shared one)."""
     if draft.buffers and draw(st.integers(0, 5)) == 0:
         name = draw(st.sampled_from(draft.buffers)).name
     else:
@@ -182,6 +205,14 @@ def draw_buffer(draw: st.DrawFn, draft: Draft, depth: int, taker: int, giver: in
     draft.stages[taker] = replace(stage, acquires=(*stage.acquires, acquire))
     stage = draft.stages[giver]
     draft.stages[giver] = replace(stage, releases=(*stage.releases, Hold(name, last=below)))
+
+
+def draw_handover(draw: st.DrawFn, draft: Draft, producer: str) -> After:
+    """The dependence of a stage on the one before it in its chain: mostly the default."""
+    if draw(st.integers(0, 3)) < 3:
+        return After(producer)
+    level = draw(st.sampled_from([level.name for level in draft.levels]))
+    return After(producer, draw(st.sampled_from((0, 0, 1))), level, draw(st.booleans()))
 
 
 def draw_dependence(draw: st.DrawFn, program: Program) -> tuple[str, After]:
@@ -236,7 +267,7 @@ def mend(draw: st.DrawFn, program: Program) -> Program:
     fewest = order.fewest_slots()
     buffers = [replace(b, slots=max(b.slots, fewest[b.name])) for b in program.buffers]
     mended = build(program.levels, program.resources, buffers, stages)
-    for _ in range(draw(st.integers(0, 3))):
+    for _ in range(draw(st.integers(0, 5))):
         consumer, after = draw_dependence(draw, mended)
         if order.allows(consumer, after):
             more = [replace(s, after=(*s.after, after)) if s.name == consumer else s for s in mended.stages]
@@ -266,9 +297,19 @@ def drafts(draw: st.DrawFn, most_steps: int = 60) -> Program | None:
 def programs(draw: st.DrawFn, most_steps: int = 60) -> Program:
     """A program that the builder accepts; the run may still refuse it."""
     program = draw(drafts(most_steps))
-    assume(program is not None)
-    assert program is not None
+    if program is None:
+        reject()
     return program
+
+
+def looks_far_back(program: Program, depth: int) -> bool:
+    """Whether work or results of an earlier iteration outside this level are needed, so all of its steps are kept."""
+    outside = {level.name for level in program.levels[:depth]}
+    return any(
+        (stage.shift and stage.shift_level in outside)
+        or any((after.lag or after.carried) and after.level in outside for after in stage.after)
+        for stage in program.stages
+    )
 
 
 @st.composite
@@ -279,11 +320,27 @@ def long_programs(draw: st.DrawFn, most_steps: int = 40_000) -> Program:
     widest = [level.trips if isinstance(level.trips, int) else int(level.trips.values.max()) for level in levels]
     for depth in draw(st.permutations(range(len(levels))))[: draw(st.integers(1, 2))]:
         level = levels[depth]
-        room = most_steps // (int(np.prod(widest)) // widest[depth])
-        factor = draw(st.integers(20, 3000))
-        if isinstance(level.trips, int) and 100 < room:
+        most = most_steps // 80 if looks_far_back(program, depth) else most_steps
+        room = most // (int(np.prod(widest)) // widest[depth])
+        factor = draw(st.integers(100, 3000))
+        if isinstance(level.trips, int) and room > 100:
             runs = tuple(run * draw(st.sampled_from((1, 1, factor // 10))) for run in level.runs)
-            trips = max(level.trips, min(factor, room))
-            levels[depth] = replace(level, trips=trips, runs=runs)
-            widest[depth] = trips
+            widest[depth] = max(level.trips, min(factor, room))
+            levels[depth] = replace(level, trips=widest[depth], runs=runs)
     return replace(program, levels=tuple(levels))
+
+
+@st.composite
+def loops(draw: st.DrawFn) -> Program:
+    """One loop of constant amounts on units, every stage firing in every iteration."""
+    draft = Draft([Level("i", 12)], [12])
+    draft.resources += [Resource(f"u{i}") for i in range(draw(st.integers(1, 5)))]
+    for count in draw(st.sampled_from(((1,), (2,), (3,), (4,), (2, 2), (3, 2), (5,)))):
+        draw_chain(draw, draft, count)
+    stages = [replace(stage, spans={}) for stage in draft.stages]
+    try:
+        program = mend(draw, build(draft.levels, draft.resources, draft.buffers, stages))
+        simulate(program)
+    except MappingError:
+        reject()
+    return program

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from accsim.engine.program import After, Amount, Hold, Level, Program, Span, Stage, Varying
+from accsim.engine.program import After, Program, Stage
 from accsim.errors import MappingError
-
-Index = tuple[int, ...]
+from tests.reference.order_naive import Index, count_through, holds, issue, number, value
 
 
 @dataclass(frozen=True)
@@ -94,151 +93,7 @@ class Queue:
     releases: list[Firing] = field(default_factory=list)
 
 
-# Numbers of a program
-
-
-def class_of(level: Level, i: int) -> int:
-    """The class of iteration i: the run it lies in, the last run being open."""
-    begin = 0
-    for number, length in enumerate(level.runs[:-1]):
-        begin += length
-        if i < begin:
-            return number
-    return len(level.runs) - 1
-
-
-def value(program: Program, amount: Amount, index: Index) -> int:
-    """An amount at a work index (or at the outer part of one)."""
-    if not isinstance(amount, Varying):
-        return amount
-    at = []
-    for name in amount.levels:
-        depth = program.depth(name)
-        at.append(class_of(program.levels[depth], index[depth]))
-    return int(amount.values[tuple(at)])
-
-
-def walk(program: Program) -> list[Index]:
-    """Every step of the nest, in loop order."""
-    steps: list[Index] = [()]
-    for level in program.levels:
-        steps = [(*outer, i) for outer in steps for i in range(value(program, level.trips, outer))]
-    return steps
-
-
-def bounds(program: Program, stage: Stage, depth: int, index: Index) -> tuple[int, int]:
-    """[lo, hi) of the stage at a level; negative values count from the trips, and never reach below index 0."""
-    level = program.levels[depth]
-    span = stage.spans.get(level.name, Span())
-    trips = value(program, level.trips, index)
-    lo = value(program, span.lo, index)
-    hi = trips if span.hi is None else value(program, span.hi, index)
-    return (max(trips + lo, 0) if lo < 0 else lo), (max(trips + hi, 0) if hi < 0 else hi)
-
-
-def in_spans(program: Program, stage: Stage, index: Index) -> bool:
-    """Whether the stage fires at this step."""
-    for depth, i in enumerate(index):
-        lo, hi = bounds(program, stage, depth, index)
-        if not lo <= i < hi:
-            return False
-    return True
-
-
-def holds(program: Program, stage: Stage, hold: Hold, index: Index) -> bool:
-    """Whether the firing at this index takes (or gives back) the slot."""
-    firsts = [program.depth(name) for name in hold.first]
-    lasts = [program.depth(name) for name in hold.last]
-    return all(index[d] == bounds(program, stage, d, index)[0] for d in firsts) and all(
-        index[d] == bounds(program, stage, d, index)[1] - 1 for d in lasts
-    )
-
-
-# Issue order
-
-
-@dataclass
-class Cursor:
-    """A walk through the nest; all stages of one shift share it."""
-
-    level: int
-    shift: int
-    steps: list[Index]
-    at: int = 0
-    open: bool = False
-
-    def step_on(self) -> None:
-        """Move on one step, and close if that ended the iteration of the cursor's level."""
-        if self.level in ended(self.steps, self.at):
-            self.open = False
-        self.at += 1
-
-
-def ended(steps: list[Index], at: int) -> list[int]:
-    """The levels an iteration of which ends with this step, outermost first."""
-    here = steps[at]
-    return [d for d in range(len(here)) if at + 1 == len(steps) or steps[at + 1][: d + 1] != here[: d + 1]]
-
-
-def begun(steps: list[Index], at: int) -> list[int]:
-    """The levels an iteration of which begins with this step, outermost first."""
-    here = steps[at]
-    return [d for d in range(len(here)) if at == 0 or steps[at - 1][: d + 1] != here[: d + 1]]
-
-
-def issue(program: Program) -> list[tuple[Stage, Index]]:
-    """All firings in issue order, as (stage, work index)."""
-    steps = walk(program)
-    keys = [(program.depth(s.shift_level or program.levels[-1].name), s.shift or 0) for s in program.stages]
-    cursors = {key: Cursor(*key, steps) for key in keys if key[1] > 0}
-    iterations = [0] * len(program.levels)
-    order: list[tuple[Stage, Index]] = []
-
-    def begin(level: int) -> None:
-        for cursor in cursors.values():
-            if cursor.level == level and iterations[level] >= cursor.shift and cursor.at < len(steps):
-                cursor.open = True
-        iterations[level] += 1
-
-    def play(main: Index | None, playing: list[Cursor]) -> None:
-        at = {(cursor.level, cursor.shift): steps[cursor.at] for cursor in playing}
-        for stage, key in zip(program.stages, keys, strict=True):
-            index = at.get(key) if key in cursors else main
-            if index is not None and in_spans(program, stage, index):
-                order.append((stage, index))
-        for cursor in playing:
-            cursor.step_on()
-
-    def open_from(level: int) -> list[Cursor]:
-        return [cursor for cursor in cursors.values() if cursor.open and cursor.level >= level]
-
-    for at, step in enumerate(steps):
-        for level in begun(steps, at):
-            begin(level)
-        play(step, open_from(0))
-        outermost = ended(steps, at)[0]
-        while open_from(outermost):
-            play(None, open_from(outermost))
-    while any(cursor.at < len(steps) for cursor in cursors.values()):
-        for level in range(len(program.levels)):
-            begin(level)
-        play(None, open_from(0))
-        while open_from(0):
-            play(None, open_from(0))
-    return order
-
-
 # Dependences
-
-
-def count_through(program: Program) -> dict[Index, int]:
-    """Which iteration of its level each (outer part of a) step lies in, counted through the whole program."""
-    steps = walk(program)
-    count: dict[Index, int] = {}
-    for depth in range(1, len(program.levels) + 1):
-        iterations = sorted({step[:depth] for step in steps})
-        count.update({iteration: number for number, iteration in enumerate(iterations)})
-    return count
 
 
 def produced(
@@ -379,9 +234,12 @@ def run(program: Program, machine: Machine, firings: list[Firing]) -> None:
 
 
 def occupancy(queue: Queue) -> Occupancy:
-    """Slot-ticks and peak of a buffer, over all pairs of its acquires and releases; the peak looks back `slots` pairs."""
+    """Slot-ticks and peak of a buffer over its pairs of acquire and release; the peak looks at `slots` pairs."""
     spans = [(a.start, r.finish) for a, r in zip(queue.acquires, queue.releases, strict=True)]
-    peaks = [1 + sum(finish > start for _, finish in spans[max(0, k - queue.slots + 1) : k]) for k, (start, _) in enumerate(spans)]
+    peaks = [
+        1 + sum(finish > start for _, finish in spans[max(0, k - queue.slots + 1) : k])
+        for k, (start, _) in enumerate(spans)
+    ]
     return Occupancy(sum(finish - start for start, finish in spans), max(peaks, default=0), queue.slots)
 
 
@@ -427,9 +285,9 @@ def simulate(program: Program) -> Result:
     if any(stage.inner is not None for stage in program.stages):
         raise ValueError("inner programs are not part of the twin")
     firings = []
-    for number, (stage, index) in enumerate(issue(program)):
+    for order, (stage, index) in enumerate(issue(program)):
         rates = tuple((name, value(program, ticks, index)) for name, ticks in stage.rates)
-        firings.append(Firing(number, stage, index, value(program, stage.ticks, index), rates))
+        firings.append(Firing(order, stage, index, value(program, stage.ticks, index), rates))
     machine = Machine.of(program)
     run(program, machine, firings)
 
@@ -438,8 +296,7 @@ def simulate(program: Program) -> Result:
     actions = {name: 0.0 for stage in program.stages for name in stage.actions}
     for firing in firings:
         for name, amount in firing.stage.actions.items():
-            count = value(program, amount, firing.index) if isinstance(amount, Varying) else amount
-            actions[name] += count
+            actions[name] += number(program, amount, firing.index)
     return Result(
         total_ticks=total,
         busy=busy,

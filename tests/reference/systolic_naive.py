@@ -4,7 +4,7 @@ Written from the hardware and not from a formula. Every PE reads its neighbours'
 PEs change together. Cycles are counted as they pass; the product that comes out shows that the right numbers met.
 
 The one-fold arrays at the top have one register per operand and PE. The overlapped ones below add what overlap needs: a
-second register for the stationary operand, or one for the finished result.
+second register for the stationary operand, or a way out for the finished result.
 """
 
 from __future__ import annotations
@@ -21,13 +21,17 @@ Matrix = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Trace:
-    """The results of the folds and the cycles spent before streaming, until the last MAC, and after it."""
+    """The results of the folds and the cycles spent before streaming, until the last MAC, and after it.
+
+    ``result_words`` is the most results that left one column in one cycle.
+    """
 
     results: tuple[Matrix, ...]
     preload_cycles: int
     stream_cycles: int
     drain_cycles: int
     macs: int
+    result_words: int = 1
 
     @property
     def total_cycles(self) -> int:
@@ -160,7 +164,8 @@ class HeldArray:
             return
         value, first = pe.operand
         if first:
-            assert pe.shadow is not None and pe.shadow[1] == 0, "the stationary operand is not there yet"
+            assert pe.shadow is not None, "the stationary operand is not there yet"
+            assert pe.shadow[1] == 0, "the stationary operand is still on its way to another PE"
             pe.weight, pe.shadow = pe.shadow[0], None
         pe.total = above + value * pe.weight
 
@@ -228,25 +233,53 @@ def split_results(out: Sequence[Sequence[int]], folds: Sequence[tuple[Matrix, Ma
 
 @dataclass
 class OutputPE:
-    """A PE that accumulates one result while finished ones wait or pass on their way down."""
+    """A PE that accumulates one result while finished ones wait for the rest of their column."""
 
     a: tuple[int, bool] | None = None  # the number, and whether it is the last of its fold
     b: int | None = None
     accumulator: int = 0
     finished: deque[int] = field(default_factory=deque)
-    passing: list[int] = field(default_factory=list)
+
+
+class WayOut:
+    """One column's way out: lanes of one register a PE, each with the results of one fold on their way down.
+
+    Folds shorter than the column is high leave side by side. ``out`` has what left of each fold, the bottom row first.
+    """
+
+    def __init__(self) -> None:
+        self.lanes: list[tuple[int, list[int | None]]] = []  # the fold in the lane, and its words from top to bottom
+        self.out: list[list[int]] = []
+        self.most_words = 0
+
+    def clock(self) -> None:
+        """Move the words of every lane one PE down; those in the bottom registers leave."""
+        words = 0
+        for fold, lane in self.lanes:
+            leaving = lane.pop()
+            lane.insert(0, None)
+            if leaving is not None:
+                self.out[fold].append(leaving)
+                words += 1
+        self.most_words = max(self.most_words, words)
+
+    def enter(self, column: Sequence[OutputPE]) -> None:
+        """Take one finished result from each PE into a lane that is empty, or into one more if none is."""
+        self.lanes = [(fold, lane) for fold, lane in self.lanes if any(word is not None for word in lane)]
+        self.lanes.append((len(self.out), [pe.finished.popleft() for pe in column]))
+        self.out.append([])
 
 
 def overlapped_output(folds: Sequence[tuple[Matrix, Matrix]], rows: int, cols: int) -> Trace:
-    """Folds (a, b) whose streams enter right behind one another; each column's results leave on a path of their own."""
+    """Folds (a, b) whose streams enter right behind one another; each column's results leave on a way of their own."""
     a_steps = [
         (column, i == a.shape[1] - 1) for a, _ in folds for i, column in enumerate(padded(a, rows, a.shape[1]).T)
     ]
     b_steps = [row for _, b in folds for row in padded(b, b.shape[0], cols)]
     pes = [[OutputPE() for _ in range(cols)] for _ in range(rows)]
-    out: list[list[int]] = [[] for _ in range(cols)]
+    ways_out = [WayOut() for _ in range(cols)]
     cycle = macs = last_mac = 0
-    while any(len(column) < rows * len(folds) for column in out):
+    while any(sum(map(len, way.out)) < rows * len(folds) for way in ways_out):
         before = [[(pe.a, pe.b) for pe in row] for row in pes]
         ended = [False] * cols
         for r in range(rows):
@@ -265,24 +298,15 @@ def overlapped_output(folds: Sequence[tuple[Matrix, Matrix]], rows: int, cols: i
                     pe.finished.append(pe.accumulator)
                     pe.accumulator = 0
                     ended[c] = r == rows - 1
-        for c in range(cols):
-            shift_out([row[c] for row in pes], out[c], starting=ended[c])
+        for c, way in enumerate(ways_out):
+            way.clock()
+            if ended[c]:
+                way.enter([row[c] for row in pes])
         cycle += 1
-    results = []
-    for f, (a, b) in enumerate(folds):
-        fold = np.array([column[f * rows : (f + 1) * rows] for column in out]).T
-        results.append(fold[::-1][: a.shape[0], : b.shape[1]])
-    return Trace(tuple(results), 0, last_mac, cycle - last_mac, macs)
-
-
-def shift_out(column: Sequence[OutputPE], out: list[int], *, starting: bool) -> None:
-    """Move passing results one PE down; then, when the bottom PE has ended a fold, let one of each PE join."""
-    out.extend(column[-1].passing)
-    for r in reversed(range(len(column))):
-        column[r].passing = column[r - 1].passing if r > 0 else []
-    if starting:
-        for pe in column:
-            pe.passing = [*pe.passing, pe.finished.popleft()]
+    results = tuple(
+        np.array([way.out[f][::-1] for way in ways_out]).T[: a.shape[0], : b.shape[1]] for f, (a, b) in enumerate(folds)
+    )
+    return Trace(results, 0, last_mac, cycle - last_mac, macs, max(way.most_words for way in ways_out))
 
 
 def gemm_folds(a: Matrix, b: Matrix, rows: int, cols: int, form: str) -> list[tuple[slice, slice, Matrix, Matrix]]:

@@ -1,0 +1,375 @@
+"""The command line. ``accsim --help`` lists the commands; ``docs/cli.md`` has the guide.
+
+Exit codes: 0 done, 2 bad input, 3 no feasible mapping, 130 interrupted. Results go to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from accsim.errors import AccsimError, InputError, MappingError, Problem, nearest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from accsim.config.machine import Accelerator
+    from accsim.report.result import Report
+    from accsim.workload.trace import Workload
+
+INTERRUPTED = 130
+PIPED_WIDTH = 120
+"""Columns of a table that no terminal limits."""
+
+Progress = Callable[[str, int, int], None]
+
+
+class _Commands(TyperGroup):
+    """Turns the library's errors into a message on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AccsimError as error:
+            _say(str(error))
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt:
+            _say("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="Cycle-approximate simulator of machine-learning accelerators: latency, energy, utilization, and why.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Dataflow = Annotated[
+    str | None, typer.Option(help="How to map the ops it serves: flat, flash, unfused, output_stationary, ...")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a number of the machine: memories.sg.capacity=1MiB."),
+]
+Objective = Annotated[str, typer.Option(help="What the search minimizes: latency, energy or edp.")]
+MachineName = Annotated[str, typer.Argument(metavar="MACHINE", help="A machine that ships, or the path of a file.")]
+WorkloadName = Annotated[
+    str, typer.Argument(metavar="WORKLOAD", help="A workload that ships, a path, or an op: 'gemm?m=512&n=512&k=512'.")
+]
+
+
+@app.command()
+def run(
+    machine: MachineName,
+    workload: WorkloadName,
+    dataflow: Dataflow = None,
+    compare: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Dataflows to set side by side: unfused,flat,flash.")
+    ] = None,
+    settings: Set = None,
+    objective: Objective = "latency",
+    fidelity: Annotated[str, typer.Option(help="tile (the engine) or analytic (a lower bound, faster).")] = "tile",
+    ops: Annotated[bool, typer.Option("--ops/--no-ops", help="Show each distinct op.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Simulate a workload on a machine: latency, energy, utilization, what binds, traffic."""
+    from accsim.config.catalogue import load_accelerator
+    from accsim.workload.catalogue import load_workload
+
+    if dataflow is not None and compare is not None:
+        raise InputError("--dataflow and --compare exclude each other, allowed is one of them")
+    names = None if compare is None else _dataflow_names(compare)
+    acc, work = _loaded(
+        lambda: load_accelerator(machine, set=_settings(settings or [])), lambda: load_workload(workload)
+    )
+    if names is None:
+        with _progress() as progress:
+            report = _simulate(acc, work, dataflow, objective, fidelity, progress)
+        _print_run(report, ops, as_json)
+    else:
+        _run_comparison(acc, work, names, objective, fidelity, ops, as_json)
+
+
+def _simulate(
+    acc: Accelerator, work: Workload, dataflow: str | None, objective: str, fidelity: str, progress: Progress | None
+) -> Report:
+    from accsim.report.simulate import simulate
+
+    return simulate(work, acc, dataflow=dataflow, objective=objective, fidelity=fidelity, progress=progress)
+
+
+def _print_run(report: Report, ops: bool, as_json: bool) -> None:
+    if as_json:
+        _print_json(_report_dict(report, ops))
+        return
+    from accsim.report.render import print_run
+
+    print_run(_console(), report, ops=ops)
+
+
+def _report_dict(report: Report, ops: bool) -> dict[str, Any]:
+    plain = report.to_dict()
+    if not ops:
+        del plain["ops"]
+    return plain
+
+
+def _run_comparison(
+    acc: Accelerator, work: Workload, names: Sequence[str], objective: str, fidelity: str, ops: bool, as_json: bool
+) -> None:
+    """One report a dataflow; those without a feasible mapping are told on stderr and decide the exit code."""
+    from accsim.mapping.base import find_dataflow
+    from accsim.report.result import SCHEMA_VERSION
+
+    reports: dict[str, Report] = {}
+    refused: dict[str, MappingError] = {}
+    with _progress() as progress:
+        for name in names:
+            named = progress and (lambda op, done, total, name=name: progress(f"{name}: {op}", done, total))
+            try:
+                reports[name] = _simulate(acc, work, name, objective, fidelity, named)
+            except MappingError as error:
+                refused[name] = error
+    if as_json:
+        runs = {name: _report_dict(report, ops) for name, report in reports.items()}
+        _print_json({"schema_version": SCHEMA_VERSION, "runs": runs, "refused": {n: str(e) for n, e in refused.items()}})
+    elif reports:
+        from accsim.report.render import print_comparison
+
+        served = {kind for name in names for kind in find_dataflow(name).kinds}
+        kinds = [kind for kind in dict.fromkeys(op.kind for op, _ in work) if kind in served]
+        print_comparison(_console(), reports, kinds, ops=ops)
+    for name, error in refused.items():
+        _say(f"{name}: {error}")
+    if refused:
+        raise typer.Exit(MappingError.exit_code)
+
+
+@app.command()
+def machines(as_json: Json = False) -> None:
+    """List the machines that ship."""
+    from accsim.config.catalogue import list_accelerators, load_accelerator
+
+    found = [load_accelerator(name) for name in list_accelerators()]
+    if as_json:
+        from accsim.report.describe import describe_machine
+
+        _print_json([describe_machine(acc) for acc in found])
+        return
+    from accsim.report.render_describe import print_machines
+
+    print_machines(_console(), found)
+
+
+@app.command()
+def workloads(as_json: Json = False) -> None:
+    """List the workloads that ship, with their parameters."""
+    from accsim.workload.catalogue import describe_workload, list_workloads
+
+    found = [describe_workload(name) for name in list_workloads()]
+    if as_json:
+        _print_json(found)
+        return
+    from accsim.report.render_describe import print_workloads
+
+    print_workloads(_console(), found)
+
+
+@app.command()
+def describe(
+    what: Annotated[str, typer.Argument(metavar="X", help="A machine, a workload, a dataflow, or a kind of op.")],
+    workload: Annotated[
+        str | None, typer.Argument(metavar="[WORKLOAD]", help="With a machine: the workload to map.")
+    ] = None,
+    program: Annotated[bool, typer.Option("--program", help="Print the mapped tile programs, loop by loop.")] = False,
+    op: Annotated[str | None, typer.Option(help="With a workload: only this op.")] = None,
+    dataflow: Dataflow = None,
+    settings: Set = None,
+    objective: Objective = "latency",
+    as_json: Json = False,
+) -> None:
+    """Explain a machine, a workload, a dataflow or an op, or the programs of a workload mapped on a machine."""
+    from accsim.explain import describe_named, find_op
+
+    if workload is None:
+        wrong = {"--program": program, "--op": op is not None, "--dataflow": dataflow is not None}
+        problems = [
+            Problem(option, "", "needs a machine and a workload: accsim describe MACHINE WORKLOAD --program")
+            for option, given in wrong.items()
+            if given
+        ]
+        if problems:
+            raise InputError(problems)
+        plain, draw = describe_named(what, _settings(settings or []))
+        if as_json:
+            _print_json(plain)
+        else:
+            draw(_console())
+        return
+    from accsim.config.catalogue import load_accelerator
+    from accsim.workload.catalogue import load_workload
+
+    acc, work = _loaded(lambda: load_accelerator(what, set=_settings(settings or [])), lambda: load_workload(workload))
+    work = work if op is None else find_op(work, op)
+    with _progress() as progress:
+        report = _simulate(acc, work, dataflow, objective, "tile", progress)
+    _print_mapped(report, program, as_json)
+
+
+def _print_mapped(report: Report, program: bool, as_json: bool) -> None:
+    from accsim.report.describe import describe_row
+    from accsim.report.result import SCHEMA_VERSION
+
+    if as_json:
+        rows = [describe_row(row) for row in report.ops]
+        if not program:
+            rows = [{key: value for key, value in row.items() if key != "programs"} for row in rows]
+        _print_json({"schema_version": SCHEMA_VERSION, "machine": report.accelerator.name, "ops": rows})
+    elif program:
+        typer.echo(report.program)
+    else:
+        from accsim.report.render import print_header, print_ops
+
+        console = _console()
+        print_header(console, report)
+        print_ops(console, report)
+
+
+@app.command()
+def schema(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="machine, workload or energy.")], as_json: Json = False
+) -> None:
+    """Print the JSON Schema of an input file, for editors (JSON with or without --json)."""
+    from accsim.config.schema import energy_schema, machine_schema
+    from accsim.workload.files import workload_schema
+
+    del as_json
+    known = {"machine": machine_schema, "workload": workload_schema, "energy": energy_schema}
+    if kind not in known:
+        message = f"unknown kind of file '{kind[:60]}', allowed are {', '.join(known)}"
+        raise InputError(Problem("", "", message, nearest(kind, known)))
+    _print_json(known[kind]())
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, object]:
+    """``--set`` options as a mapping; the loader checks keys and values."""
+    found: dict[str, object] = {}
+    problems = []
+    for pair in pairs:
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not (key and equals and value):
+            message = f"read '{pair[:60]}', allowed is KEY=VALUE, such as memories.sg.capacity=1MiB"
+            problems.append(Problem("--set", "", message))
+        elif key in found:
+            problems.append(Problem("--set", key, f"given twice, first as '{found[key]}'"))
+        else:
+            found[key] = value
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def _dataflow_names(text: str) -> list[str]:
+    """Names of a comma-separated list; every problem at once."""
+    from accsim.mapping.base import find_dataflow, list_dataflows
+
+    names = [name.strip() for name in text.split(",")]
+    problems = []
+    for i, name in enumerate(names):
+        if not name:
+            allowed = ", ".join(list_dataflows())
+            problems.append(Problem("--compare", "", f"read an empty name, allowed are {allowed}, joined by commas"))
+        elif name in names[:i]:
+            problems.append(Problem("--compare", "", f"'{name}' is given twice"))
+        else:
+            try:
+                find_dataflow(name)
+            except InputError as error:
+                problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return names
+
+
+def _loaded(
+    machine: Callable[[], Accelerator], workload: Callable[[], Workload]
+) -> tuple[Accelerator, Workload]:
+    """Both inputs; the problems of both at once."""
+    problems: list[Problem] = []
+    found: list[Any] = []
+    for load in (machine, workload):
+        try:
+            found.append(load())
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return found[0], found[1]
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PIPED_WIDTH)
+    return console
+
+
+def _print_json(plain: object) -> None:
+    typer.echo(json.dumps(plain, indent=2, allow_nan=False))
+
+
+def _say(message: str) -> None:
+    """Lines on stderr, each marked as the command's."""
+    for line in message.splitlines() or [""]:
+        typer.echo(f"accsim: {line}", err=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """A bar on stderr where that is a terminal, and a line when the engine has to be compiled first."""
+    from accsim.kernels import jit
+
+    said: list[str] = []
+
+    def announce(_: str) -> None:
+        if not said:
+            said.append(f"compiling the engine (once; kept in {jit.cache_folder()})")
+            _say(said[0])
+
+    jit.announce = announce  # type: ignore[assignment]
+    try:
+        if sys.stderr.isatty():
+            from accsim.report.progress import bar
+
+            with bar() as advance:
+                yield advance
+        else:
+            yield None
+    finally:
+        jit.announce = None
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        _say("interrupted")
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

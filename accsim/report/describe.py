@@ -1,0 +1,173 @@
+"""What a machine, a dataflow, an op or a mapped program is, as plain data."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass
+from typing import Any
+
+from accsim.config.machine import Accelerator
+from accsim.config.reader import FileModel
+from accsim.engine.energy import price_list
+from accsim.engine.program import TICKS_PER_CYCLE, Program, Varying
+from accsim.mapping.base import find_dataflow
+from accsim.report.result import OpRow
+from accsim.report.tables import mapping_dict
+from accsim.units import format_quantity
+from accsim.workload.trace_file import FORMS
+
+_DIMENSIONS = {
+    "_bytes_per_s": "bandwidth",
+    "_bytes": "bytes",
+    "_hz": "frequency",
+    "_s": "time",
+    "_w": "power",
+    "_mm2": "area",
+}
+"""Suffix of a field's name to the dimension of its value; the longest comes first."""
+
+_NOT_NUMBERS = ("name", "source", "sources", "estimated", "trust", "energy")
+
+
+def describe_machine(acc: Accelerator) -> dict[str, Any]:
+    """A machine: every number with its unit, its source or why it is estimated, and the energy of every action.
+
+    Values are in the base unit of the dimension (``text`` has the unit), prices in pJ an operation or a byte.
+    """
+    prices = {
+        action: price
+        for dtype in acc.matrix_unit.rates
+        for action, price in price_list(acc, dtype).items()
+        if not action.startswith("mac_padded")
+    }
+    return {
+        "kind": "machine",
+        "name": acc.name,
+        "hash": acc.hash,
+        "trust": acc.trust,
+        "source": acc.source,
+        "peak_macs_per_s": {dtype: acc.peak_macs_per_s(dtype) for dtype in acc.matrix_unit.rates},
+        "numbers": list(_numbers(acc, acc)),
+        "energy": {
+            "table": acc.energy.name,
+            "hash": acc.energy.hash,
+            "estimated": acc.estimated.get("energy"),
+            "prices_pj": {action: asdict(price) for action, price in prices.items()},
+        },
+    }
+
+
+def _numbers(acc: Accelerator, part: object, path: tuple[str, ...] = (), dimension: str = "") -> Iterator[dict[str, Any]]:
+    if isinstance(part, FileModel):
+        for name, field in type(part).model_fields.items():
+            if name not in _NOT_NUMBERS:
+                suffix = next((end for end in _DIMENSIONS if name.endswith(end)), "")
+                yield from _numbers(
+                    acc, getattr(part, name), (*path, field.alias or name), _DIMENSIONS.get(suffix, "")
+                )
+    elif isinstance(part, tuple):
+        for memory in part:
+            yield from _numbers(acc, memory, (*path, memory.name))
+    elif isinstance(part, Mapping):
+        for key, value in part.items():
+            yield from _numbers(acc, value, (*path, key), dimension)
+    elif part is not None:
+        yield {
+            "path": ".".join(path),
+            "value": part,
+            "text": format_quantity(part, dimension) if dimension and isinstance(part, int | float) else _plain(part),
+            "source": _note(acc.sources, path),
+            "estimated": _note(acc.estimated, path),
+        }
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _note(notes: Mapping[str, str], path: tuple[str, ...]) -> str | None:
+    """The note of a path, or of the nearest part around it."""
+    return next((notes[key] for end in range(len(path), 0, -1) if (key := ".".join(path[:end])) in notes), None)
+
+
+def describe_dataflow(name: str) -> dict[str, Any]:
+    """A dataflow: the ops it maps, what it does, its choices with their defaults (null is searched).
+
+    Raises
+    ------
+    InputError
+        For an unknown name.
+    """
+    dataflow = find_dataflow(name)
+    choices = fields(dataflow) if is_dataclass(dataflow) else ()
+    module = inspect.getmodule(type(dataflow))
+    about = inspect.getdoc(module) if module and module.__name__.startswith("accsim.") else None
+    return {
+        "kind": "dataflow",
+        "name": name,
+        "class": type(dataflow).__name__,
+        "maps": list(dataflow.kinds),
+        "about": (about or "").replace("``", ""),
+        "description": (inspect.getdoc(type(dataflow)) or "").replace("``", ""),
+        "choices": {field.name: _default(field) for field in choices},
+    }
+
+
+def _default(field: Field[Any]) -> Any:
+    return None if field.default is MISSING else field.default
+
+
+def describe_op(kind: str) -> dict[str, Any]:
+    """A kind of op: its keys in a trace, each with what it means, whether it is needed, its default."""
+    form = FORMS[kind]
+    keys = {
+        name: {
+            "description": field.description or "",
+            "needed": field.is_required(),
+            "default": None if field.is_required() else field.get_default(call_default_factory=True),
+        }
+        for name, field in form.model_fields.items()
+        if name != "op"
+    }
+    return {"kind": "op", "name": kind, "description": inspect.getdoc(form) or "", "keys": keys}
+
+
+def describe_row(row: OpRow) -> dict[str, Any]:
+    """A mapped op with its programs."""
+    programs = [
+        {
+            "copies": step.copies,
+            "useful": step.useful,
+            "cycles": part.counters.total_ticks / TICKS_PER_CYCLE,
+            **_program_dict(step.program),
+        }
+        for step, part in zip(row.steps, row.parts, strict=True)
+    ]
+    op = {"kind": row.op.kind} | asdict(row.op)
+    return {"names": list(row.names), "op": op, "count": row.count, "mapping": mapping_dict(row), "programs": programs}
+
+
+def _program_dict(program: Program) -> dict[str, Any]:
+    return {
+        "name": program.name,
+        "levels": _data(program.levels),
+        "resources": _data(program.resources),
+        "buffers": _data(program.buffers),
+        "stages": _data(program.stages),
+        "capacities_bytes": dict(program.capacities),
+        "ticks_per_cycle": TICKS_PER_CYCLE,
+    }
+
+
+def _data(value: Any) -> Any:
+    """Plain data of any part of a program."""
+    if isinstance(value, Varying):
+        return {"levels": list(value.levels), "values": value.values.tolist()}
+    if is_dataclass(value):
+        return {field.name: _data(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _data(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_data(item) for item in value]
+    return value

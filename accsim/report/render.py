@@ -1,0 +1,225 @@
+"""Reports as tables for a terminal: one run, and several dataflows side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from accsim.engine.program import TICKS_PER_CYCLE
+from accsim.report.result import OpRow, Report
+from accsim.report.words import binary, cycles, mapping_short, parameters, percent, si
+from accsim.workload.trace import Entry, Workload
+
+TRUST = {
+    "calibrated": "calibrated on this machine",
+    "transferred": "constants transferred from another machine",
+    "data_sheet": "data sheet only",
+}
+"""What each level of trust means."""
+
+TOP_CAUSES = 3
+LEAST_SHARE = 0.0005
+MOST_LETTERS = 28
+
+
+def table(*columns: str, words: Sequence[int] = (0,), wrap: Sequence[int] = ()) -> Table:
+    """An empty table; the columns at ``words`` are words, the rest numbers; those at ``wrap`` may break lines."""
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, header_style="bold")
+    for i, name in enumerate(columns):
+        justify: Literal["left", "right"] = "left" if i in words else "right"
+        made.add_column(Text(name), justify=justify, overflow="fold" if i in wrap else "ellipsis", no_wrap=i not in wrap)
+    return made
+
+
+def add_row(to: Table, *cells: str) -> None:
+    """A row of plain text; nothing in it is taken as markup."""
+    to.add_row(*(Text(cell) for cell in cells))
+
+
+def show(console: Console, title: str, content: Table) -> None:
+    """A table under its title, after a blank line."""
+    console.print()
+    console.print(Text(title, style="bold"))
+    indented(console, content)
+
+
+def indented(console: Console, content: Table | Text) -> None:
+    """A table or a text, two columns in."""
+    console.print(Padding(content, (0, 0, 0, 2), expand=False))
+
+
+def print_header(console: Console, report: Report) -> None:
+    """What was run on what, and how far to trust it."""
+    acc = report.accelerator
+    given = parameters(report.workload.parameters)
+    console.print(Text(f"{report.workload.name}{f' ({given})' if given else ''} on {acc.name}", style="bold"))
+    console.print(f"fidelity {report.fidelity}, objective {report.objective}, trust: {TRUST[report.trust]}")
+    console.print(Text(f"machine {acc.hash}, energy table {acc.energy.name} {acc.energy.hash}"))
+
+
+def print_run(console: Console, report: Report, *, ops: bool) -> None:
+    """One run: summary, resources, memories, energy and (with ``ops``) a row for each distinct op."""
+    print_header(console, report)
+    summary = table("", "", words=(0, 1), wrap=(1,))
+    summary.show_header = False
+    for name, text in _summary(report):
+        add_row(summary, name, text)
+    console.print()
+    indented(console, summary)
+    show(console, "Resources", _resources(report))
+    show(console, "Memories", _memories(report))
+    indented(console, Text(_main_memory(report)))
+    show(console, "Energy", _energy(report))
+    if ops:
+        show(console, "Ops (time and energy of all their runs)", _ops(report))
+
+
+def _summary(report: Report) -> Iterable[tuple[str, str]]:
+    low, high = report.energy_range_j
+    yield "total cycles", cycles(report.total_cycles)
+    yield "latency", si(report.latency_s, "s")
+    yield "energy", f"{si(report.energy_j, 'J')} ({si(low, 'J')} to {si(high, 'J')})"
+    yield "average power", si(report.power_w, "W")
+    yield "utilization", ", ".join(f"{name} {percent(share)}" for name, share in _utilizations(report).items())
+    yield "bound by", ", ".join(_causes(report))
+    yield "off-chip traffic", f"{_off_chip(report, 'read')} read, {_off_chip(report, 'write')} written"
+
+
+def _utilizations(report: Report) -> Mapping[str, float]:
+    return {
+        "overall": report.overall_utilization,
+        "mapping": report.mapping_utilization,
+        "array": report.array_utilization,
+    }
+
+
+def _causes(report: Report) -> list[str]:
+    """The largest entries of the critical path with their shares."""
+    total = report.total_cycles or 1.0
+    shares = {key: part / total for key, part in report.critical_path.items()}
+    return [f"{key} {percent(share)}" for key, share in list(shares.items())[:TOP_CAUSES] if share >= LEAST_SHARE]
+
+
+def _off_chip(report: Report, way: str) -> str:
+    return si(report.traffic_bytes[report.accelerator.main_memory.name][way], "B")
+
+
+def _resources(report: Report) -> Table:
+    found = table("resource", "busy", "waits most for", "of the time", words=(0, 2))
+    total = report.total_cycles or 1.0
+    stalls = report.stalls
+    for name, share in sorted(report.utilization.items(), key=lambda item: -item[1]):
+        if share == 0:
+            continue
+        causes = stalls.get(name, {})
+        worst = max(causes, key=lambda cause: causes[cause], default="")
+        add_row(found, name, percent(share), worst.replace(":", " "), percent(causes[worst] / total) if worst else "")
+    return found
+
+
+def _memories(report: Report) -> Table:
+    found = table("memory", "capacity", "read", "written", "read rate", "write rate")
+    for memory in report.accelerator.memories:
+        moved = report.traffic_bytes[memory.name]
+        many = report.accelerator.cores if memory.scope == "core" else 1
+        rates = [si(moved[way] / report.latency_s, "B/s") if report.latency_s else "" for way in ("read", "write")]
+        capacity = (f"{many} x " if many > 1 else "") + binary(memory.capacity_bytes)
+        add_row(found, memory.name, capacity, si(moved["read"], "B"), si(moved["write"], "B"), *rates)
+    return found
+
+
+def _main_memory(report: Report) -> str:
+    held = report.memory
+    parts = [f"{name.replace('_', ' ')} {si(held[name], 'B')}" for name in ("weights", "kv_cache", "activations")]
+    verdict = "fits" if held["fits"] else "DOES NOT FIT"
+    return f"{report.accelerator.main_memory.name} holds {', '.join(parts)} of {si(held['capacity'], 'B')}: {verdict}"
+
+
+def _energy(report: Report) -> Table:
+    found = table("part", "energy", "share")
+    for part, joules in sorted(report.energy_breakdown_j.items(), key=lambda item: -item[1]):
+        if joules:
+            add_row(found, part, si(joules, "J"), percent(joules / report.energy_j))
+    return found
+
+
+def _ops(report: Report) -> Table:
+    found = table("op", "count", "cycles", "time", "energy", "bound by", "mapping", words=(0, 5, 6), wrap=(6,))
+    total = report.total_cycles or 1.0
+    for row in report.ops:
+        more = f" +{len(row.names) - 1}" if len(row.names) > 1 else ""
+        spent = row.count * row.ticks / TICKS_PER_CYCLE
+        energy = si(row.count * row.energy.total_j, "J")
+        cells = (str(row.count), cycles(spent), percent(spent / total), energy, row.bound_by)
+        add_row(found, _brief(row.names[0]) + more, *cells, mapping_short(row.mapping))
+    return found
+
+
+def _brief(name: str) -> str:
+    return name if len(name) <= MOST_LETTERS else name[: MOST_LETTERS - 3] + "..."
+
+
+def only(report: Report, kinds: Iterable[str]) -> Report | None:
+    """The report of the ops of some kinds alone; None when they are all or none of them."""
+    rows = tuple(row for row in report.ops if row.op.kind in set(kinds))
+    if not rows or len(rows) == len(report.ops):
+        return None
+    workload = Workload(report.workload.name, tuple(Entry(row.op, row.count, row.names[0]) for row in rows))
+    return replace(report, workload=workload, ops=rows)
+
+
+def print_comparison(console: Console, reports: Mapping[str, Report], kinds: Sequence[str], *, ops: bool) -> None:
+    """Several dataflows side by side: the whole workload, then the kinds of ops that they map."""
+    first = next(iter(reports.values()))
+    print_header(console, first)
+    show(console, "Whole workload", _comparison(reports))
+    parts = {name: only(report, kinds) for name, report in reports.items()}
+    inside = {name: part for name, part in parts.items() if part is not None}
+    chosen = inside or reports
+    if inside:
+        count = sum(row.count for row in next(iter(inside.values())).ops)
+        show(console, f"{' and '.join(kinds)} only ({count} of {first.workload.op_count} ops)", _comparison(inside))
+    if ops:
+        show(console, "Mappings", _mappings(chosen, kinds))
+
+
+def _mappings(reports: Mapping[str, Report], kinds: Sequence[str]) -> Table:
+    found = table("dataflow", "op", "cycles", "mapping", words=(0, 1, 3), wrap=(3,))
+    for name, report in reports.items():
+        for row in _mapped(report, kinds):
+            add_row(found, name, _brief(row.names[0]), cycles(row.ticks / TICKS_PER_CYCLE), mapping_short(row.mapping))
+    return found
+
+
+def _mapped(report: Report, kinds: Sequence[str]) -> list[OpRow]:
+    return [row for row in report.ops if row.op.kind in kinds]
+
+
+def _comparison(reports: Mapping[str, Report]) -> Table:
+    """One column a dataflow, one row a figure."""
+    found = table("", *reports)
+    base = next(iter(reports.values())).latency_s
+
+    def line(name: str, text: Callable[[Report], str]) -> None:
+        add_row(found, name, *(text(report) for report in reports.values()))
+
+    line("latency", lambda r: si(r.latency_s, "s"))
+    line("speedup", lambda r: f"{base / r.latency_s:.2f} x" if r.latency_s else "")
+    line("total cycles", lambda r: cycles(r.total_cycles))
+    line("energy", lambda r: si(r.energy_j, "J"))
+    line("energy, low to high", lambda r: " to ".join(si(end, "J") for end in r.energy_range_j))
+    line("average power", lambda r: si(r.power_w, "W"))
+    for name in ("overall", "mapping", "array"):
+        line(f"{name} utilization", lambda r, name=name: percent(_utilizations(r)[name]))  # type: ignore[misc]
+    line("off-chip read", lambda r: _off_chip(r, "read"))
+    line("off-chip written", lambda r: _off_chip(r, "write"))
+    for place in range(TOP_CAUSES):
+        line("bound by" if place == 0 else "", lambda r, place=place: "".join(_causes(r)[place : place + 1]))  # type: ignore[misc]
+    return found

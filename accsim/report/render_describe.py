@@ -1,0 +1,142 @@
+"""Descriptions as tables for a terminal: what ships, and one machine, workload, dataflow or op."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from accsim.config.machine import Accelerator, SystolicArray
+from accsim.report.render import TRUST, add_row, indented, show, table
+from accsim.report.words import binary, parameters, si
+
+
+def _titled(console: Console, title: str, *lines: str) -> None:
+    console.print(Text(title, style="bold"))
+    for line in lines:
+        if line:
+            console.print(Text(line))
+
+
+def print_machines(console: Console, machines: Iterable[Accelerator]) -> None:
+    """A row for each machine."""
+    found = table("machine", "matrix units", "peak", "memories", "trust", "source", words=(0, 1, 3, 4, 5), wrap=(3, 5))
+    for acc in machines:
+        dtype = "bf16" if "bf16" in acc.matrix_unit.rates else next(iter(acc.matrix_unit.rates))
+        peak = f"{si(2 * acc.peak_macs_per_s(dtype), 'FLOP/s')} {dtype}"
+        memories = ", ".join(
+            f"{m.name} {f'{acc.cores} x ' if m.scope == 'core' and acc.cores > 1 else ''}{binary(m.capacity_bytes)}"
+            for m in acc.memories
+        )
+        add_row(found, acc.name, matrix_units(acc), peak, memories, acc.trust.replace("_", " "), acc.source)
+    console.print(found)
+
+
+def matrix_units(acc: Accelerator) -> str:
+    """The matrix units of a machine in few words."""
+    unit = acc.matrix_unit
+    many = acc.cores * unit.count
+    shape = f"{unit.rows}x{unit.cols} systolic" if isinstance(unit, SystolicArray) else f"{unit.m}x{unit.n}x{unit.k} tensor"
+    return f"{many} x {shape}"
+
+
+def print_workloads(console: Console, workloads: Iterable[Mapping[str, Any]]) -> None:
+    """A row for each workload, as `describe_workload` gives it."""
+    found = table("workload", "parameters and defaults", "MACs", "weights", "ops", "source", words=(0, 1, 5), wrap=(1, 5))
+    for work in workloads:
+        given = parameters({name: item["value"] for name, item in work.get("parameters", {}).items()})
+        counts = (si(work["macs"], ""), si(work["weight_bytes"], "B"), str(work["op_count"]))
+        add_row(found, work["name"], given or "a trace of ops", *counts, work["source"])
+    console.print(found)
+    console.print(
+        Text("\nParameters are set as in bert_base?seq=4096&batch=64; a single op is gemm?m=512&n=512&k=512.")
+    )
+
+
+def print_machine(console: Console, machine: Mapping[str, Any]) -> None:
+    """Every number of a machine, with its unit and where it comes from."""
+    trust = f"trust: {TRUST[machine['trust']]}; hash {machine['hash']}"
+    _titled(console, machine["name"], f"source: {machine['source']}", trust)
+    peaks = machine["peak_macs_per_s"].items()
+    console.print(Text("peak: " + ", ".join(f"{si(2 * macs, 'FLOP/s')} {dtype}" for dtype, macs in peaks)))
+    numbers = table("number", "value", "from", words=(0, 2), wrap=(2,))
+    for row in machine["numbers"]:
+        origin = f"estimated: {row['estimated']}" if row["estimated"] else row["source"] or "the source above"
+        add_row(numbers, row["path"], row["text"], origin)
+    show(console, "Numbers", numbers)
+    energy = machine["energy"]
+    prices = table("action", "low", "nominal", "high", "estimated", words=(0, 4), wrap=(4,))
+    for action, price in energy["prices_pj"].items():
+        values = [f"{price[end]:.4g}" for end in ("low", "nominal", "high")]
+        add_row(prices, action, *values, price["estimated"] or "")
+    show(console, f"Energy in pJ an operation or a byte (table {energy['table']}, {energy['hash']})", prices)
+    if energy["estimated"]:
+        indented(console, Text(f"estimated: {energy['estimated']}"))
+
+
+def print_workload(console: Console, work: Mapping[str, Any]) -> None:
+    """A workload: parameters, sizes, and a row for each op."""
+    _titled(console, work["name"], f"source: {work['source']}" if work["source"] else "")
+    totals = f"{si(work['macs'], 'MAC')}, weights {si(work['weight_bytes'], 'B')}, {work['op_count']} ops"
+    learned = f", {work['parameter_count']:,} learned parameters" if "parameter_count" in work else ""
+    console.print(Text(totals + learned))
+    if "parameters" in work:
+        found = table("parameter", "value", "meaning", words=(0, 1, 2), wrap=(2,))
+        for name, item in work["parameters"].items():
+            add_row(found, name, str(item["value"]), item["description"] or "")
+        show(console, "Parameters (set as in NAME?parameter=value&parameter=value)", found)
+        show(console, f"Hyperparameters of the {work['architecture']}", _hyperparameters(work))
+    ops = table("op", "count", "kind", "shape", "MACs", "weights", "in", "out", words=(0, 2, 3), wrap=(3,))
+    for row in work["ops"]:
+        sizes = (si(row[key], unit) for key, unit in _SIZES)
+        add_row(ops, row["name"], str(row["repeat"]), row["op"], _shape(row), *sizes)
+    show(console, "Ops in order (MACs and bytes of one)", ops)
+
+
+def _hyperparameters(work: Mapping[str, Any]) -> Any:
+    found = table("name", "value", "from", words=(0, 1, 2), wrap=(2,))
+    for name, value in work["hyperparameters"].items():
+        why = work["estimated"].get(f"hyperparameters.{name}")
+        text = parameters({"": value}).strip()
+        add_row(found, name, text, f"estimated: {why}" if why else "the source above")
+    return found
+
+
+_SIZES = (("macs", ""), ("weight_bytes", "B"), ("input_bytes", "B"), ("output_bytes", "B"))
+_NOT_SHAPE = {"name", "op", "repeat", "after", "vector_ops", *(key for key, _ in _SIZES)}
+
+
+def _shape(row: Mapping[str, Any]) -> str:
+    """The sizes of an op of a description."""
+    shape = {name: value for name, value in row.items() if name not in _NOT_SHAPE and value is not False}
+    words = [name if value is True else f"{name} {value}" for name, value in shape.items() if name != "dtype"]
+    return ", ".join([*words, row["dtype"]])
+
+
+def print_dataflow(console: Console, dataflow: Mapping[str, Any]) -> None:
+    """A dataflow: what it does and its choices."""
+    _titled(console, f"{dataflow['name']}: maps {', '.join(dataflow['maps'])}", "")
+    for text in (dataflow["about"], dataflow["description"]):
+        if text:
+            console.print()
+            console.print(Text(text))
+    found = table("choice", "default", words=(0, 1))
+    for name, value in dataflow["choices"].items():
+        add_row(found, name, "searched" if value is None else str(value))
+    show(console, f"Choices of accsim.{dataflow['class']}", found)
+
+
+def print_op_kind(console: Console, op: Mapping[str, Any]) -> None:
+    """A kind of op: its keys, and how to run a single one."""
+    _titled(console, op["name"], *textwrap.wrap(op["description"], 100))
+    found = table("key", "default", "meaning", words=(0, 1, 2), wrap=(2,))
+    for name, key in op["keys"].items():
+        default = "needed" if key["needed"] else "" if key["default"] in (None, []) else str(key["default"]).lower()
+        add_row(found, name, default, key["description"])
+    show(console, "Keys", found)
+    needed = "&".join(f"{name}={'gelu' if name == 'function' else 64}" for name, key in op["keys"].items() if key["needed"])
+    console.print()
+    console.print(Text(f'one alone as a workload: "{op["name"]}?{needed}"'))

@@ -1,0 +1,123 @@
+"""The batch path against the program path: arrays, ticks, counted firings and bounds of every point of a space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import accsim
+from accsim.config.machine import Accelerator
+from accsim.engine.analytic import bound_program
+from accsim.engine.arrays import flatten
+from accsim.engine.run import run_program
+from accsim.kernels import layout as k
+from accsim.mapping.compiled import CompiledDataflow, Lowered, Points, bounds, run_points
+from accsim.mapping.machine_numbers import action_names
+from accsim.workload.ops import Attention, Elementwise, Gemm, Norm, Op, Softmax
+
+RAGGED = Attention(batch=1, heads=3, q_len=100, kv_len=150, head_dim=24)
+CAUSAL = Attention(batch=2, heads=4, q_len=90, kv_len=130, head_dim=16, kv_heads=2, causal=True)
+CASES: list[tuple[str, CompiledDataflow, Op]] = [
+    ("flat_edge", accsim.OutputStationary(order="mn"), Gemm(70, 100, 65)),
+    ("systolic_128", accsim.WeightStationary(), Gemm(200, 130, 300, batch=2, weights=False)),
+    ("tpu_v4", accsim.InputStationary(tile_k=128), Gemm(513, 300, 257)),
+    ("h100_sxm", accsim.OutputStationary(tile_k=64, split_n=4), Gemm(100, 150, 200)),
+    ("flat_edge", accsim.Flat(), RAGGED),
+    ("flat_edge", accsim.Flash(), RAGGED),
+    ("flat_cloud", accsim.Flat(rows=16), CAUSAL),
+    ("flat_edge", accsim.Flash(block_kv=32), CAUSAL),
+    ("tpu_v4", accsim.Flat(rows=64), CAUSAL),
+    ("h100_sxm", accsim.Flash(block_q=32), CAUSAL),
+    ("tpu_v4", accsim.Streamed(), Softmax(rows=1000, cols=77)),
+    ("flat_edge", accsim.Streamed(), Norm(rows=13, cols=500)),
+    ("h100_sxm", accsim.Streamed(), Elementwise(elements=100_001, function="gelu")),
+]
+cases = pytest.mark.parametrize(("machine", "dataflow", "op"), CASES)
+
+
+def blocks(machine: str, dataflow: CompiledDataflow, op: Op) -> Iterator[tuple[Accelerator, Points, Lowered]]:
+    """Every block of a space, its feasible points only."""
+    acc = accsim.load_accelerator(machine)
+    for points in dataflow.space(op, acc):
+        lowered = dataflow.lower(op, acc, points, actions=True)
+        fits = np.flatnonzero(lowered.overflow()[0])
+        if len(fits):
+            yield acc, Points(points.variant, points.table[fits]), lowered.select(fits)
+
+
+def iteration_classes(arrays: k.ProgramArrays, lowered: Lowered) -> list[list[int]]:
+    """The class of each iteration of each level: how many ends of its runs, the last one apart, lie at or before it."""
+    most = int(arrays.trips.max())
+    found = []
+    for level, count in enumerate(lowered.shape.classes):
+        ends = arrays.runs[arrays.level[level, k.RUN0] :][: count - 1]
+        found.append([int((ends <= i).sum()) for i in range(most)])
+    return found
+
+
+@cases
+def test_arrays_of_a_point_are_those_of_its_program(machine: str, dataflow: CompiledDataflow, op: Op) -> None:
+    seen = 0
+    for _, points, lowered in blocks(machine, dataflow, op):
+        static = lowered.shape.arrays(lowered.block)
+        for i in range(len(points.table)):
+            own = flatten(lowered.shape.program(lowered.block, i)).arrays
+            np.testing.assert_array_equal(own.trips, lowered.block.trips[i])
+            assert iteration_classes(own, lowered) == iteration_classes(own._replace(runs=lowered.block.runs[i]), lowered)
+            np.testing.assert_array_equal(own.row, lowered.block.row[i])
+            np.testing.assert_array_equal(own.slots, lowered.block.slots[i])
+            np.testing.assert_array_equal(own.stage[:, k.LATENCY], lowered.block.latency[i])
+            same_stage = np.delete(own.stage, k.LATENCY, axis=1) == np.delete(static.stage, k.LATENCY, axis=1)
+            assert same_stage.all()
+            for name in ("level", "dep", "hold", "servers", "cursor", "mark"):
+                np.testing.assert_array_equal(getattr(own, name), getattr(static, name))
+            seen += 1
+    assert seen > 1
+
+
+@cases
+def test_ticks_firings_and_bounds_of_every_point(machine: str, dataflow: CompiledDataflow, op: Op) -> None:
+    for acc, points, lowered in blocks(machine, dataflow, op):
+        arrays = lowered.shape.arrays(lowered.block)
+        ticks = run_points(lowered, arrays)
+        least, fires = bounds(lowered, arrays)
+        for i in range(len(points.table)):
+            program = lowered.shape.program(lowered.block, i, action_names(acc, op.dtype))
+            run = run_program(program, attribution=False)
+            analytic = bound_program(program)
+            assert ticks[i] == run.total_ticks
+            assert least[i] <= ticks[i]
+            assert analytic.total_ticks <= ticks[i]
+            by_stage = fires[i].reshape(len(program.stages), -1).sum(axis=1)
+            assert dict(zip((s.name for s in program.stages), by_stage, strict=True)) == run.fires == analytic.fires
+            assert analytic.busy == run.busy
+            assert analytic.actions == pytest.approx(run.actions, rel=1e-12)
+
+
+@cases
+def test_a_completed_point_lowers_to_itself(machine: str, dataflow: CompiledDataflow, op: Op) -> None:
+    for acc, points, lowered in blocks(machine, dataflow, op):
+        for i in {0, len(points.table) - 1}:
+            (step,) = dataflow.complete(op, acc, points, i).steps(op, acc)
+            expected = lowered.shape.program(lowered.block, i)
+            np.testing.assert_array_equal(flatten(step.program).arrays.row, flatten(expected).arrays.row)
+            assert step.program.buffers == expected.buffers
+            assert step.copies == lowered.copies[i]
+
+
+def test_a_batch_may_mix_points_that_need_long_rings_with_others() -> None:
+    # The rings of finish times grow for one point and stay grown for the next: order must not matter.
+    acc = accsim.load_accelerator("flat_cloud")
+    dataflow = accsim.Flat(staged="qo", pipelined=True, stationary="output_stationary")
+    op = Attention(batch=1, heads=1, q_len=64, kv_len=4096, head_dim=16)
+    variant = dataflow.space(op, acc)[0].variant
+    form = dataflow.space(op, acc)[0].table[0, 2]
+    table = np.array([(16, keys, form) for keys in (4096, 8, 2048, 16, 4096, 8)], np.int64)
+    lowered = dataflow.lower(op, acc, Points(variant, table), actions=False)
+    arrays = lowered.shape.arrays(lowered.block)
+    together = run_points(lowered, arrays)
+    alone = [int(run_points(lowered.select(np.array([i])), arrays)[0]) for i in range(len(table))]
+    assert together.tolist() == alone
+    assert together[1] == together[5]
