@@ -49,6 +49,7 @@ _PUBLIC = {
     "TICKS_PER_CYCLE": "accsim.engine.program",
     "vary": "accsim.engine.program",
     "run_program": "accsim.engine.run",
+    "inner_of": "accsim.engine.counters",
     "at_once": "accsim.engine.compose",
     "Alone": "accsim.engine.compose",
 }

@@ -5,29 +5,22 @@ Exit codes: 0 done, 2 bad input, 3 no feasible mapping, 130 interrupted. Results
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from accsim.errors import AccsimError, InputError, MappingError, Problem, nearest
+from accsim.report.terminal import Progress, console, progress, say, write_json, write_text
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from accsim.config.machine import Accelerator
     from accsim.report.result import Report
     from accsim.workload.trace import Workload
 
 INTERRUPTED = 130
-PIPED_WIDTH = 120
-"""Columns of a table that no terminal limits."""
-
-Progress = Callable[[str, int, int], None]
 
 
 class _Commands(TyperGroup):
@@ -37,11 +30,16 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except AccsimError as error:
-            _say(str(error))
+            say(str(error))
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:
-            _say("interrupted")
+            say("interrupted")
             raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            say(str(error))
+            raise typer.Exit(AccsimError.exit_code) from error
 
 
 app = typer.Typer(
@@ -94,28 +92,28 @@ def run(
         lambda: load_accelerator(machine, set=_settings(settings or [])), lambda: load_workload(workload)
     )
     if names is None:
-        with _progress() as progress:
-            report = _simulate(acc, work, dataflow, objective, fidelity, progress)
+        with progress() as advance:
+            report = _simulate(acc, work, dataflow, objective, fidelity, advance)
         _print_run(report, ops, as_json)
     else:
         _run_comparison(acc, work, names, objective, fidelity, ops, as_json)
 
 
 def _simulate(
-    acc: Accelerator, work: Workload, dataflow: str | None, objective: str, fidelity: str, progress: Progress | None
+    acc: Accelerator, work: Workload, dataflow: str | None, objective: str, fidelity: str, advance: Progress | None
 ) -> Report:
     from accsim.report.simulate import simulate
 
-    return simulate(work, acc, dataflow=dataflow, objective=objective, fidelity=fidelity, progress=progress)
+    return simulate(work, acc, dataflow=dataflow, objective=objective, fidelity=fidelity, progress=advance)
 
 
 def _print_run(report: Report, ops: bool, as_json: bool) -> None:
     if as_json:
-        _print_json(_report_dict(report, ops))
+        write_json(_report_dict(report, ops))
         return
     from accsim.report.render import print_run
 
-    print_run(_console(), report, ops=ops)
+    print_run(console(), report, ops=ops)
 
 
 def _report_dict(report: Report, ops: bool) -> dict[str, Any]:
@@ -134,26 +132,30 @@ def _run_comparison(
 
     reports: dict[str, Report] = {}
     refused: dict[str, MappingError] = {}
-    with _progress() as progress:
+    with progress() as advance:
         for name in names:
-            named = progress and (lambda op, done, total, name=name: progress(f"{name}: {op}", done, total))
             try:
-                reports[name] = _simulate(acc, work, name, objective, fidelity, named)
+                reports[name] = _simulate(acc, work, name, objective, fidelity, _named(advance, name))
             except MappingError as error:
                 refused[name] = error
     if as_json:
         runs = {name: _report_dict(report, ops) for name, report in reports.items()}
-        _print_json({"schema_version": SCHEMA_VERSION, "runs": runs, "refused": {n: str(e) for n, e in refused.items()}})
+        write_json({"schema_version": SCHEMA_VERSION, "runs": runs, "refused": {n: str(e) for n, e in refused.items()}})
     elif reports:
         from accsim.report.render import print_comparison
 
         served = {kind for name in names for kind in find_dataflow(name).kinds}
         kinds = [kind for kind in dict.fromkeys(op.kind for op, _ in work) if kind in served]
-        print_comparison(_console(), reports, kinds, ops=ops)
+        print_comparison(console(), reports, kinds, ops=ops)
     for name, error in refused.items():
-        _say(f"{name}: {error}")
+        say(f"{name}: {error}")
     if refused:
         raise typer.Exit(MappingError.exit_code)
+
+
+def _named(advance: Progress | None, dataflow: str) -> Progress | None:
+    """Progress that says which dataflow it is of."""
+    return advance and (lambda op, done, total: advance(f"{dataflow}: {op}", done, total))
 
 
 @app.command()
@@ -165,11 +167,11 @@ def machines(as_json: Json = False) -> None:
     if as_json:
         from accsim.report.describe import describe_machine
 
-        _print_json([describe_machine(acc) for acc in found])
+        write_json([describe_machine(acc) for acc in found])
         return
     from accsim.report.render_describe import print_machines
 
-    print_machines(_console(), found)
+    print_machines(console(), found)
 
 
 @app.command()
@@ -179,11 +181,11 @@ def workloads(as_json: Json = False) -> None:
 
     found = [describe_workload(name) for name in list_workloads()]
     if as_json:
-        _print_json(found)
+        write_json(found)
         return
     from accsim.report.render_describe import print_workloads
 
-    print_workloads(_console(), found)
+    print_workloads(console(), found)
 
 
 @app.command()
@@ -200,7 +202,7 @@ def describe(
     as_json: Json = False,
 ) -> None:
     """Explain a machine, a workload, a dataflow or an op, or the programs of a workload mapped on a machine."""
-    from accsim.explain import describe_named, find_op
+    from accsim.report.lookup import describe_named, find_op
 
     if workload is None:
         wrong = {"--program": program, "--op": op is not None, "--dataflow": dataflow is not None}
@@ -213,17 +215,17 @@ def describe(
             raise InputError(problems)
         plain, draw = describe_named(what, _settings(settings or []))
         if as_json:
-            _print_json(plain)
+            write_json(plain)
         else:
-            draw(_console())
+            draw(console())
         return
     from accsim.config.catalogue import load_accelerator
     from accsim.workload.catalogue import load_workload
 
     acc, work = _loaded(lambda: load_accelerator(what, set=_settings(settings or [])), lambda: load_workload(workload))
     work = work if op is None else find_op(work, op)
-    with _progress() as progress:
-        report = _simulate(acc, work, dataflow, objective, "tile", progress)
+    with progress() as advance:
+        report = _simulate(acc, work, dataflow, objective, "tile", advance)
     _print_mapped(report, program, as_json)
 
 
@@ -235,15 +237,15 @@ def _print_mapped(report: Report, program: bool, as_json: bool) -> None:
         rows = [describe_row(row) for row in report.ops]
         if not program:
             rows = [{key: value for key, value in row.items() if key != "programs"} for row in rows]
-        _print_json({"schema_version": SCHEMA_VERSION, "machine": report.accelerator.name, "ops": rows})
+        write_json({"schema_version": SCHEMA_VERSION, "machine": report.accelerator.name, "ops": rows})
     elif program:
-        typer.echo(report.program)
+        write_text(report.program)
     else:
         from accsim.report.render import print_header, print_ops
 
-        console = _console()
-        print_header(console, report)
-        print_ops(console, report)
+        screen = console()
+        print_header(screen, report)
+        print_ops(screen, report)
 
 
 @app.command()
@@ -259,7 +261,7 @@ def schema(
     if kind not in known:
         message = f"unknown kind of file '{kind[:60]}', allowed are {', '.join(known)}"
         raise InputError(Problem("", "", message, nearest(kind, known)))
-    _print_json(known[kind]())
+    write_json(known[kind]())
 
 
 def _settings(pairs: Sequence[str]) -> dict[str, object]:
@@ -302,9 +304,7 @@ def _dataflow_names(text: str) -> list[str]:
     return names
 
 
-def _loaded(
-    machine: Callable[[], Accelerator], workload: Callable[[], Workload]
-) -> tuple[Accelerator, Workload]:
+def _loaded(machine: Callable[[], Accelerator], workload: Callable[[], Workload]) -> tuple[Accelerator, Workload]:
     """Both inputs; the problems of both at once."""
     problems: list[Problem] = []
     found: list[Any] = []
@@ -318,56 +318,12 @@ def _loaded(
     return found[0], found[1]
 
 
-def _console() -> Console:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PIPED_WIDTH)
-    return console
-
-
-def _print_json(plain: object) -> None:
-    typer.echo(json.dumps(plain, indent=2, allow_nan=False))
-
-
-def _say(message: str) -> None:
-    """Lines on stderr, each marked as the command's."""
-    for line in message.splitlines() or [""]:
-        typer.echo(f"accsim: {line}", err=True)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress | None]:
-    """A bar on stderr where that is a terminal, and a line when the engine has to be compiled first."""
-    from accsim.kernels import jit
-
-    said: list[str] = []
-
-    def announce(_: str) -> None:
-        if not said:
-            said.append(f"compiling the engine (once; kept in {jit.cache_folder()})")
-            _say(said[0])
-
-    jit.announce = announce  # type: ignore[assignment]
-    try:
-        if sys.stderr.isatty():
-            from accsim.report.progress import bar
-
-            with bar() as advance:
-                yield advance
-        else:
-            yield None
-    finally:
-        jit.announce = None
-
-
 def main() -> None:
     """Entry point of the console script."""
     try:
         app()
     except KeyboardInterrupt:
-        _say("interrupted")
+        say("interrupted")
         sys.exit(INTERRUPTED)
 
 

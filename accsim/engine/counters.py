@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,8 @@ class Counters:
     """The result of a run; times in ticks. ``docs/engine.md`` defines every entry.
 
     ``busy + sum(stalls) + done == total_ticks * servers`` for every resource, and ``critical_path`` (empty without
-    attribution) sums to ``total_ticks``.
+    attribution) sums to ``total_ticks``. ``inner_busy`` holds the private resources of inner programs, as
+    ``"unit.resource"``, over all servers of the unit.
     """
 
     total_ticks: int
@@ -52,6 +53,7 @@ class Counters:
     fires: Mapping[str, int]
     actions: Mapping[str, float]
     critical_path: Mapping[str, int]
+    inner_busy: Mapping[str, int] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
 
     @property
@@ -79,6 +81,7 @@ def read_counters(
         fires={s.name: int(reader.fires(i).sum()) for i, s in enumerate(program.stages)},
         actions=reader.actions(),
         critical_path={} if attribution is None else reader.critical_path(attribution),
+        inner_busy=reader.inner_busy(),
         events=tuple(Event(program.stages[s].name, n, a, b) for s, n, a, b in recorded),
     )
 
@@ -110,6 +113,15 @@ class _Reader:
         for s in range(len(self.program.stages)):
             for name, ticks in self.held(s):
                 total[name] += int(self.fires(s) @ ticks)
+        return total
+
+    def inner_busy(self) -> dict[str, int]:
+        total: dict[str, int] = {}
+        for s, item in enumerate(self.program.stages):
+            if item.inner is not None:
+                for name, ticks in item.inner.busy.items():
+                    key = f"{item.unit}.{name}"
+                    total[key] = total.get(key, 0) + ticks * int(self.fires(s).sum())
         return total
 
     def stalls(self) -> dict[str, dict[str, int]]:
@@ -194,6 +206,14 @@ class _Reader:
         if stage.inner is None or why == "latency":
             return [(f"{stage.unit}/{why}", ticks)]
         return scale_inner(stage.inner, ticks)
+
+
+def inner_of(name: str, counters: Counters) -> Inner:
+    """What a stage of ``counters.total_ticks`` stands for when each of its firings is one run of a program.
+
+    The stage's actions are the run's: pass ``counters.actions`` on to it.
+    """
+    return Inner(name, dict(counters.critical_path), dict(counters.busy))
 
 
 def scale_inner(inner: Inner, ticks: int) -> list[tuple[str, int]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from accsim.config.compute_units import SystolicArray
 from accsim.config.machine import Accelerator
 from accsim.kernels.jit import kernel
 from accsim.kernels.matrix import TICKS, ceil_div, ticks_of, tile_work, vector_ticks
@@ -19,6 +20,8 @@ from accsim.workload.ops import Attention
 
 SCORE_BYTES = 4
 TENSOR_CORE_ROWS = 16
+LEAST_ROWS = 8
+"""Row tiles down to this part of the array's rows are tried: where a row of scores is long, no larger one fits."""
 
 
 class Problem(NamedTuple):
@@ -51,7 +54,8 @@ def problem_of(op: Attention) -> Problem:
 def row_tile_sizes(op: Attention, acc: Accelerator, given: int | None) -> list[int]:
     """Rows of a tile worth trying, or those given: whole positions under a causal mask."""
     shared = op.heads // op.kv_heads
-    base = getattr(acc.matrix_unit, "rows", TENSOR_CORE_ROWS)
+    unit = acc.matrix_unit
+    base = max(1, unit.rows // LEAST_ROWS) if isinstance(unit, SystolicArray) else TENSOR_CORE_ROWS
     sizes = [given] if given else tile_sizes(op.q_len * shared, base, 12)
     if not op.causal:
         return sizes

@@ -203,7 +203,7 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
             for kc in range(key_classes):
                 keys = key_block if kc == 0 else problem.keys - (blocks - 1) * key_block
                 c = rc * key_classes + kc
-                part = useful * dim * (rows * keys / float(done))
+                part = float(useful) * dim * rows * keys / done
                 q_bytes, kv_bytes = rows * dim * element, keys * dim * element
                 write_load(block, i, LOAD_Q * combos + c, q_bytes, q_bytes, share.active, machine, want)
                 write_load(block, i, LOAD_K * combos + c, kv_bytes, kv_bytes * fetched, share.active, machine, want)

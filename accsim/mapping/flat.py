@@ -238,7 +238,7 @@ def _lower(points, problem, scores, kept, ahead, machine, level, kinds, classes,
                 if key_classes == 4 and kc % 2 == 1:
                     keys = problem.keys - (blocks - 1) * key_block
                 c = rc * key_classes + kc
-                part = useful * dim * (rows * keys / float(done))
+                part = float(useful) * dim * rows * keys / done
                 passing = rows * keys * element
                 write_load(
                     block, i, LOAD_Q * combos + c, rows * dim * element, rows * dim * element, share.active, machine, want

@@ -58,14 +58,14 @@ def describe_machine(acc: Accelerator) -> dict[str, Any]:
     }
 
 
-def _numbers(acc: Accelerator, part: object, path: tuple[str, ...] = (), dimension: str = "") -> Iterator[dict[str, Any]]:
+def _numbers(
+    acc: Accelerator, part: object, path: tuple[str, ...] = (), dimension: str = ""
+) -> Iterator[dict[str, Any]]:
     if isinstance(part, FileModel):
         for name, field in type(part).model_fields.items():
             if name not in _NOT_NUMBERS:
                 suffix = next((end for end in _DIMENSIONS if name.endswith(end)), "")
-                yield from _numbers(
-                    acc, getattr(part, name), (*path, field.alias or name), _DIMENSIONS.get(suffix, "")
-                )
+                yield from _numbers(acc, getattr(part, name), (*path, field.alias or name), _DIMENSIONS.get(suffix, ""))
     elif isinstance(part, tuple):
         for memory in part:
             yield from _numbers(acc, memory, (*path, memory.name))

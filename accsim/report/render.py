@@ -34,7 +34,9 @@ def table(*columns: str, words: Sequence[int] = (0,), wrap: Sequence[int] = ()) 
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, header_style="bold")
     for i, name in enumerate(columns):
         justify: Literal["left", "right"] = "left" if i in words else "right"
-        made.add_column(Text(name), justify=justify, overflow="fold" if i in wrap else "ellipsis", no_wrap=i not in wrap)
+        made.add_column(
+            Text(name), justify=justify, overflow="fold" if i in wrap else "ellipsis", no_wrap=i not in wrap
+        )
     return made
 
 
@@ -78,7 +80,12 @@ def print_run(console: Console, report: Report, *, ops: bool) -> None:
     indented(console, Text(_main_memory(report)))
     show(console, "Energy", _energy(report))
     if ops:
-        show(console, "Ops (time and energy of all their runs)", _ops(report))
+        print_ops(console, report)
+
+
+def print_ops(console: Console, report: Report) -> None:
+    """A row for each distinct op."""
+    show(console, "Ops (time and energy of all their runs)", _ops(report))
 
 
 def _summary(report: Report) -> Iterable[tuple[str, str]]:

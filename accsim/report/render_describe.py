@@ -39,13 +39,17 @@ def matrix_units(acc: Accelerator) -> str:
     """The matrix units of a machine in few words."""
     unit = acc.matrix_unit
     many = acc.cores * unit.count
-    shape = f"{unit.rows}x{unit.cols} systolic" if isinstance(unit, SystolicArray) else f"{unit.m}x{unit.n}x{unit.k} tensor"
+    shape = (
+        f"{unit.rows}x{unit.cols} systolic" if isinstance(unit, SystolicArray) else f"{unit.m}x{unit.n}x{unit.k} tensor"
+    )
     return f"{many} x {shape}"
 
 
 def print_workloads(console: Console, workloads: Iterable[Mapping[str, Any]]) -> None:
     """A row for each workload, as `describe_workload` gives it."""
-    found = table("workload", "parameters and defaults", "MACs", "weights", "ops", "source", words=(0, 1, 5), wrap=(1, 5))
+    found = table(
+        "workload", "parameters and defaults", "MACs", "weights", "ops", "source", words=(0, 1, 5), wrap=(1, 5)
+    )
     for work in workloads:
         given = parameters({name: item["value"] for name, item in work.get("parameters", {}).items()})
         counts = (si(work["macs"], ""), si(work["weight_bytes"], "B"), str(work["op_count"]))
@@ -137,6 +141,8 @@ def print_op_kind(console: Console, op: Mapping[str, Any]) -> None:
         default = "needed" if key["needed"] else "" if key["default"] in (None, []) else str(key["default"]).lower()
         add_row(found, name, default, key["description"])
     show(console, "Keys", found)
-    needed = "&".join(f"{name}={'gelu' if name == 'function' else 64}" for name, key in op["keys"].items() if key["needed"])
+    needed = "&".join(
+        f"{name}={'gelu' if name == 'function' else 64}" for name, key in op["keys"].items() if key["needed"]
+    )
     console.print()
     console.print(Text(f'one alone as a workload: "{op["name"]}?{needed}"'))

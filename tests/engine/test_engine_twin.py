@@ -41,7 +41,7 @@ def twin(program: Program) -> Outcome:
 
 
 @given(program=programs())
-@settings(max_examples=400, suppress_health_check=slow_to_draw)
+@settings(max_examples=600, suppress_health_check=slow_to_draw)
 def test_engine_equals_its_twin(program: Program) -> None:
     expected = twin(program)
     event("legal" if expected else "refused")

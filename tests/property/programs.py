@@ -209,10 +209,11 @@ def draw_buffer(draw: st.DrawFn, draft: Draft, depth: int, taker: int, giver: in
 
 def draw_handover(draw: st.DrawFn, draft: Draft, producer: str) -> After:
     """The dependence of a stage on the one before it in its chain: mostly the default."""
-    if draw(st.integers(0, 3)) < 3:
+    if draw(st.integers(0, 4)) < 3:
         return After(producer)
-    level = draw(st.sampled_from([level.name for level in draft.levels]))
-    return After(producer, draw(st.sampled_from((0, 0, 1))), level, draw(st.booleans()))
+    names = [level.name for level in draft.levels]
+    level = draw(st.sampled_from((*names, names[-1])))
+    return After(producer, draw(st.sampled_from((0, 0, 1, 2))), level, draw(st.integers(0, 2)) == 0)
 
 
 def draw_dependence(draw: st.DrawFn, program: Program) -> tuple[str, After]:

@@ -1,0 +1,88 @@
+"""What a name on the command line stands for: a machine, a workload, a dataflow, or a kind of op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from accsim.config.catalogue import list_accelerators, load_accelerator
+from accsim.config.data_files import is_path
+from accsim.config.reader import read_yaml
+from accsim.errors import InputError, Problem, nearest, plain_name
+from accsim.mapping.base import list_dataflows
+from accsim.report.describe import describe_dataflow, describe_machine, describe_op
+from accsim.workload.catalogue import describe_workload, list_workloads
+from accsim.workload.op_query import op_kind
+from accsim.workload.trace import Workload
+from accsim.workload.trace_file import FORMS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def describe_named(name: str, settings: Mapping[str, object]) -> tuple[dict[str, Any], Callable[[Console], None]]:
+    """What a name stands for, as plain data, and what prints it.
+
+    Parameters
+    ----------
+    name : a machine, a workload with or without parameters, a dataflow, a kind of op, or the path of a file.
+    settings : values to replace, of a machine alone.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, and for all that the file's own checks find.
+    """
+    from accsim.report import render_describe as tables
+
+    kind = _kind_of(name)
+    if kind == "machine":
+        machine = describe_machine(load_accelerator(name, set=settings))
+        return machine, lambda console: tables.print_machine(console, machine)
+    if settings:
+        where = [f"set:{key}" for key in settings]
+        raise InputError([Problem(key, "", f"changes a machine, and '{name[:60]}' is a {kind}") for key in where])
+    if kind == "workload":
+        work = describe_workload(name)
+        return work, lambda console: tables.print_workload(console, work)
+    if kind == "dataflow":
+        dataflow = describe_dataflow(name)
+        return dataflow, lambda console: tables.print_dataflow(console, dataflow)
+    op = describe_op(kind)
+    return op, lambda console: tables.print_op_kind(console, op)
+
+
+def _kind_of(name: str) -> str:
+    """``machine``, ``workload``, ``dataflow``, or the kind of op."""
+    bare, query, _ = name.partition("?")
+    if is_path(bare):
+        return "workload" if {"ops", "architecture"} & set(read_yaml(bare).data) else "machine"
+    kind = op_kind(bare)
+    if kind is not None:
+        return "workload" if query else kind
+    names = {"machine": list_accelerators(), "workload": list_workloads(), "dataflow": list_dataflows()}
+    for what, known in names.items():
+        if plain_name(bare.partition(":")[0] if what == "machine" else bare) in map(plain_name, known):
+            return what
+    listed = "; ".join(f"{what}s {', '.join(known)}" for what, known in names.items())
+    every = [item for known in names.values() for item in known] + list(FORMS)
+    message = f"unknown name '{name[:60]}', allowed are the {listed}; ops {', '.join(FORMS)}; the path of a .yaml file"
+    raise InputError(Problem("", "", message, nearest(bare, every)))
+
+
+def find_op(work: Workload, name: str) -> Workload:
+    """The workload of one entry alone.
+
+    Raises
+    ------
+    InputError
+        If no entry has that name.
+    """
+    found = [entry for entry in work.entries if plain_name(entry.name) == plain_name(name)]
+    if not found:
+        names = [entry.name for entry in work.entries]
+        listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+        message = f"unknown op '{name[:60]}' of {work.name}, allowed are {listed}"
+        raise InputError(Problem("--op", "", message, nearest(name, names)))
+    return replace(work, entries=(replace(found[0], after=()),))

@@ -1,0 +1,88 @@
+"""What the command line writes with: tables and JSON to stdout; messages and progress to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPED_WIDTH = 120
+"""Columns of a table where no terminal limits them."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with (name of what is being done, steps done, steps in all)."""
+
+
+def console() -> Console:
+    """Where tables go; as wide as the terminal, or `PIPED_WIDTH` without colour in a pipe."""
+    from rich.console import Console
+
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=PIPED_WIDTH, color_system=None)
+
+
+def write_text(text: str) -> None:
+    """Text and a line end to stdout; what its encoding lacks is written as an escape."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def write_json(plain: object) -> None:
+    """Plain data as JSON to stdout; inf and nan are refused, since JSON has none."""
+    write_text(json.dumps(plain, indent=2, allow_nan=False))
+
+
+def say(message: str) -> None:
+    """Lines to stderr, each marked as the command's."""
+    sys.stderr.write("".join(f"accsim: {line}\n" for line in message.splitlines() or [""]))
+    sys.stderr.flush()
+
+
+@contextmanager
+def progress() -> Iterator[Progress | None]:
+    """A bar on stderr where that is a terminal, else nothing; and one line when the engine has to be compiled first."""
+    from accsim.kernels import jit
+
+    said: list[str] = []
+
+    def announce(_: str) -> None:
+        if not said:
+            said.append(f"compiling the engine (once; kept in {jit.cache_folder()})")
+            say(said[0])
+
+    jit.announce = announce
+    try:
+        if sys.stderr.isatty():
+            with _bar() as advance:
+                yield advance
+        else:
+            yield None
+    finally:
+        jit.announce = None
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    """A spinner with what is being done, a bar and the time; it refreshes by itself and leaves nothing behind."""
+    from rich import progress as bars
+    from rich.console import Console
+
+    columns = (
+        bars.SpinnerColumn("line"),
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+    )
+    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task("reading", total=None)
+
+        def advance(name: str, done: int, total: int) -> None:
+            shown.update(task, description=name or "done", completed=done, total=total)
+
+        yield advance
