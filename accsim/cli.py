@@ -1,12 +1,12 @@
 """The command line. ``accsim --help`` lists the commands; ``docs/cli.md`` has the guide.
 
-Exit codes: 0 done, 2 bad input, 3 no feasible mapping, 130 interrupted. Results go to stdout, everything else to stderr.
+Exit codes: 0 done, 2 bad input, 3 no feasible mapping, 130 interrupted. Results go to stdout, all else to stderr.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -63,11 +63,14 @@ Set = Annotated[
 Objective = Annotated[str, typer.Option(help="What the search minimizes: latency, energy or edp.")]
 MachineName = Annotated[str, typer.Argument(metavar="MACHINE", help="A machine that ships, or the path of a file.")]
 WorkloadName = Annotated[
-    str, typer.Argument(metavar="WORKLOAD", help="A workload that ships, a path, or an op: 'gemm?m=512&n=512&k=512'.")
+    str,
+    typer.Argument(metavar="WORKLOAD", help="A workload that ships, a path, or an op: 'gemm?m=512&n=512&k=512'."),
 ]
+Program = Annotated[bool, typer.Option("--program", help="Print the mapped tile programs, loop by loop.")]
+FileKind = Annotated[str, typer.Argument(metavar="KIND", help="machine, workload or energy.")]
 
 
-@app.command()
+@app.command(short_help="Simulate a workload on a machine.")
 def run(
     machine: MachineName,
     workload: WorkloadName,
@@ -83,14 +86,14 @@ def run(
 ) -> None:
     """Simulate a workload on a machine: latency, energy, utilization, what binds, traffic."""
     from accsim.config.catalogue import load_accelerator
+    from accsim.report.lookup import read_both, read_dataflows, read_settings
     from accsim.workload.catalogue import load_workload
 
     if dataflow is not None and compare is not None:
         raise InputError("--dataflow and --compare exclude each other, allowed is one of them")
-    names = None if compare is None else _dataflow_names(compare)
-    acc, work = _loaded(
-        lambda: load_accelerator(machine, set=_settings(settings or [])), lambda: load_workload(workload)
-    )
+    names = None if compare is None else read_dataflows(compare)
+    changed = read_settings(settings or [])
+    acc, work = read_both(lambda: load_accelerator(machine, set=changed), lambda: load_workload(workload))
     if names is None:
         with progress() as advance:
             report = _simulate(acc, work, dataflow, objective, fidelity, advance)
@@ -147,8 +150,8 @@ def _run_comparison(
         served = {kind for name in names for kind in find_dataflow(name).kinds}
         kinds = [kind for kind in dict.fromkeys(op.kind for op, _ in work) if kind in served]
         print_comparison(console(), reports, kinds, ops=ops)
-    for name, error in refused.items():
-        say(f"{name}: {error}")
+    for name, reason in refused.items():
+        say(f"{name}: {reason}")
     if refused:
         raise typer.Exit(MappingError.exit_code)
 
@@ -188,13 +191,13 @@ def workloads(as_json: Json = False) -> None:
     print_workloads(console(), found)
 
 
-@app.command()
+@app.command(short_help="Explain a machine, workload, dataflow, op or mapped program.")
 def describe(
-    what: Annotated[str, typer.Argument(metavar="X", help="A machine, a workload, a dataflow, or a kind of op.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A machine, a workload, a dataflow, or a kind of op.")],
     workload: Annotated[
-        str | None, typer.Argument(metavar="[WORKLOAD]", help="With a machine: the workload to map.")
+        str | None, typer.Argument(metavar="WORKLOAD", help="With a machine: the workload to map.")
     ] = None,
-    program: Annotated[bool, typer.Option("--program", help="Print the mapped tile programs, loop by loop.")] = False,
+    program: Program = False,
     op: Annotated[str | None, typer.Option(help="With a workload: only this op.")] = None,
     dataflow: Dataflow = None,
     settings: Set = None,
@@ -202,7 +205,7 @@ def describe(
     as_json: Json = False,
 ) -> None:
     """Explain a machine, a workload, a dataflow or an op, or the programs of a workload mapped on a machine."""
-    from accsim.report.lookup import describe_named, find_op
+    from accsim.report.lookup import describe_named, find_op, read_both, read_settings
 
     if workload is None:
         wrong = {"--program": program, "--op": op is not None, "--dataflow": dataflow is not None}
@@ -213,7 +216,7 @@ def describe(
         ]
         if problems:
             raise InputError(problems)
-        plain, draw = describe_named(what, _settings(settings or []))
+        plain, draw = describe_named(name, read_settings(settings or []))
         if as_json:
             write_json(plain)
         else:
@@ -222,7 +225,9 @@ def describe(
     from accsim.config.catalogue import load_accelerator
     from accsim.workload.catalogue import load_workload
 
-    acc, work = _loaded(lambda: load_accelerator(what, set=_settings(settings or [])), lambda: load_workload(workload))
+    acc, work = read_both(
+        lambda: load_accelerator(name, set=read_settings(settings or [])), lambda: load_workload(workload)
+    )
     work = work if op is None else find_op(work, op)
     with progress() as advance:
         report = _simulate(acc, work, dataflow, objective, "tile", advance)
@@ -248,10 +253,8 @@ def _print_mapped(report: Report, program: bool, as_json: bool) -> None:
         print_ops(screen, report)
 
 
-@app.command()
-def schema(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="machine, workload or energy.")], as_json: Json = False
-) -> None:
+@app.command(short_help="Print the JSON Schema of an input file.")
+def schema(kind: FileKind, as_json: Json = False) -> None:
     """Print the JSON Schema of an input file, for editors (JSON with or without --json)."""
     from accsim.config.schema import energy_schema, machine_schema
     from accsim.workload.files import workload_schema
@@ -262,60 +265,6 @@ def schema(
         message = f"unknown kind of file '{kind[:60]}', allowed are {', '.join(known)}"
         raise InputError(Problem("", "", message, nearest(kind, known)))
     write_json(known[kind]())
-
-
-def _settings(pairs: Sequence[str]) -> dict[str, object]:
-    """``--set`` options as a mapping; the loader checks keys and values."""
-    found: dict[str, object] = {}
-    problems = []
-    for pair in pairs:
-        key, equals, value = (part.strip() for part in pair.partition("="))
-        if not (key and equals and value):
-            message = f"read '{pair[:60]}', allowed is KEY=VALUE, such as memories.sg.capacity=1MiB"
-            problems.append(Problem("--set", "", message))
-        elif key in found:
-            problems.append(Problem("--set", key, f"given twice, first as '{found[key]}'"))
-        else:
-            found[key] = value
-    if problems:
-        raise InputError(problems)
-    return found
-
-
-def _dataflow_names(text: str) -> list[str]:
-    """Names of a comma-separated list; every problem at once."""
-    from accsim.mapping.base import find_dataflow, list_dataflows
-
-    names = [name.strip() for name in text.split(",")]
-    problems = []
-    for i, name in enumerate(names):
-        if not name:
-            allowed = ", ".join(list_dataflows())
-            problems.append(Problem("--compare", "", f"read an empty name, allowed are {allowed}, joined by commas"))
-        elif name in names[:i]:
-            problems.append(Problem("--compare", "", f"'{name}' is given twice"))
-        else:
-            try:
-                find_dataflow(name)
-            except InputError as error:
-                problems += error.problems
-    if problems:
-        raise InputError(problems)
-    return names
-
-
-def _loaded(machine: Callable[[], Accelerator], workload: Callable[[], Workload]) -> tuple[Accelerator, Workload]:
-    """Both inputs; the problems of both at once."""
-    problems: list[Problem] = []
-    found: list[Any] = []
-    for load in (machine, workload):
-        try:
-            found.append(load())
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
-    return found[0], found[1]
 
 
 def main() -> None:

@@ -36,13 +36,12 @@ def test_attention_points(
 ) -> None:
     acc = load_accelerator("flat_cloud")
     dataflow, points = points_of(dataflow)
-    arrays = (lowered := dataflow.lower(OP, acc, points, actions=False)).shape.arrays(lowered.block)
+    shape = dataflow.lower(OP, acc, points, actions=False).shape.name
 
     def sweep() -> None:
         block = dataflow.lower(OP, acc, points, actions=False)
-        run_points(block, arrays) if fidelity == "tile" else bounds(block, arrays)
+        run_points(block) if fidelity == "tile" else bounds(block)
 
     benchmark(sweep)
     rate = len(points.table) / benchmark.stats["median"]
-    shape = lowered.shape.name
     figure(f"{shape}, {fidelity}: {rate:,.0f} points/s (lowering included)")

@@ -36,6 +36,7 @@ from accsim.kernels.state import grow, new_attribution, new_snapshot, new_state
 
 INNER = LEVELS - 1
 ERROR = -2
+RESAVE = 4
 
 
 @kernel
@@ -162,7 +163,10 @@ def _virtual(p, st, jump, snap, att, events):
 
 @kernel
 def _try_outer(p, st, level, snap, att):
-    """At the start of an iteration of an outer level: jump if the state repeats, save it at powers of two."""
+    """At the start of an iteration of an outer level: jump if the state repeats since the last one saved.
+
+    A new one is saved ever less often (after a quarter more iterations), so that in the end any period is found.
+    """
     for inner in range(level + 1, LEVELS):
         snap.head[inner, VALID] = 0
     at = st.cursor[0, IDX + level]
@@ -183,7 +187,7 @@ def _try_outer(p, st, level, snap, att):
                 return True
             save_state(p, st, level, snap, att, at, limit)
             return True
-    if at == 1 or (not head[VALID] and at > 0) or at >= 2 * head[AT]:
+    if at > 0 and (not head[VALID] or at > head[AT] + head[AT] // RESAVE):
         length = stretch(p, st, level, st.cursor[0, TRIP + level] - at - 1)
         head[VALID] = 0
         head[AT] = at

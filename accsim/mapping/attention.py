@@ -2,7 +2,8 @@
 
 Query heads that share keys (grouped-query attention) are folded into rows: a *group* is one KV head of one sequence,
 its rows are q_len positions times heads / kv_heads. With a causal mask a row tile covers whole positions and sees a
-number of key blocks of its own; tiles go from the longest to the shortest.
+number of key blocks of its own; tiles go from the longest to the shortest, which alone may be ragged, so that the core
+with the first one has the most work.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from accsim.workload.ops import Attention
 
 SCORE_BYTES = 4
 TENSOR_CORE_ROWS = 16
-LEAST_ROWS = 8
-"""Row tiles down to this part of the array's rows are tried: where a row of scores is long, no larger one fits."""
+PART_TILES = (1, 2, 3, 4, 6)
+"""Row tiles of so many eighths of the array's rows are tried too: where a row of scores is long, no larger one fits."""
 
 
 class Problem(NamedTuple):
@@ -55,8 +56,10 @@ def row_tile_sizes(op: Attention, acc: Accelerator, given: int | None) -> list[i
     """Rows of a tile worth trying, or those given: whole positions under a causal mask."""
     shared = op.heads // op.kv_heads
     unit = acc.matrix_unit
-    base = max(1, unit.rows // LEAST_ROWS) if isinstance(unit, SystolicArray) else TENSOR_CORE_ROWS
-    sizes = [given] if given else tile_sizes(op.q_len * shared, base, 12)
+    base = unit.rows if isinstance(unit, SystolicArray) else TENSOR_CORE_ROWS
+    rows = op.q_len * shared
+    parts = {base * eighths // 8 for eighths in PART_TILES} if isinstance(unit, SystolicArray) else set()
+    sizes = [given] if given else sorted({*tile_sizes(rows, base, 12), *(part for part in parts if 0 < part < rows)})
     if not op.causal:
         return sizes
     return sorted({max(shared, size // shared * shared) for size in sizes})
@@ -110,23 +113,17 @@ def seen_keys(problem, row_tile, share, tile):
     """Keys that the last position of a core's row tile sees; tile 0 is the longest."""
     if not problem.causal:
         return problem.keys
-    tiles = ceil_div(problem.positions * problem.shared, row_tile)
-    which = max(0, tiles - 1 - tile * share.stride)
-    last = min(problem.positions, (which + 1) * (row_tile // problem.shared))
-    return problem.keys - problem.positions + last
+    return problem.keys - tile * share.stride * (row_tile // problem.shared)
 
 
 @kernel
 def tile_rows(problem, row_tile, share, tile):
     """(rows, visible scores) of a core's row tile."""
-    total = problem.positions * problem.shared
     if not problem.causal:
         rows = min(row_tile, share.rows - tile * row_tile)
         return rows, rows * problem.keys
-    tiles = ceil_div(total, row_tile)
-    which = max(0, tiles - 1 - tile * share.stride)
-    first = which * (row_tile // problem.shared)
-    last = min(problem.positions, first + row_tile // problem.shared)
+    last = problem.positions - tile * share.stride * (row_tile // problem.shared)
+    first = max(0, last - row_tile // problem.shared)
     hidden = problem.keys - problem.positions
     count = last - first
     visible = count * hidden + (last * (last + 1) - first * (first + 1)) // 2
@@ -217,16 +214,17 @@ def key_blocks(problem, row_tile, share, tiles, key_block):
 
 
 @kernel
-def count_all(block, i, stages, combos, problem, row_tile, share, key_block, copies, machine, resident):
+def count_all(block, i, stages, combos, problem, row_tile, share, own_rows, key_block, copies, machine, resident):
     """Correct the counted bytes of every load and store for what cores with shorter rows, or fewer of them, move.
 
     ``copies`` makes the scores of all cores equal to the op's, from those of the core with the most. Bytes do not go
-    with the scores: queries and outputs go with the rows, keys and values with the blocks that each row tile sees.
+    with the scores: queries and outputs go with the rows (``own_rows`` of one core and group), keys and values with the
+    blocks that each row tile sees.
     ``stages`` are the load of Q, the store of O, the loads of K and V.
     """
     counted = copies * share.groups
     all_rows = problem.positions * problem.shared
-    rows = problem.groups * all_rows / (counted * share.rows)
+    rows = problem.groups * all_rows / (counted * own_rows)
     everyone = Share(share.groups, all_rows, 1, share.active)
     mine = 1 if resident else ceil_div(share.rows, row_tile)
     tiles = min(mine * share.stride, ceil_div(all_rows, row_tile))

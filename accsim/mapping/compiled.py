@@ -14,7 +14,6 @@ from accsim.config.machine import Accelerator
 from accsim.engine.energy import price_list
 from accsim.engine.tables import IntArray
 from accsim.errors import MappingError
-from accsim.kernels import layout as k
 from accsim.kernels.block import Block, bound_block, run_block
 from accsim.mapping.base import Dataflow, Step
 from accsim.mapping.machine_numbers import action_names
@@ -85,16 +84,16 @@ def pj_per_column(acc: Accelerator, dtype: str) -> FloatArray:
     return np.array([prices[names[c]].nominal if names.get(c) in prices else 0.0 for c in ACTIONS])
 
 
-def bounds(lowered: Lowered, arrays: k.ProgramArrays) -> tuple[IntArray, IntArray]:
+def bounds(lowered: Lowered) -> tuple[IntArray, IntArray]:
     """(lower bound of each point's ticks, fires of each row) in closed form."""
     points = len(lowered.block.trips)
     bound = np.zeros(points, np.int64)
     fires = np.zeros(lowered.block.row.shape[:2], np.int64)
-    bound_block(arrays, lowered.block, lowered.shape.classes, bound, fires)
+    bound_block(lowered.shape.static, lowered.block, lowered.shape.classes, bound, fires)
     return bound, fires
 
 
-def run_points(lowered: Lowered, arrays: k.ProgramArrays) -> IntArray:
+def run_points(lowered: Lowered) -> IntArray:
     """Ticks of every point from the engine.
 
     Raises
@@ -102,6 +101,7 @@ def run_points(lowered: Lowered, arrays: k.ProgramArrays) -> IntArray:
     MappingError
         When the engine refuses one: a defect of the dataflow's lowering.
     """
+    arrays = lowered.shape.static
     points = len(lowered.block.trips)
     total = np.zeros(points, np.int64)
     windows = np.ones(len(arrays.stage), np.int64)

@@ -7,6 +7,7 @@ Algorithm 1. ``docs/attention.md`` has the model.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -106,6 +107,7 @@ register_dataflow("flash", Flash)
 register_dataflow("flash2", Flash)
 
 
+@lru_cache(maxsize=256)
 def _shape(acc: Accelerator, ahead: bool, tiles: int) -> Shape:
     resources, loads, stores, local = attention_resources(acc)
     sums, capacities = memory_plan(acc)
@@ -189,9 +191,11 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
         longest = key_blocks(problem, row_tile, share, 1, key_block)
         passes = key_blocks(problem, row_tile, share, tiles, key_block) / float(longest)
         fetched = kv_share(problem, share, passes, machine, False)
-        visible = 0.0
+        own_rows, visible = 0.0, 0.0
         for t in range(tiles):
-            visible += tile_rows(problem, row_tile, share, t)[1]
+            rows, scores_seen = tile_rows(problem, row_tile, share, t)
+            own_rows += rows
+            visible += scores_seen
         copies[i] = float(scores) / (visible * share.groups)
         for rc in range(row_classes):
             tile = rc if problem.causal else (0 if rc == 0 else tiles - 1)
@@ -225,4 +229,4 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
                 write_store(block, i, STORE * combos + c, q_bytes, share.active, machine, want)
         if want:
             moves = (LOAD_Q, STORE, LOAD_K, LOAD_V)
-            count_all(block, i, moves, combos, problem, row_tile, share, key_block, copies[i], machine, False)
+            count_all(block, i, moves, combos, problem, row_tile, share, own_rows, key_block, copies[i], machine, False)

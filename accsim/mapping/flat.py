@@ -7,6 +7,7 @@ Source: FLAT, Kao et al., ASPLOS 2023, sections 4 and 5 (arXiv 2107.06419). ``do
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -131,6 +132,7 @@ def merge_points(found: list[Points]) -> list[Points]:
     return [Points(variant, np.concatenate(parts)) for variant, parts in tables.items()]  # type: ignore[arg-type]
 
 
+@lru_cache(maxsize=256)
 def _shape(acc: Accelerator, kept: bool, ahead: bool, tiles: int) -> Shape:
     resources, loads, stores, local = attention_resources(acc)
     sums, capacities = memory_plan(acc)
@@ -219,9 +221,11 @@ def _lower(points, problem, scores, kept, ahead, machine, level, kinds, classes,
         longest = key_blocks(problem, row_tile, share, 1, key_block)
         passes = key_blocks(problem, row_tile, share, tiles, key_block) / float(longest)
         fetched = kv_share(problem, share, passes, machine, kept)
-        visible = 0.0
+        own_rows, visible = 0.0, 0.0
         for t in range(tiles):
-            visible += tile_rows(problem, row_tile, share, t)[1]
+            rows, scores_seen = tile_rows(problem, row_tile, share, t)
+            own_rows += rows
+            visible += scores_seen
         copies[i] = float(scores) / (visible * share.groups)
         combos = row_classes * key_classes
         for rc in range(row_classes):
@@ -252,4 +256,4 @@ def _lower(points, problem, scores, kept, ahead, machine, level, kinds, classes,
                 write_store(block, i, STORE * combos + c, rows * dim * element, share.active, machine, want)
         if want:
             moves = (LOAD_Q, STORE, LOAD_K, LOAD_V)
-            count_all(block, i, moves, combos, problem, row_tile, share, key_block, copies[i], machine, kept)
+            count_all(block, i, moves, combos, problem, row_tile, share, own_rows, key_block, copies[i], machine, kept)

@@ -7,6 +7,7 @@ dimension. Loads run ahead into double buffers; C's tile stays until its sum is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -126,6 +127,7 @@ def default_gemm(acc: Accelerator) -> Stationary:
     return FORMS[getattr(acc.matrix_unit, "dataflow", "output_stationary")]()
 
 
+@lru_cache(maxsize=256)
 def _shape(acc: Accelerator, form: str, order: str, resident: bool) -> Shape:
     at = ports(acc)
     outer, inner = ("m", "n") if order == "mn" else ("n", "m")

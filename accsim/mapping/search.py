@@ -148,7 +148,7 @@ def _search_points(dataflow: CompiledDataflow, op: Op, acc: Accelerator, objecti
 def _rank(
     points: Points, lowered: Lowered, fits: IntArray, op: Op, acc: Accelerator, objective: str
 ) -> _Ranked:
-    bound, fires = bounds(lowered, lowered.shape.arrays(lowered.block))
+    bound, fires = bounds(lowered)
     counted = np.einsum("nr,nra->na", fires, lowered.block.actions) * lowered.copies[:, None]
     dynamic_j = counted @ pj_per_column(acc, op.dtype) * 1e-12
     traffic = counted[:, MAIN].sum(axis=1)
@@ -165,12 +165,11 @@ def _cost(ticks: IntArray, dynamic_j: FloatArray, acc: Accelerator, objective: s
 
 def _best_point(shape: _Ranked, acc: Accelerator, objective: str, limit: float) -> tuple[float, float, int]:
     """(cost, off-chip bytes, index in the space) of the best point, infinite where none is as good as ``limit``."""
-    arrays = shape.lowered.shape.arrays(shape.lowered.block)
     best = (np.inf, np.inf, -1)
     first, size = 0, FIRST_CHUNK
     while first < len(shape.least) and shape.least[first] <= limit:
         chosen = np.arange(first, min(first + size, int(np.searchsorted(shape.least, limit, side="right"))))
-        ticks = run_points(shape.lowered.select(chosen), arrays)
+        ticks = run_points(shape.lowered.select(chosen))
         costs = _cost(ticks, shape.dynamic_j[chosen], acc, objective)
         winner = int(np.lexsort((shape.traffic_bytes[chosen], costs))[0])
         at = chosen[winner]

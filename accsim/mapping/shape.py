@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from accsim.engine.program import START as FIRST_INDEX
 from accsim.engine.program import After, Amount, Hold, Program, Span, Stage, vary
 from accsim.engine.tables import IntArray
 from accsim.kernels import layout as k
-from accsim.kernels.block import ALL, END, FIRST_HALF, MIDDLE, START, Block
+from accsim.kernels.block import ALL, END, FIRST_HALF, MIDDLE, START, Block, fill_spans
 
 ACTIONS = (
     "mac",
@@ -123,13 +124,15 @@ class Shape:
             runs += count
         return table
 
-    def arrays(self, block: Block) -> k.ProgramArrays:
-        """The static arrays of the shape, taken from the program of the block's first point (unchecked capacities)."""
-        return flatten(self.program(block, 0, check_capacity=False)).arrays
+    @cached_property
+    def static(self) -> k.ProgramArrays:
+        """The arrays all points of the shape share, taken from one with four trips everywhere and no durations."""
+        block = self.new_block(1, actions=False)
+        block.trips[:, 1:] = 4
+        fill_spans(block, 0, self.level_table(), self.kinds, self.classes)
+        return flatten(self.program(block, 0)).arrays
 
-    def program(
-        self, block: Block, i: int, actions: Mapping[str, str] | None = None, *, check_capacity: bool = True
-    ) -> Program:
+    def program(self, block: Block, i: int, actions: Mapping[str, str] | None = None) -> Program:
         """Point i as a checked program; ``actions`` names the columns to carry over (column -> action name).
 
         Raises
@@ -148,7 +151,7 @@ class Shape:
         for resource in self.resources:
             builder.resource(resource)
         for memory, capacity in self.capacities.items():
-            builder.memory(memory, capacity if check_capacity else 2**62)
+            builder.memory(memory, capacity)
         for b, (name, memory) in enumerate(self.buffers.items()):
             builder.buffer(name, int(block.slots[i, b]), int(block.slot_bytes[i, b]), memory)
         for s, stage in enumerate(self.stages):

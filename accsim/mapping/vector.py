@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -76,6 +77,7 @@ def _unit(op: Op) -> tuple[int, int]:
     return 1, elements
 
 
+@lru_cache(maxsize=256)
 def _shape(acc: Accelerator) -> Shape:
     resources, loads, stores, local = attention_resources(acc)
     memory = acc.memories[0]

@@ -59,24 +59,28 @@ def describe_machine(acc: Accelerator) -> dict[str, Any]:
 
 
 def _numbers(
-    acc: Accelerator, part: object, path: tuple[str, ...] = (), dimension: str = ""
+    acc: Accelerator, part: object, path: tuple[str, ...] = (), dimension: str = "", given: bool = True
 ) -> Iterator[dict[str, Any]]:
+    """A row for each number below a part of a machine; those not ``given`` are defaults."""
     if isinstance(part, FileModel):
         for name, field in type(part).model_fields.items():
             if name not in _NOT_NUMBERS:
                 suffix = next((end for end in _DIMENSIONS if name.endswith(end)), "")
-                yield from _numbers(acc, getattr(part, name), (*path, field.alias or name), _DIMENSIONS.get(suffix, ""))
+                whole = (*path, field.alias or name)
+                stated = given and name in part.model_fields_set
+                yield from _numbers(acc, getattr(part, name), whole, _DIMENSIONS.get(suffix, ""), stated)
     elif isinstance(part, tuple):
         for memory in part:
-            yield from _numbers(acc, memory, (*path, memory.name))
+            yield from _numbers(acc, memory, (*path, memory.name), given=given)
     elif isinstance(part, Mapping):
         for key, value in part.items():
-            yield from _numbers(acc, value, (*path, key), dimension)
+            yield from _numbers(acc, value, (*path, key), dimension, given)
     elif part is not None:
         yield {
             "path": ".".join(path),
             "value": part,
             "text": format_quantity(part, dimension) if dimension and isinstance(part, int | float) else _plain(part),
+            "default": not given,
             "source": _note(acc.sources, path),
             "estimated": _note(acc.estimated, path),
         }
@@ -100,7 +104,7 @@ def describe_dataflow(name: str) -> dict[str, Any]:
         For an unknown name.
     """
     dataflow = find_dataflow(name)
-    choices = fields(dataflow) if is_dataclass(dataflow) else ()
+    choices: tuple[Field[Any], ...] = fields(dataflow) if is_dataclass(dataflow) else ()
     module = inspect.getmodule(type(dataflow))
     about = inspect.getdoc(module) if module and module.__name__.startswith("accsim.") else None
     return {
@@ -145,7 +149,13 @@ def describe_row(row: OpRow) -> dict[str, Any]:
         for step, part in zip(row.steps, row.parts, strict=True)
     ]
     op = {"kind": row.op.kind} | asdict(row.op)
-    return {"names": list(row.names), "op": op, "count": row.count, "mapping": mapping_dict(row), "programs": programs}
+    return {
+        "names": list(row.names),
+        "op": op,
+        "count": row.count,
+        "mapping": mapping_dict(row.mapping),
+        "programs": programs,
+    }
 
 
 def _program_dict(program: Program) -> dict[str, Any]:

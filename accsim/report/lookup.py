@@ -1,16 +1,17 @@
-"""What a name on the command line stands for: a machine, a workload, a dataflow, or a kind of op."""
+"""What the arguments of the command line stand for: names, ``--set`` pairs, lists of dataflows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from accsim.config.catalogue import list_accelerators, load_accelerator
 from accsim.config.data_files import is_path
+from accsim.config.machine import Accelerator
 from accsim.config.reader import read_yaml
 from accsim.errors import InputError, Problem, nearest, plain_name
-from accsim.mapping.base import list_dataflows
+from accsim.mapping.base import find_dataflow, list_dataflows
 from accsim.report.describe import describe_dataflow, describe_machine, describe_op
 from accsim.workload.catalogue import describe_workload, list_workloads
 from accsim.workload.op_query import op_kind
@@ -86,3 +87,55 @@ def find_op(work: Workload, name: str) -> Workload:
         message = f"unknown op '{name[:60]}' of {work.name}, allowed are {listed}"
         raise InputError(Problem("--op", "", message, nearest(name, names)))
     return replace(work, entries=(replace(found[0], after=()),))
+
+
+def read_settings(pairs: Sequence[str]) -> dict[str, object]:
+    """``--set`` options as a mapping; the loader checks keys and values."""
+    found: dict[str, object] = {}
+    problems = []
+    for pair in pairs:
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not (key and equals and value):
+            message = f"read '{pair[:60]}', allowed is KEY=VALUE, such as memories.sg.capacity=1MiB"
+            problems.append(Problem("--set", "", message))
+        elif key in found:
+            problems.append(Problem("--set", key, f"given twice, first as '{found[key]}'"))
+        else:
+            found[key] = value
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def read_dataflows(text: str) -> list[str]:
+    """Names of a comma-separated list; every problem at once."""
+    names = [name.strip() for name in text.split(",")]
+    problems = []
+    for i, name in enumerate(names):
+        if not name:
+            allowed = ", ".join(list_dataflows())
+            problems.append(Problem("--compare", "", f"read an empty name, allowed are {allowed}, joined by commas"))
+        elif name in names[:i]:
+            problems.append(Problem("--compare", "", f"'{name}' is given twice"))
+        else:
+            try:
+                find_dataflow(name)
+            except InputError as error:
+                problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return names
+
+
+def read_both(machine: Callable[[], Accelerator], workload: Callable[[], Workload]) -> tuple[Accelerator, Workload]:
+    """Both inputs; the problems of both at once."""
+    problems: list[Problem] = []
+    found: list[Any] = []
+    for load in (machine, workload):
+        try:
+            found.append(load())
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return found[0], found[1]

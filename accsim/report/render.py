@@ -34,9 +34,8 @@ def table(*columns: str, words: Sequence[int] = (0,), wrap: Sequence[int] = ()) 
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, header_style="bold")
     for i, name in enumerate(columns):
         justify: Literal["left", "right"] = "left" if i in words else "right"
-        made.add_column(
-            Text(name), justify=justify, overflow="fold" if i in wrap else "ellipsis", no_wrap=i not in wrap
-        )
+        overflow: Literal["fold", "ellipsis"] = "fold" if i in wrap else "ellipsis"
+        made.add_column(Text(name), justify=justify, overflow=overflow, no_wrap=i not in wrap)
     return made
 
 

@@ -39,10 +39,9 @@ def matrix_units(acc: Accelerator) -> str:
     """The matrix units of a machine in few words."""
     unit = acc.matrix_unit
     many = acc.cores * unit.count
-    shape = (
-        f"{unit.rows}x{unit.cols} systolic" if isinstance(unit, SystolicArray) else f"{unit.m}x{unit.n}x{unit.k} tensor"
-    )
-    return f"{many} x {shape}"
+    if isinstance(unit, SystolicArray):
+        return f"{many} x {unit.rows}x{unit.cols} systolic"
+    return f"{many} x {unit.m}x{unit.n}x{unit.k} tensor"
 
 
 def print_workloads(console: Console, workloads: Iterable[Mapping[str, Any]]) -> None:
@@ -68,8 +67,7 @@ def print_machine(console: Console, machine: Mapping[str, Any]) -> None:
     console.print(Text("peak: " + ", ".join(f"{si(2 * macs, 'FLOP/s')} {dtype}" for dtype, macs in peaks)))
     numbers = table("number", "value", "from", words=(0, 2), wrap=(2,))
     for row in machine["numbers"]:
-        origin = f"estimated: {row['estimated']}" if row["estimated"] else row["source"] or "the source above"
-        add_row(numbers, row["path"], row["text"], origin)
+        add_row(numbers, row["path"], row["text"], _origin(row))
     show(console, "Numbers", numbers)
     energy = machine["energy"]
     prices = table("action", "low", "nominal", "high", "estimated", words=(0, 4), wrap=(4,))
@@ -81,6 +79,12 @@ def print_machine(console: Console, machine: Mapping[str, Any]) -> None:
         indented(console, Text(f"estimated: {energy['estimated']}"))
 
 
+def _origin(row: Mapping[str, Any]) -> str:
+    if row["estimated"]:
+        return f"estimated: {row['estimated']}"
+    return row["source"] or ("default" if row["default"] else "as above")
+
+
 def print_workload(console: Console, work: Mapping[str, Any]) -> None:
     """A workload: parameters, sizes, and a row for each op."""
     _titled(console, work["name"], f"source: {work['source']}" if work["source"] else "")
@@ -90,7 +94,7 @@ def print_workload(console: Console, work: Mapping[str, Any]) -> None:
     if "parameters" in work:
         found = table("parameter", "value", "meaning", words=(0, 1, 2), wrap=(2,))
         for name, item in work["parameters"].items():
-            add_row(found, name, str(item["value"]), item["description"] or "")
+            add_row(found, name, "not set" if item["value"] is None else str(item["value"]), item["description"] or "")
         show(console, "Parameters (set as in NAME?parameter=value&parameter=value)", found)
         show(console, f"Hyperparameters of the {work['architecture']}", _hyperparameters(work))
     ops = table("op", "count", "kind", "shape", "MACs", "weights", "in", "out", words=(0, 2, 3), wrap=(3,))
@@ -105,19 +109,22 @@ def _hyperparameters(work: Mapping[str, Any]) -> Any:
     for name, value in work["hyperparameters"].items():
         why = work["estimated"].get(f"hyperparameters.{name}")
         text = parameters({"": value}).strip()
-        add_row(found, name, text, f"estimated: {why}" if why else "the source above")
+        add_row(found, name, text, f"estimated: {why}" if why else "as above")
     return found
 
 
 _SIZES = (("macs", ""), ("weight_bytes", "B"), ("input_bytes", "B"), ("output_bytes", "B"))
-_NOT_SHAPE = {"name", "op", "repeat", "after", "vector_ops", *(key for key, _ in _SIZES)}
+_NOT_SHAPE = {"name", "op", "repeat", "after", "vector_ops", "weights", "inputs", *(key for key, _ in _SIZES)}
 
 
 def _shape(row: Mapping[str, Any]) -> str:
     """The sizes of an op of a description."""
     shape = {name: value for name, value in row.items() if name not in _NOT_SHAPE and value is not False}
-    words = [name if value is True else f"{name} {value}" for name, value in shape.items() if name != "dtype"]
-    return ", ".join([*words, row["dtype"]])
+    return ", ".join(
+        name if value is True else str(value) if name in ("dtype", "function") else f"{name} {value}"
+        for name, value in shape.items()
+        if (name, value) != ("batch", 1)
+    )
 
 
 def print_dataflow(console: Console, dataflow: Mapping[str, Any]) -> None:
@@ -141,8 +148,7 @@ def print_op_kind(console: Console, op: Mapping[str, Any]) -> None:
         default = "needed" if key["needed"] else "" if key["default"] in (None, []) else str(key["default"]).lower()
         add_row(found, name, default, key["description"])
     show(console, "Keys", found)
-    needed = "&".join(
-        f"{name}={'gelu' if name == 'function' else 64}" for name, key in op["keys"].items() if key["needed"]
-    )
+    sizes = {name: "gelu" if name == "function" else "64" for name, key in op["keys"].items() if key["needed"]}
+    needed = "&".join(f"{name}={value}" for name, value in sizes.items())
     console.print()
     console.print(Text(f'one alone as a workload: "{op["name"]}?{needed}"'))

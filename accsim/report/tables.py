@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from accsim.engine.program import TICKS_PER_CYCLE
+from accsim.mapping.base import Dataflow
 from accsim.report.result import SCHEMA_VERSION, OpRow, Report
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def mapping_dict(row: OpRow) -> dict[str, Any]:
-    """The mapping's name and choices."""
-    return {"dataflow": type(row.mapping).__name__} | asdict(row.mapping)  # type: ignore[call-overload,no-any-return]
+def mapping_dict(mapping: Dataflow) -> dict[str, Any]:
+    """The mapping's name and choices; a choice that is a mapping itself likewise."""
+    plain: dict[str, Any] = {"dataflow": type(mapping).__name__}
+    for field in fields(mapping) if is_dataclass(mapping) else ():
+        value = getattr(mapping, field.name)
+        plain[field.name] = mapping_dict(value) if isinstance(value, Dataflow) else value
+    return plain
 
 
 def op_dict(report: Report, row: OpRow) -> dict[str, Any]:
@@ -36,7 +41,7 @@ def op_dict(report: Report, row: OpRow) -> dict[str, Any]:
         "read_bytes": row.actions.get(f"read.{report.accelerator.main_memory.name}", 0.0),
         "write_bytes": row.actions.get(f"write.{report.accelerator.main_memory.name}", 0.0),
         "searched": row.searched,
-        "mapping": mapping_dict(row),
+        "mapping": mapping_dict(row.mapping),
     }
 
 
@@ -46,7 +51,12 @@ def report_dict(report: Report) -> dict[str, Any]:
     low, high = report.energy_range_j
     return {
         "schema_version": SCHEMA_VERSION,
-        "machine": {"name": acc.name, "hash": acc.hash, "energy_table": acc.energy.name, "energy_hash": acc.energy.hash},
+        "machine": {
+            "name": acc.name,
+            "hash": acc.hash,
+            "energy_table": acc.energy.name,
+            "energy_hash": acc.energy.hash,
+        },
         "workload": {"name": report.workload.name, "parameters": dict(report.workload.parameters), "macs": report.macs},
         "objective": report.objective,
         "fidelity": report.fidelity,

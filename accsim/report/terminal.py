@@ -55,7 +55,7 @@ def progress() -> Iterator[Progress | None]:
             said.append(f"compiling the engine (once; kept in {jit.cache_folder()})")
             say(said[0])
 
-    jit.announce = announce
+    jit.announce = announce  # type: ignore[assignment]
     try:
         if sys.stderr.isatty():
             with _bar() as advance:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 
 from accsim.mapping.base import Dataflow
 from accsim.mapping.gemm import FORMS, Stationary
+from accsim.units import format_quantity
 from accsim.workload.ops import Op
 
 _SMALL = ("", "m", "u", "n", "p")
 _LARGE = ("", "k", "M", "G", "T", "P", "E")
+_SHORT = 5
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 def si(value: float, unit: str) -> str:
-    """Value with four digits and an SI prefix.
+    """Value with four digits and an SI prefix; without a unit, a count.
 
     Examples
     --------
@@ -25,26 +26,26 @@ def si(value: float, unit: str) -> str:
     ('3.436 s', '113.3 GB', '12.50 uJ', '0 W', '1.000 MB')
     """
     if value == 0 or not math.isfinite(value):
-        return f"{value:g} {unit}"
+        return f"{value:g} {unit}".strip()
     power = math.floor(math.log10(float(f"{abs(value):.3e}")) / 3)
     power = max(-len(_SMALL) + 1, min(power, len(_LARGE) - 1))
     prefix = _LARGE[power] if power >= 0 else _SMALL[-power]
-    return f"{value / 1000.0**power:#.4g} {prefix}{unit}"
+    return f"{value / 1000.0**power:#.4g} {prefix}{unit}".strip()
 
 
-def binary(size_bytes: float) -> str:
-    """Bytes of a capacity with four digits and a binary prefix.
+def binary(size_bytes: int) -> str:
+    """Bytes of a capacity: exactly in a unit that makes it short, else with four digits and a binary prefix.
 
     Examples
     --------
-    >>> binary(524288), binary(12672), binary(100)
-    ('512 KiB', '12.38 KiB', '100 B')
+    >>> binary(524288), binary(80 * 10**9), binary(123457)
+    ('512 KiB', '80 GB', '120.6 KiB')
     """
-    power = 0
-    while abs(size_bytes) >= 1024 and power < len(_BINARY) - 1:
-        size_bytes /= 1024
-        power += 1
-    return f"{size_bytes:.4g} {_BINARY[power]}"
+    exact = format_quantity(size_bytes, "bytes")
+    if len(exact.split()[0]) <= _SHORT:
+        return exact
+    power = min((size_bytes.bit_length() - 1) // 10, len(_BINARY) - 1)
+    return f"{size_bytes / 1024**power:#.4g} {_BINARY[power]}"
 
 
 def cycles(number: float) -> str:
@@ -135,11 +136,12 @@ def _value(name: str, value: object) -> str:
 
 
 def parameters(values: Mapping[str, object]) -> str:
-    """Parameters in words, e.g. ``"batch 64, seq 4096, dtype bf16"``."""
-    return ", ".join(f"{name} {str(v).lower() if isinstance(v, bool) else v}" for name, v in values.items())
+    """Parameters in words, those without a value left out.
 
-
-def first_sentence(docstring: str | None) -> str:
-    """The first sentence of a docstring, markup of code removed."""
-    text = " ".join((docstring or "").split("\n\n")[0].split()).replace("``", "")
-    return re.split(r"(?<=\.)\s", text)[0]
+    Examples
+    --------
+    >>> parameters({"batch": 64, "seq": None, "weights": False})
+    'batch 64, weights false'
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    return ", ".join(f"{name} {str(v).lower() if isinstance(v, bool) else v}" for name, v in given.items())

@@ -61,7 +61,7 @@ def iteration_classes(arrays: k.ProgramArrays, lowered: Lowered) -> list[list[in
 def test_arrays_of_a_point_are_those_of_its_program(machine: str, dataflow: CompiledDataflow, op: Op) -> None:
     seen = 0
     for _, points, lowered in blocks(machine, dataflow, op):
-        static = lowered.shape.arrays(lowered.block)
+        static = lowered.shape.static
         for i in range(len(points.table)):
             own = flatten(lowered.shape.program(lowered.block, i)).arrays
             np.testing.assert_array_equal(own.trips, lowered.block.trips[i])
@@ -80,9 +80,9 @@ def test_arrays_of_a_point_are_those_of_its_program(machine: str, dataflow: Comp
 @cases
 def test_ticks_firings_and_bounds_of_every_point(machine: str, dataflow: CompiledDataflow, op: Op) -> None:
     for acc, points, lowered in blocks(machine, dataflow, op):
-        arrays = lowered.shape.arrays(lowered.block)
-        ticks = run_points(lowered, arrays)
-        least, fires = bounds(lowered, arrays)
+        arrays = lowered.shape.static
+        ticks = run_points(lowered)
+        least, fires = bounds(lowered)
         for i in range(len(points.table)):
             program = lowered.shape.program(lowered.block, i, action_names(acc, op.dtype))
             run = run_program(program, attribution=False)
@@ -116,8 +116,8 @@ def test_a_batch_may_mix_points_that_need_long_rings_with_others() -> None:
     form = dataflow.space(op, acc)[0].table[0, 2]
     table = np.array([(16, keys, form) for keys in (4096, 8, 2048, 16, 4096, 8)], np.int64)
     lowered = dataflow.lower(op, acc, Points(variant, table), actions=False)
-    arrays = lowered.shape.arrays(lowered.block)
-    together = run_points(lowered, arrays)
-    alone = [int(run_points(lowered.select(np.array([i])), arrays)[0]) for i in range(len(table))]
+    arrays = lowered.shape.static
+    together = run_points(lowered)
+    alone = [int(run_points(lowered.select(np.array([i])))[0]) for i in range(len(table))]
     assert together.tolist() == alone
     assert together[1] == together[5]

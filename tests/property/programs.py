@@ -193,8 +193,10 @@ def draw_rates(draw: st.DrawFn, draft: Draft, unit: str) -> tuple[tuple[str, Amo
 
 def draw_buffer(draw: st.DrawFn, draft: Draft, depth: int, taker: int, giver: int) -> None:
     """Let one stage take and another give back a slot, once an iteration of a level (a new buffer or a shared one)."""
-    if draft.buffers and draw(st.integers(0, 5)) == 0:
-        name = draw(st.sampled_from(draft.buffers)).name
+    used = {hold.buffer for hold in draft.stages[taker].acquires + draft.stages[giver].releases}
+    shared = [buffer.name for buffer in draft.buffers if buffer.name not in used]
+    if shared and draw(st.integers(0, 5)) == 0:
+        name = draw(st.sampled_from(shared))
     else:
         name = f"m{len(draft.buffers)}"
         draft.buffers.append(Buffer(name, draw(st.integers(1, 4))))
@@ -213,7 +215,8 @@ def draw_handover(draw: st.DrawFn, draft: Draft, producer: str) -> After:
         return After(producer)
     names = [level.name for level in draft.levels]
     level = draw(st.sampled_from((*names, names[-1])))
-    return After(producer, draw(st.sampled_from((0, 0, 1, 2))), level, draw(st.integers(0, 2)) == 0)
+    lag, carried = draw(st.sampled_from((0, 0, 1, 2))), draw(st.integers(0, 2)) == 0
+    return After(producer, min(lag, 1) if carried else lag, level, carried)
 
 
 def draw_dependence(draw: st.DrawFn, program: Program) -> tuple[str, After]:
