@@ -29,6 +29,7 @@ PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+TESTS = re.compile(r"`(tests/[\w/.]+)`")
 # Files that a page's Python opens are that page's own YAML.
 FILES = {"machines.md": "my_machine.yaml", "workloads.md": "my_trace.yaml"}
 LOOSE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -121,7 +122,9 @@ def test_commands_run_and_print_what_the_page_shows(page: Path, command: str, sh
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    missing = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if not (page.parent / link).exists()]
+    text = page.read_text(encoding="utf-8")
+    missing = [link for link in LINK.findall(text) if not (page.parent / link).exists()]
+    missing += [path for path in TESTS.findall(text) if not (ROOT / path).exists()]
     assert missing == []
 
 

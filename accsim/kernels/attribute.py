@@ -27,7 +27,6 @@ from accsim.kernels.segment import (
     I_DEPS,
     I_HEAD,
     I_LATENCY,
-    I_NEXT,
     I_RATE1,
     I_RATE1_AT,
     I_RATE2,
@@ -71,15 +70,14 @@ def copy_row(vec, note, to, origin):
 @kernel
 def capture_constants(p, st, items, att):
     """Copy the vectors of producers whose finish was captured for the whole segment (their ring may move on)."""
-    at = 0
-    for _ in range(items):
+    for item in range(items):
+        at = st.items[item]
         x = at + I_HEAD
         for _d in range(st.code[at + I_DEPS]):
             constant = st.code[x + X_MASK] == 0 and st.code[x + X_AT] >= st.const_at[0]
             if constant and st.code[x + X_POS] >= 0:
                 copy_row(att.vec, att.note, st.code[x + X_AT], st.code[x + X_POS])
             x += X_SIZE
-        at = st.code[at + I_NEXT]
 
 
 @kernel(inline="always")

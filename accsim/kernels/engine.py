@@ -155,7 +155,7 @@ def _virtual(p, st, jump, snap, att, events):
         if not unfinished:
             return OK
         st.cursor[0, ACTIVE] = 0
-        if active and _segment(p, st, 1, jump, snap, att, events) == ERROR:
+        if active and _segment(p, st, stretch(p, st, INNER, 1), jump, snap, att, events) == ERROR:
             return st.error[E_CODE]
         if _spill(p, st, 0, jump, snap, att, events) == ERROR:
             return st.error[E_CODE]

@@ -47,7 +47,7 @@ from accsim.kernels.layout import (
     WAIT,
     WINDOW,
 )
-from accsim.kernels.segment import I_DEPS, I_HEAD, I_NEXT, I_UNIT_AT, X_AT, X_MASK, X_SIZE
+from accsim.kernels.segment import I_DEPS, I_HEAD, I_UNIT_AT, X_AT, X_MASK, X_SIZE
 
 
 @kernel
@@ -114,9 +114,10 @@ def _since_mark(p, st, j, back):
 def bulk_matches(st, items, time):
     """A quick look: have the units of all items moved by the same time, and are captured causes older than that?"""
     code = st.code
-    step = st.times[code[I_UNIT_AT]] - time[code[I_UNIT_AT]]
-    at = 0
-    for _ in range(items):
+    first = code[st.items[0] + I_UNIT_AT]
+    step = st.times[first] - time[first]
+    for item in range(items):
+        at = st.items[item]
         unit_at = code[at + I_UNIT_AT]
         if st.times[unit_at] - time[unit_at] != step:
             return False
@@ -125,7 +126,6 @@ def bulk_matches(st, items, time):
             if code[x + X_MASK] == 0 and code[x + X_AT] >= st.const_at[0] and st.times[code[x + X_AT]] > time[unit_at]:
                 return False
             x += X_SIZE
-        at = code[at + I_NEXT]
     return True
 
 

@@ -87,6 +87,8 @@ class State(NamedTuple):
     dep_hits: np.ndarray
     rows: np.ndarray
     code: np.ndarray
+    code_at: np.ndarray
+    items: np.ndarray
     const_at: np.ndarray
     error: np.ndarray
 

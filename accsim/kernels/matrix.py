@@ -97,15 +97,15 @@ def tile_work(m, n, k, stationary, machine):
         blocks = ceil_div(m, machine.rows) * ceil_div(n, machine.cols)
         cycles = ceil_div(blocks, machine.count) * ceil_div(k, machine.depth) / machine.rate
         return TileWork(cycles, cycles, 0, m * k + k * n, m * n, 0, 0)
-    by_cols = gemm_fold_timing(
+    folds, steady, overhead, once = gemm_fold_timing(
         m, ceil_div(n, machine.count), k, machine.rows, machine.cols, stationary, machine.overlap
     )
-    by_rows = gemm_fold_timing(
-        ceil_div(m, machine.count), n, k, machine.rows, machine.cols, stationary, machine.overlap
-    )
-    folds, steady, overhead, once = by_cols
-    if by_rows[0] * (by_rows[1] + by_rows[2]) < folds * (steady + overhead):
-        folds, steady, overhead, once = by_rows
+    if machine.count > 1:
+        by_rows = gemm_fold_timing(
+            ceil_div(m, machine.count), n, k, machine.rows, machine.cols, stationary, machine.overlap
+        )
+        if by_rows[0] * (by_rows[1] + by_rows[2]) < folds * (steady + overhead):
+            folds, steady, overhead, once = by_rows
     busy = folds * (steady + overhead) / machine.rate
     if stationary == OUTPUT_STATIONARY:
         reads = m * k * ceil_div(n, machine.cols) + k * n * ceil_div(m, machine.rows)

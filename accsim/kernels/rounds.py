@@ -39,7 +39,6 @@ from accsim.kernels.segment import (
     I_DEPS,
     I_HEAD,
     I_LATENCY,
-    I_NEXT,
     I_ORDER,
     I_RATE1_AT,
     I_RATE2_AT,
@@ -67,6 +66,8 @@ def play_segment(p, st, items, rounds, jump, snap, att, events):
 
     Returns OK or an error code, detailed in ``st.error``.
     """
+    if items == 0:
+        return OK
     if att is not None:
         capture_constants(p, st, items, att)
     snap.head[LEVELS - 1, VALID] = 0
@@ -117,22 +118,22 @@ def _play_on(st, items, rounds, att, events):
     """Unpack the state into the arrays of the hot loop."""
     if att is None:
         return _play(
-            st.code, items, rounds, st.times, st.ring, st.buffer, st.stall, st.error, None, None, None, events.rows, events.count
+            st.code, st.items, items, rounds, st.times, st.ring, st.buffer, st.stall, st.error, None, None, None, events.rows, events.count
         )
     return _play(
-        st.code, items, rounds, st.times, st.ring, st.buffer, st.stall, st.error, att.vec, att.note, att.issued, events.rows, events.count
+        st.code, st.items, items, rounds, st.times, st.ring, st.buffer, st.stall, st.error, att.vec, att.note, att.issued, events.rows, events.count
     )
 
 
 @kernel
-def _play(code, items, rounds, times, ring, buffer, stall, error, vec, note, issued, record, recorded):
+def _play(code, items, count, rounds, times, ring, buffer, stall, error, vec, note, issued, record, recorded):
     """Play every item in order, ``rounds`` times over. False on an error (detailed in ``error``).
 
     The engine's hot loop: bare arrays in, no views made.
     """
     for _round in range(rounds):
-        at = 0
-        for _item in range(items):
+        for item in range(count):
+            at = items[item]
             stage = code[at + I_STAGE]
             unit_at = code[at + I_UNIT_AT]
             rates = code[at + I_RATES]
@@ -218,7 +219,6 @@ def _play(code, items, rounds, times, ring, buffer, stall, error, vec, note, iss
                 x += 1
             if record.shape[0] > 0 and not _record(record, recorded, stage, played, start, end):
                 return _rule(error, EVENTS_FULL, stage, 0)
-            at = code[at + I_NEXT]
     return True
 
 

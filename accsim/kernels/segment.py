@@ -61,10 +61,10 @@ from accsim.kernels.layout import (
     WINDOW,
 )
 
-# columns of an item's head in State.code; dependences (4 numbers each), acquires (2 each: buffer, cause) and
+# columns of an item's head in State.code (one place a stage, the head kept while the row is); dependences (4 numbers each), acquires (2 each: buffer, cause) and
 # releases (1 each: buffer) follow
 I_STAGE, I_UNIT, I_UNIT_AT, I_SERVERS, I_RATES, I_RATE1_AT, I_D1, I_RATE2_AT, I_D2 = 0, 1, 2, 3, 4, 5, 6, 7, 8
-I_SLOWEST, I_LATENCY, I_STALL, I_DEPS, I_ACQS, I_RELS, I_ORDER, I_NEXT = 9, 10, 11, 12, 13, 14, 15, 16
+I_SLOWEST, I_LATENCY, I_STALL, I_DEPS, I_ACQS, I_RELS, I_ORDER, I_ROW = 9, 10, 11, 12, 13, 14, 15, 16
 I_SLOW_NAME, I_RATE1, I_RATE2 = 17, 18, 19
 I_HEAD = 20
 X_AT, X_MASK, X_POS, X_STEP = 0, 1, 2, 3
@@ -75,8 +75,9 @@ X_SIZE = 4
 def stretch(p, st, level, main):
     """Iterations of ``level`` from now on in which every stage, edge and guard keeps its place; 0 if none can.
 
-    ``main`` is the number of iterations the main cursor allows. At the innermost level the answer is exact; further
-    out it leaves one iteration of room for cursors that stand inside an iteration.
+    ``main`` is the number of iterations the main cursor allows. At the innermost level the answer is exact, and
+    ``st.rows`` tells the row of each stage that fires now (-1 for the others); further out it leaves one iteration of
+    room for cursors that stand inside an iteration.
     """
     m = main
     outer = level < LEVELS - 1
@@ -101,6 +102,8 @@ def stretch(p, st, level, main):
         if m <= 0:
             return 0
         c = p.stage[s, CURSOR]
+        if not outer:
+            st.rows[s] = -1
         if outer:
             if p.cursor[c, SHIFT_LEVEL] < level and not st.cursor[c, OPEN]:
                 continue
@@ -124,6 +127,8 @@ def _stage_stretch(p, st, s, c, level):
         return NO_END
     if j < lo:
         return max(0, lo - j - room)
+    if room == 0:
+        st.rows[s] = row
     m = hi - j - room
     for h in range(p.stage[s, ACQ0], p.stage[s, REL1]):
         if p.hold[h, FIRST] >> level & 1 and j == lo:
@@ -154,19 +159,6 @@ def _target_stretch(p, st, d, c, level, target, room):
     if target < p.row[row, HI + level]:
         return p.row[row, HI + level] - target - room
     return NO_END
-
-
-@kernel(inline="always")
-def fires_now(p, st, s):
-    """Row of stage s if it fires in this round, else -1."""
-    c = p.stage[s, CURSOR]
-    if not st.cursor[c, ACTIVE]:
-        return -1
-    row = row_at(p, st, s, c, LEVELS - 1)
-    for k in range(LEVELS):
-        if not in_span(p, st, row, c, k):
-            return -1
-    return row
 
 
 @kernel
@@ -303,6 +295,7 @@ def _write_releases(p, st, at, s, row):
 def _write_head(p, st, at, s, row):
     code = st.code
     unit = p.stage[s, UNIT]
+    code[at + I_ROW] = row
     code[at + I_STAGE] = s
     code[at + I_UNIT] = unit
     code[at + I_UNIT_AT] = st.resource_at[unit]
@@ -336,22 +329,20 @@ def _write_head(p, st, at, s, row):
 
 @kernel
 def build(p, st, rounds):
-    """Write the items of a segment of ``rounds`` rounds into ``st.code``; their number, or -1 on error.
+    """Write the items of a segment of ``rounds`` rounds (see :func:`stretch`); their number, or -1 on error.
 
     Also counts the rows' firings and the dependences that are not void. A void dependence stays in the item, waiting
     for time 0, so that a cause's place in the stall counts is its position in the stage.
     """
-    stages = p.stage.shape[0]
-    for s in range(stages):
-        st.rows[s] = fires_now(p, st, s)
     items = 0
-    at = 0
-    for s in range(stages):
+    for s in range(p.stage.shape[0]):
         row = st.rows[s]
         if row < 0:
             continue
         st.fires[row] += rounds
-        _write_head(p, st, at, s, row)
+        at = st.code_at[s]
+        if st.code[at + I_ROW] != row:
+            _write_head(p, st, at, s, row)
         end = at + I_HEAD
         for d in range(p.stage[s, DEP0], p.stage[s, DEP1]):
             count, step = _resolve(p, st, s, d)
@@ -370,8 +361,7 @@ def build(p, st, rounds):
         st.code[at + I_ACQS] = (after - end) // 2
         end = _write_releases(p, st, after, s, row)
         st.code[at + I_RELS] = end - after
-        st.code[at + I_NEXT] = end
-        at = end
+        st.items[items] = at
         items += 1
     st.error[E_CODE] = OK
     return items

@@ -56,6 +56,7 @@ def new_state(p, windows, depths):
     dummy = size
     size += 1
     ring = np.zeros((stages, RING_COLUMNS), np.int64)
+    code_at = np.empty(stages, np.int64)
     code = 0
     causes = 0
     for s in range(stages):
@@ -70,6 +71,7 @@ def new_state(p, windows, depths):
             size += 1
         deps = p.stage[s, DEP1] - p.stage[s, DEP0]
         acquires = p.stage[s, ACQ1] - p.stage[s, ACQ0]
+        code_at[s] = code
         code += I_HEAD + X_SIZE * deps + 2 * acquires + p.stage[s, REL1] - p.stage[s, REL0]
         causes += 3 * (4 + deps + acquires)
     buffer = np.zeros((buffers, BUFFER_COLUMNS), np.int64)
@@ -98,7 +100,9 @@ def new_state(p, windows, depths):
         np.zeros(p.row.shape[0], np.int64),
         np.zeros(p.dep.shape[0], np.int64),
         np.zeros(stages + resources, np.int64),
-        np.empty(code, np.int64),
+        np.full(code, -1, np.int64),
+        code_at,
+        np.empty(stages, np.int64),
         const_at,
         np.zeros(4, np.int64),
     )

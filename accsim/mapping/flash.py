@@ -199,12 +199,12 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
         copies[i] = float(scores) / (visible * share.groups)
         for rc in range(row_classes):
             tile = rc if problem.causal else (0 if rc == 0 else tiles - 1)
-            if tile >= tiles:
-                continue
+            if tile >= tiles or (rc > 0 and not problem.causal and share.rows % row_tile == 0):
+                continue  # a class that no tile is in
             rows, useful = tile_rows(problem, row_tile, share, tile)
             seen = seen_keys(problem, row_tile, share, tile)
             done = rows * ceil_div(seen, key_block) * key_block if problem.causal else rows * seen
-            for kc in range(key_classes):
+            for kc in range(key_classes if problem.keys % key_block else 1):
                 keys = key_block if kc == 0 else problem.keys - (blocks - 1) * key_block
                 c = rc * key_classes + kc
                 part = float(useful) * dim * rows * keys / done

@@ -230,14 +230,14 @@ def _lower(points, problem, scores, kept, ahead, machine, level, kinds, classes,
         combos = row_classes * key_classes
         for rc in range(row_classes):
             tile = rc if problem.causal else (0 if rc == 0 else tiles - 1)
-            if tile >= tiles:
-                continue
+            if tile >= tiles or (rc > 0 and not problem.causal and share.rows % row_tile == 0):
+                continue  # a class that no tile is in
             rows, useful = tile_rows(problem, row_tile, share, tile)
             seen = seen_keys(problem, row_tile, share, tile)
             done = rows * ceil_div(seen, key_block) * key_block if problem.causal else rows * seen
             counts = (float(done), float(done), float(done), 0.0, float(done), 0.0, 0.0)
             kept_bytes = done * element
-            for kc in range(key_classes):
+            for kc in range(key_classes if problem.keys % key_block else 1):
                 keys = key_block
                 if key_classes == 4 and kc % 2 == 1:
                     keys = problem.keys - (blocks - 1) * key_block

@@ -229,6 +229,10 @@ def _lower(points, extents, outer_is_m, resident, stationary, machine, level, ki
         revisit = (tiles[2] - 1.0) / tiles[2] if summed else 0.0
         for c in range(8):
             first, second, third = c >> 2 & 1, c >> 1 & 1, c & 1
+            ragged = (edge[0] < tile[0], edge[1] < tile[1])
+            outer, inner = ragged if outer_is_m else (ragged[1], ragged[0])
+            if first > outer or second > inner or (third and edge[2] == tile[2]):
+                continue  # a class that no iteration is in
             tm = edge[0] if (first if outer_is_m else second) else tile[0]
             tn = edge[1] if (second if outer_is_m else first) else tile[1]
             tk = edge[2] if third else tile[2]

@@ -208,7 +208,7 @@ def mapped(draw: st.DrawFn) -> tuple[str, Attention, Dataflow]:
 
 
 @given(case=mapped())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_cores_move_every_tensor_at_least_once(case: tuple[str, Attention, Dataflow]) -> None:
     machine, op, mapping = case
     acc = accsim.load_accelerator(machine)
@@ -247,7 +247,7 @@ def test_cores_load_what_their_row_tiles_need(case: tuple[str, Attention, Datafl
 
 
 @pytest.mark.parametrize(("heads", "dim", "utilization"), [(12, 64, 0.125), (16, 128, 0.25)], ids=["BERT", "XLM"])
-@pytest.mark.parametrize("seq", [4096, 16384, 65536])
+@pytest.mark.parametrize("seq", [4096, 16384])
 def test_flat_with_a_charged_softmax_is_as_fast_as_fusemax_published(
     heads: int, dim: int, utilization: float, seq: int
 ) -> None:
@@ -263,12 +263,24 @@ def test_flat_with_a_charged_softmax_is_as_fast_as_fusemax_published(
 
 @pytest.mark.parametrize(
     ("heads", "seq", "latency_s"),
-    [(12, 4096, 0.2141772255319149), (12, 65536, 54.829369736170214), (16, 16384, 4.569114144680851)],
+    [(12, 4096, 0.2141772255319149), (12, 16384, 3.4268356085106384), (16, 16384, 4.569114144680851)],
 )
 def test_flat_latency_as_published(heads: int, seq: int, latency_s: float) -> None:
-    # The same file, column latency_s: BERT at 4K and 64K, TrXL at 16K.
+    # The same file, column latency_s: BERT at 4K and 16K, TrXL at 16K.
     op = Attention(batch=64, heads=heads, q_len=seq, kv_len=seq, head_dim=64)
     assert accsim.simulate(op, "flat_cloud", dataflow="flat").latency_s == pytest.approx(latency_s, rel=0.01)
+
+
+@pytest.mark.parametrize(("heads", "dim", "utilization", "least"), [(12, 64, 0.125, 0.95), (16, 128, 0.25, 0.8)])
+def test_flat_at_64k_falls_short_for_want_of_room(heads: int, dim: int, utilization: float, least: float) -> None:
+    # The artifact still has 0.125 and 0.25. Its traffic shows row tiles of about 159 rows, one in the buffer at a time;
+    # here Attend of one tile overlaps Logit of the next only with two, and two of 128 rows would fill all of 32 MiB. With
+    # less than half of the array's rows in use, Logit and Attend take almost as long as the softmax.
+    op = Attention(batch=64, heads=heads, q_len=65536, kv_len=65536, head_dim=dim)
+    rep = accsim.simulate(op, "flat_cloud", dataflow="flat")
+    assert 2 * 128 * 65536 * 2 == rep.accelerator.memory("sg").capacity_bytes
+    assert least * utilization <= rep.overall_utilization <= utilization
+    assert rep.total_cycles >= 4 * 64 * heads * 65536**2 / 256
 
 
 def test_flash_is_bound_by_three_operations_a_score_and_the_rescale() -> None:
@@ -277,17 +289,20 @@ def test_flash_is_bound_by_three_operations_a_score_and_the_rescale() -> None:
     rep = accsim.simulate(op, "flat_cloud", dataflow=accsim.Flash(1024, 256, True, "output_stationary"))
     scores = 16 * 12 * 4096 * 4096
     end = 2 * 16 * 12 * 4096 * 64
-    assert rep.total_cycles == pytest.approx((scores * 3.25 + end) / 256, rel=0.01)
+    assert rep.total_cycles == pytest.approx((scores * 3.25 + end) / 256, rel=0.02)
 
 
-def test_flat_without_a_charged_softmax_is_bound_by_the_array() -> None:
-    # Lanes enough that the softmax vanishes: Logit fills 256 of 256 columns, Attend d = 64 of 256, so that the matrix
-    # unit needs N^2 (d / 256 / 256 + 1 / 256) cycles a head.
-    acc = accsim.load_accelerator("flat_cloud", set={"vector_unit.lanes": 65536, "memories.sg.read_bandwidth": "8000 TB/s"})
+def test_flat_with_a_fast_softmax_is_bound_by_the_array() -> None:
+    # Lanes and ports enough that the softmax takes 64 cycles a row tile and the ports none. Logit has 16 folds of 64
+    # steps, Attend one of 4096, and each drains once (2 R + C - 2 = 766): the softmax waits for the whole of Logit, and
+    # Logit of the tile after next for the scores that Attend has read.
+    fast = {f"memories.sg.{way}_bandwidth": "1000000 TB/s" for way in ("read", "write")}
+    acc = accsim.load_accelerator("flat_cloud", set=fast | {"vector_unit.lanes": 65536})
     op = Attention(batch=4, heads=16, q_len=4096, kv_len=4096, head_dim=64)
     rep = accsim.simulate(op, acc, dataflow=accsim.Flat(rows=256, block_kv=4096, stationary="output_stationary"))
     assert rep.bound_by.startswith("matrix/")
-    assert rep.total_cycles == pytest.approx(64 * 4096**2 * (64 / 256**2 + 1 / 256), rel=0.02)
+    assert rep.compute_cycles == 64 * 16 * (16 * 64 + 4096) + 766
+    assert rep.total_cycles == pytest.approx(64 * 16 * (16 * 64 + 766 + 4096 + 766), rel=0.02)
 
 
 def test_attend_one_row_behind_fills_the_vector_unit() -> None:
@@ -296,10 +311,9 @@ def test_attend_one_row_behind_fills_the_vector_unit() -> None:
     behind = accsim.simulate(op, acc, dataflow=accsim.Flat(rows=256, staged="qkvo", pipelined=True))
     one_by_one = accsim.simulate(op, acc, dataflow=accsim.Flat(rows=256, staged="qkvo", pipelined=False))
     assert behind.utilization["vector"] > 0.99
-    # Without, Logit, softmax and Attend add up (FLAT's interleaving).
-    rows = 8 * 12 * 16
-    array = 256 * 4096 * (64 / 256**2 + 1 / 256)
-    assert one_by_one.total_cycles == pytest.approx(rows * (4 * 256 * 4096 / 256 + array), rel=0.05)
+    # Without, Logit, its drain, softmax, Attend and its drain add up (FLAT's interleaving).
+    tile = 16 * 64 + 766 + 4 * 256 * 4096 / 256 + 4096 + 766
+    assert one_by_one.total_cycles == pytest.approx(8 * 12 * 16 * tile, rel=0.01)
 
 
 # What cannot be
