@@ -35,6 +35,9 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt:
             say("interrupted")
             raise typer.Exit(INTERRUPTED) from None
+        except MemoryError as error:
+            say("this needs more memory than there is: make the workload smaller, or its lengths less ragged")
+            raise typer.Exit(MappingError.exit_code) from error
         except BrokenPipeError:
             raise
         except OSError as error:

@@ -110,7 +110,7 @@ def fill_spans(block, i, level, kinds, classes):
 
 
 @kernel(allocates=True)
-def run_block(shape, block, windows, depths, total, fires):
+def run_block(shape, block, windows, depths, jump, total, fires):
     """Run every point of a block without attribution.
 
     ``total[i]`` becomes its ticks, or minus the code of what stopped it; ``fires[i]`` how often each row fired (when
@@ -135,7 +135,7 @@ def run_block(shape, block, windows, depths, total, fires):
         )
         while True:
             st = new_state(p, windows, depths)
-            code = walk(p, st, True, new_snapshot(p, st), None, events)
+            code = walk(p, st, jump, new_snapshot(p, st), None, events)
             if not grow(st, windows, depths):
                 break
         total[i] = st.times[TOTAL_AT] if code == OK else -code

@@ -26,9 +26,9 @@ from accsim.kernels.layout import (
     SHIFT,
     SHIFT_LEVEL,
     TOTAL_AT,
-    TRIP,
     VALID,
     WAIT,
+    plain,
 )
 from accsim.kernels.rounds import play_segment
 from accsim.kernels.segment import build, stretch
@@ -50,8 +50,7 @@ def walk(p, st, jump, snap, att, events):
     carry = 0
     while carry >= 0:
         _activate(p, st, True, 0)
-        rounds = stretch(p, st, INNER, st.cursor[0, TRIP + INNER] - st.cursor[0, IDX + INNER])
-        rounds = min(rounds, _least_wait(p, st))
+        rounds = min(stretch(p, st, INNER), _least_wait(p, st))
         carry = _segment(p, st, rounds, jump, snap, att, events)
         if carry == ERROR:
             return st.error[E_CODE]
@@ -131,8 +130,7 @@ def _least_wait(p, st):
 def _spill(p, st, level, jump, snap, att, events):
     """Play what is left of the iterations (of ``level`` and deeper) that ended with the main cursor's."""
     while _activate(p, st, False, level):
-        rounds = stretch(p, st, INNER, MAX_TICKS)
-        if _segment(p, st, rounds, jump, snap, att, events) == ERROR:
+        if _segment(p, st, stretch(p, st, INNER), jump, snap, att, events) == ERROR:
             return ERROR
     return 0
 
@@ -155,9 +153,9 @@ def _virtual(p, st, jump, snap, att, events):
         if not unfinished:
             return OK
         st.cursor[0, ACTIVE] = 0
-        if active and _segment(p, st, stretch(p, st, INNER, 1), jump, snap, att, events) == ERROR:
+        if active and _segment(p, st, min(1, stretch(p, st, INNER)), jump, snap, att, events) == ERROR:
             return st.error[E_CODE]
-        if _spill(p, st, 0, jump, snap, att, events) == ERROR:
+        if _spill(p, st, plain(0), jump, snap, att, events) == ERROR:
             return st.error[E_CODE]
 
 
@@ -187,8 +185,8 @@ def _try_outer(p, st, level, snap, att):
                 return True
             save_state(p, st, level, snap, att, at, limit)
             return True
-    if at > 0 and (not head[VALID] or at > head[AT] + head[AT] // RESAVE):
-        length = stretch(p, st, level, st.cursor[0, TRIP + level] - at - 1)
+    if at > 0 and (not head[VALID] or at >= head[AT] + max(1, head[AT] // RESAVE)):
+        length = stretch(p, st, level)
         head[VALID] = 0
         head[AT] = at
         if length >= 2:

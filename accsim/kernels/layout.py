@@ -128,6 +128,12 @@ VALID, AT, LIMIT = 0, 1, 2
 
 
 @kernel
+def plain(value):
+    """The value as a plain number: a constant passed on as it is makes Numba compile the callee anew for it."""
+    return value
+
+
+@kernel
 def power_of_two(n):
     """The smallest power of two that is at least n (and at least 1)."""
     size = 1

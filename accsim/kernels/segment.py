@@ -72,14 +72,14 @@ X_SIZE = 4
 
 
 @kernel
-def stretch(p, st, level, main):
+def stretch(p, st, level):
     """Iterations of ``level`` from now on in which every stage, edge and guard keeps its place; 0 if none can.
 
-    ``main`` is the number of iterations the main cursor allows. At the innermost level the answer is exact, and
+    At the innermost level the answer is exact, and
     ``st.rows`` tells the row of each stage that fires now (-1 for the others); further out it leaves one iteration of
     room for cursors that stand inside an iteration.
     """
-    m = main
+    m = NO_END
     outer = level < LEVELS - 1
     for c in range(p.cursor.shape[0]):
         cur = st.cursor[c]

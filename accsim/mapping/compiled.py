@@ -106,7 +106,7 @@ def run_points(lowered: Lowered) -> IntArray:
     total = np.zeros(points, np.int64)
     windows = np.ones(len(arrays.stage), np.int64)
     depths = np.ones(len(arrays.mark), np.int64)
-    run_block(arrays, lowered.block, windows, depths, total, np.zeros((0, 0), np.int64))
+    run_block(arrays, lowered.block, windows, depths, True, total, np.zeros((0, 0), np.int64))
     if np.any(total < 0):
         raise MappingError(f"the engine refused a point of '{lowered.shape.name}' (code {-int(total.min())})")
     return total

@@ -209,7 +209,7 @@ class Report:
 
     @property
     def memory(self) -> dict[str, Any]:
-        """Main memory: bytes of weights, of the KV cache, of the largest op's activations; capacity; whether it fits."""
+        """Main memory: bytes of weights, KV cache and the largest op's activations; capacity; whether it fits."""
         weights = self.workload.weight_bytes
         kv_cache = sum(getattr(row.op, "kv_bytes", 0) * row.count for row in self.ops)
         activations = max((row.op.input_bytes + row.op.output_bytes for row in self.ops), default=0)

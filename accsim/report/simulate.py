@@ -14,8 +14,8 @@ from accsim.engine.counters import Counters
 from accsim.engine.energy import energy_of, price_list
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.engine.run import run_program
-from accsim.errors import InputError, nearest
-from accsim.mapping.base import Dataflow, Step
+from accsim.errors import InputError, MappingError, nearest
+from accsim.mapping.base import Dataflow, Step, find_dataflow
 from accsim.mapping.choose import choose
 from accsim.mapping.search import OBJECTIVES
 from accsim.report.result import OpRow, Report
@@ -25,6 +25,7 @@ from accsim.workload.trace import Workload
 
 FIDELITIES = ("analytic", "tile")
 MOST_EVENTS = 200_000
+MOST_WORK = 2**62
 
 
 def simulate(
@@ -53,14 +54,16 @@ def simulate(
     Raises
     ------
     InputError
-        For bad names, files or parameters.
+        For bad names, files or parameters, and for a dataflow that serves no op of the workload.
     MappingError
-        When an op has no mapping that fits.
+        When an op has no mapping that fits, or more than 2**62 operations.
     """
     acc = accelerator if isinstance(accelerator, Accelerator) else load_accelerator(accelerator)
     trace = load_workload(workload)
     _check_choice("objective", objective, OBJECTIVES)
     _check_choice("fidelity", fidelity, FIDELITIES)
+    flow = find_dataflow(dataflow) if isinstance(dataflow, str) else dataflow
+    _check_work(trace, flow)
     overhead = acc.overheads.get("op")
     overhead_ticks = round(overhead.time_s * acc.clock_hz * TICKS_PER_CYCLE) if overhead else 0
     names: dict[Op, list[str]] = {}
@@ -71,7 +74,7 @@ def simulate(
     for done, (op, count) in enumerate(distinct):
         if progress is not None:
             progress(names[op][0], done, len(distinct))
-        found = choose(op, acc, dataflow, objective)
+        found = choose(op, acc, flow, objective)
         steps = found.mapping.steps(op, acc)
         rows.append(
             run_steps(
@@ -123,6 +126,17 @@ def _split_masked(counters: Counters, useful: float) -> Counters:
         actions[padded] = actions.get(padded, 0.0) + actions[action] * (1.0 - useful)
         actions[action] *= useful
     return replace(counters, actions=actions)
+
+
+def _check_work(trace: Workload, dataflow: Dataflow | None) -> None:
+    kinds = dict.fromkeys(op.kind for op, _ in trace)
+    if dataflow is not None and not set(kinds) & set(dataflow.kinds):
+        served, name = ", ".join(dataflow.kinds), type(dataflow).__name__
+        raise InputError(f"{name} maps {served}, and '{trace.name}' has none: its ops are {', '.join(kinds)}")
+    for entry in trace.entries:
+        work = max(entry.op.macs, sum(entry.op.vector_ops.values()), entry.op.input_bytes + entry.op.output_bytes)
+        if work > MOST_WORK:
+            raise MappingError(f"'{entry.name}' has {work:.3g} operations or bytes; allowed are at most 2^62")
 
 
 def _check_choice(what: str, value: str, allowed: tuple[str, ...]) -> None:

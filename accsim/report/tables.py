@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from accsim.engine.program import TICKS_PER_CYCLE
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def mapping_dict(mapping: Dataflow) -> dict[str, Any]:
     """The mapping's name and choices; a choice that is a mapping itself likewise."""
     plain: dict[str, Any] = {"dataflow": type(mapping).__name__}
-    for field in fields(mapping) if is_dataclass(mapping) else ():
+    choices: tuple[Field[Any], ...] = fields(mapping) if is_dataclass(mapping) else ()
+    for field in choices:
         value = getattr(mapping, field.name)
         plain[field.name] = mapping_dict(value) if isinstance(value, Dataflow) else value
     return plain

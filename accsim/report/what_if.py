@@ -25,7 +25,9 @@ def what_if(report: Report, faster: Mapping[str, float], *, search: bool) -> Rep
         elif not factor > 0:
             problems.append(Problem("", f"what_if.{name}", f"read {factor}, allowed is a factor above 0", None))
         elif search and name not in {memory.name for memory in report.accelerator.memories}:
-            problems.append(Problem("", f"what_if.{name}", "with search, allowed are the memories of the machine", None))
+            problems.append(
+                Problem("", f"what_if.{name}", "with search, allowed are the memories of the machine", None)
+            )
     if problems:
         raise InputError(problems)
     if search:
@@ -39,9 +41,17 @@ def what_if(report: Report, faster: Mapping[str, float], *, search: bool) -> Rep
         overhead = row.parts[0].overhead_ticks if row.parts else 0
         rows.append(
             run_steps(
-                report.accelerator, row.op, row.count, row.names, row.mapping, steps, overhead, report.fidelity, False,
+                report.accelerator,
+                row.op,
+                row.count,
+                row.names,
+                row.mapping,
+                steps,
+                overhead,
+                report.fidelity,
+                False,
                 row.searched,
-            )  # fmt: skip
+            )
         )
     return replace(report, ops=tuple(rows))
 
