@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from accsim.errors import AccsimError, InputError, MappingError, Problem, nearest
-from accsim.report.terminal import Progress, console, progress, say, write_json, write_text
+from accsim.report.terminal import Progress, console, escape_what_cannot_be_shown, progress, say, write_json, write_text
 
 if TYPE_CHECKING:
     from accsim.config.machine import Accelerator
@@ -272,6 +272,7 @@ def schema(kind: FileKind, as_json: Json = False) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    escape_what_cannot_be_shown()
     try:
         app()
     except KeyboardInterrupt:

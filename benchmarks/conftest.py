@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -10,9 +10,9 @@ _LINES: list[str] = []
 
 
 @pytest.fixture
-def figure() -> Iterator[Callable[[str], None]]:
+def figure() -> Callable[[str], None]:
     """Call it with a line to print at the end of the session."""
-    yield _LINES.append
+    return _LINES.append
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -27,7 +27,12 @@ def points_of(dataflow: CompiledDataflow) -> tuple[CompiledDataflow, Points]:
 
 @pytest.mark.parametrize(
     "dataflow",
-    [Flash(pipeline=False), Flash(pipeline=True), Flat(staged="qo", pipelined=False), Flat(staged="qkvo", pipelined=True)],
+    [
+        Flash(pipeline=False),
+        Flash(pipeline=True),
+        Flat(staged="qo", pipelined=False),
+        Flat(staged="qkvo", pipelined=True),
+    ],
     ids=["flash", "flash-pipelined", "flat", "flat-staged-pipelined"],
 )
 @pytest.mark.parametrize("fidelity", ["tile", "analytic"])

@@ -55,9 +55,9 @@ def bound_program(program: Program) -> Counters:
     total = max(least.values(), default=0)
     actions: dict[str, float] = {}
     for stage in program.stages:
-        for action, amount in stage.actions.items():
-            table = spread(program, amount) if isinstance(amount, Varying) else amount
-            actions[action] = actions.get(action, 0.0) + float((fires[stage.name] * table).sum())
+        for action, count in stage.actions.items():
+            per_fire = spread(program, count) if isinstance(count, Varying) else count
+            actions[action] = actions.get(action, 0.0) + float((fires[stage.name] * per_fire).sum())
     bound_by = max(least, key=lambda name: least[name], default="")
     return Counters(
         total_ticks=total,

@@ -137,9 +137,7 @@ def _check_spans(program: Program, stage: Stage, where: str) -> list[str]:
         depth = program.depth(name)
         for amount in (span.lo, span.hi):
             if amount is not None:
-                problems += _check_amount(
-                    program, amount, f"{where}: span of '{name}'", -(2**40), 2**40, outside=depth
-                )
+                problems += _check_amount(program, amount, f"{where}: span of '{name}'", -(2**40), 2**40, outside=depth)
     if problems:
         return problems
     for depth, name in enumerate(names):
@@ -308,4 +306,3 @@ def unknown(kind: str, name: str, allowed: Sequence[str]) -> str:
     hint = f" Did you mean '{guess}'?" if guess else ""
     listed = ", ".join(allowed[:8]) + (", ..." if len(allowed) > 8 else "")
     return f"unknown {kind} '{name}'; allowed: {listed or 'none'}.{hint}"
-

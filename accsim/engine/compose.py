@@ -86,8 +86,8 @@ def at_once(programs: Sequence[Alone]) -> tuple[float, ...]:
     Notes
     -----
     Program i alone takes T_i and uses b_ir of resource r. Together they progress at max-min fair rates x_i ≤ 1 with
-    Σ x_i b_ir / T_i ≤ 1 on every r, solved again whenever one ends. On disjoint resources each takes its own time; bound by the
-    same resource throughout, the last ends at the sum.
+    Σ x_i b_ir / T_i ≤ 1 on every r, solved again whenever one ends. On disjoint resources each takes its own time;
+    bound by the same resource throughout, the last ends at the sum.
 
     Source: max-min fairness by progressive filling (Bertsekas and Gallager, Data Networks, section 6.5.2).
     """

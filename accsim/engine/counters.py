@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accsim.engine.arrays import Flat
-from accsim.engine.program import Inner, Program, Stage, Varying
+from accsim.engine.program import Inner, Program, Varying
 from accsim.engine.tables import IntArray, spread
 from accsim.kernels import layout as k
 
@@ -159,10 +159,10 @@ class _Reader:
         total: dict[str, float] = {}
         for s, item in enumerate(self.program.stages):
             for action, amount in item.actions.items():
-                total[action] = total.get(action, 0.0) + self._times_fires(s, item, amount)
+                total[action] = total.get(action, 0.0) + self._times_fires(s, amount)
         return total
 
-    def _times_fires(self, s: int, stage: Stage, amount: float | Varying) -> float:
+    def _times_fires(self, s: int, amount: float | Varying) -> float:
         fires = self.fires(s)
         if not isinstance(amount, Varying):
             return float(amount) * int(fires.sum())
@@ -177,7 +177,10 @@ class _Reader:
             columns[(column // k.WHYS, WHYS[column % k.WHYS])] = int(attribution.vec[finish, column])
         if last:
             name = int(attribution.note[finish, k.KEY]) // k.WHYS
-            for why, ticks in (("end", attribution.note[finish, k.LENGTH]), ("latency", attribution.note[finish, k.DELAY])):
+            for why, ticks in (
+                ("end", attribution.note[finish, k.LENGTH]),
+                ("latency", attribution.note[finish, k.DELAY]),
+            ):
                 columns[(name, why)] = columns.get((name, why), 0) + int(ticks)
         path: dict[str, int] = {}
         for (name, why), ticks in columns.items():

@@ -1,6 +1,7 @@
 """Energy from action counts: the sum of count times price, with low, nominal and high prices kept apart.
 
-Source of the rule: Accelergy (Wu et al., ICCAD 2019): energy is additive over actions. Prices come from the machine's table.
+Source of the rule: Accelergy (Wu et al., ICCAD 2019): energy is additive over actions. Prices come from the table
+that the machine names.
 """
 
 from __future__ import annotations

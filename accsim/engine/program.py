@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ class Varying:
     """
 
     levels: tuple[str, ...]
-    values: npt.NDArray[np.int64 | np.float64]
+    values: npt.NDArray[Any]
 
 
 Amount = int | Varying

@@ -7,6 +7,7 @@ import numpy as np
 from accsim.engine.arrays import Flat, flatten
 from accsim.engine.counters import Counters, read_counters
 from accsim.engine.program import MAX_PROGRAM_TICKS, Program
+from accsim.engine.tables import IntArray
 from accsim.errors import MappingError
 from accsim.kernels import layout as k
 from accsim.kernels.engine import run_attributed, run_plain
@@ -36,13 +37,13 @@ def run_program(program: Program, *, jump: bool = True, attribution: bool = True
     else:
         code, state, events = run_plain(flat.arrays, windows, depths, jump, most_events)
         vectors = None
-    problems = _stopped(program, flat, code, state.error) or _unbalanced(program, flat, state)
+    problems = _stopped(program, code, state.error) or _unbalanced(program, flat, state)
     if problems:
         raise MappingError(f"program '{program.name}' cannot run", problems)
     return read_counters(program, flat, state, events, vectors)
 
 
-def _stopped(program: Program, flat: Flat, code: int, error: np.ndarray) -> list[str]:
+def _stopped(program: Program, code: int, error: IntArray) -> list[str]:
     if code == k.OK:
         return []
     stage = program.stages[int(error[k.E_STAGE])].name

@@ -67,8 +67,8 @@ def copy_row(vec, note, to, origin):
     note[to, DELAY] = note[origin, DELAY]
 
 
-@kernel
-def capture_constants(p, st, items, att):
+@kernel(internal=True)
+def capture_constants(st, items, att):
     """Copy the vectors of producers whose finish was captured for the whole segment (their ring may move on)."""
     for item in range(items):
         at = st.items[item]

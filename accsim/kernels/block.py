@@ -12,20 +12,20 @@ from accsim.kernels.layout import (
     D0,
     D1,
     D2,
-    Events,
     HI,
     LATENCY,
     LEVELS,
     LO,
     MAX_TICKS,
     OK,
-    ProgramArrays,
     RATE1,
     RUN0,
     TOTAL_AT,
     TRIP0,
     TRIP_STRIDE,
     UNIT,
+    Events,
+    ProgramArrays,
 )
 from accsim.kernels.state import grow, new_snapshot, new_state
 
@@ -173,8 +173,6 @@ def count_fires(level, trips, runs, row, stages, classes, fires):
                 last = min(runs[run], trips[at])
                 count *= max(0, min(row[r, HI + k], last) - max(row[r, LO + k], first))
             fires[r] = count
-
-
 
 
 @kernel(allocates=True)

@@ -6,6 +6,7 @@ from accsim.kernels.jit import kernel
 from accsim.kernels.layout import (
     CLASS,
     CURSOR,
+    CURSOR_COLUMNS,
     DONE,
     GLOBAL,
     HI,
@@ -56,7 +57,7 @@ def refresh(p, st, c, level):
         cur[c, TRIP + inner] = p.trips[at]
 
 
-@kernel
+@kernel(internal=True)
 def reset(p, st, c):
     """Put a cursor on the first step."""
     cur = st.cursor
@@ -110,10 +111,9 @@ def in_span(p, st, row, c, level):
     return p.row[row, LO + level] <= index < p.row[row, HI + level]
 
 
-@kernel
-def will_fire(p, st, s, level, with_current):
-    """Whether stage s fires again before its cursor's current iteration of ``level`` ends."""
-    c = p.stage[s, CURSOR]
+@kernel(internal=True)
+def will_fire(p, st, s, c, level, with_current):
+    """Whether stage s fires again before cursor c's current iteration of ``level`` ends."""
     cur = st.cursor
     if cur[c, DONE]:
         return False
@@ -132,3 +132,22 @@ def will_fire(p, st, s, level, with_current):
             return False
     return here
 
+
+@kernel(internal=True)
+def will_fire_within(p, st, s, level, ahead, with_current):
+    """Whether stage s fires again before the iteration of ``level`` that lies ``ahead`` of its cursor's ends.
+
+    Walks a copy of the cursor (the last row of ``st.cursor``) from iteration to iteration.
+    """
+    copy = p.cursor.shape[0]
+    for q in range(CURSOR_COLUMNS):
+        st.cursor[copy, q] = st.cursor[p.stage[s, CURSOR], q]
+    for _ in range(ahead + 1):
+        if will_fire(p, st, s, copy, level, with_current):
+            return True
+        with_current = True
+        for k in range(level + 1, LEVELS):
+            st.cursor[copy, IDX + k] = st.cursor[copy, TRIP + k] - 1
+        if advance(p, st, copy, 1) < 0:
+            return False
+    return False

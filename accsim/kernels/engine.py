@@ -15,7 +15,6 @@ from accsim.kernels.layout import (
     AT,
     DONE,
     E_CODE,
-    Events,
     IDX,
     LEVELS,
     LIMIT,
@@ -28,6 +27,7 @@ from accsim.kernels.layout import (
     TOTAL_AT,
     VALID,
     WAIT,
+    Events,
     plain,
 )
 from accsim.kernels.rounds import play_segment
@@ -39,7 +39,7 @@ ERROR = -2
 RESAVE = 4
 
 
-@kernel
+@kernel(internal=True)
 def walk(p, st, jump, snap, att, events):
     """Run a program on a fresh state; OK or an error code, detailed in ``st.error``."""
     for c in range(p.cursor.shape[0]):
@@ -65,7 +65,7 @@ def walk(p, st, jump, snap, att, events):
     return _virtual(p, st, jump, snap, att, events)
 
 
-@kernel
+@kernel(internal=True)
 def _segment(p, st, rounds, jump, snap, att, events):
     """Play the rounds of the active cursors and move them on; the main cursor's level that moved, or ERROR."""
     items = build(p, st, rounds)
@@ -126,7 +126,7 @@ def _least_wait(p, st):
     return least
 
 
-@kernel
+@kernel(internal=True)
 def _spill(p, st, level, jump, snap, att, events):
     """Play what is left of the iterations (of ``level`` and deeper) that ended with the main cursor's."""
     while _activate(p, st, False, level):
@@ -135,7 +135,7 @@ def _spill(p, st, level, jump, snap, att, events):
     return 0
 
 
-@kernel
+@kernel(internal=True)
 def _virtual(p, st, jump, snap, att, events):
     """Virtual iterations after the program's end, until every cursor has walked the whole nest."""
     while True:
@@ -159,7 +159,7 @@ def _virtual(p, st, jump, snap, att, events):
             return st.error[E_CODE]
 
 
-@kernel
+@kernel(internal=True)
 def _try_outer(p, st, level, snap, att):
     """At the start of an iteration of an outer level: jump if the state repeats since the last one saved.
 

@@ -14,6 +14,7 @@ import os
 import pickle
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
 
@@ -24,11 +25,11 @@ from numba.core.dispatcher import Dispatcher
 UNREADABLE = (OSError, EOFError, pickle.UnpicklingError, AttributeError, ImportError, ValueError, IndexError, TypeError)
 """What a missing, cut-off or outdated cache file raises: the kernel is compiled anew and the file replaced."""
 
-announce = None
+announce: Callable[[str], None] | None = None
 """Called with the name of each kernel about to be compiled, when set (the command line says so on the terminal)."""
 
 
-def kernel(function=None, *, inline="never", allocates=False):
+def kernel(function=None, *, inline="never", allocates=False, internal=False):
     """Compile ``function`` on first use (nopython, nogil, cached); usable for a dataflow's own ``lower`` too.
 
     Parameters
@@ -36,12 +37,16 @@ def kernel(function=None, *, inline="never", allocates=False):
     inline : ``"always"`` writes the function into its callers before they are typed.
     allocates : True for a function that makes arrays, or calls one that does. Others are compiled without Numba's
         reference counts, which cost more than the work in functions as small as these (4x on the engine).
+    internal : True for a function that only other kernels call: no wrapper for Python is compiled, which takes longer
+        than a function with many array arguments itself.
 
     With ``NUMBA_DISABLE_JIT=1`` the plain Python function is returned.
     """
     if function is None:
-        return lambda f: kernel(f, inline=inline, allocates=allocates)
-    dispatcher = numba.njit(nogil=True, inline=inline, _nrt=allocates)(function)
+        return lambda f: kernel(f, inline=inline, allocates=allocates, internal=internal)
+    dispatcher = numba.njit(
+        nogil=True, inline=inline, _nrt=allocates, no_cpython_wrapper=internal, no_cfunc_wrapper=internal
+    )(function)
     if isinstance(dispatcher, Dispatcher):
         dispatcher._cache = _KernelCache(function)
     return dispatcher
@@ -115,12 +120,12 @@ class _Locator(_CacheLocator):
         return None
 
     @classmethod
-    def from_function(cls, py_func, py_file):
+    def from_function(cls, _py_func, _py_file):
         return cls(cache_folder())
 
 
 class _Impl(CompileResultCacheImpl):
-    _locator_classes = [_Locator]
+    _locator_classes = (_Locator,)
 
 
 class _KernelCache(FunctionCache):
@@ -157,4 +162,4 @@ class _KernelCache(FunctionCache):
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
         with os.fdopen(handle, "wb") as file:
             file.write(pickle.dumps(self._impl.reduce(data), protocol=-1))
-        os.replace(temporary, path)
+        Path(temporary).replace(path)

@@ -2,8 +2,8 @@
 
 A snapshot lists the live time values in an order free of where rings begin: the total and the resources, then of
 each stage its newest finishes (as many as are still read), of each buffer its held acquires' starts and newest
-releases, then the largest finishes of pool stages. A value is *moved* when its owner was active in between (it must have moved by the
-period's length), otherwise it is the same event and must be older than every start in the period.
+releases, then the largest finishes of pool stages. A value is *moved* when its owner was active in between (it must
+have moved by the period's length), otherwise it is the same event and must be older than every start in the period.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from accsim.kernels.layout import (
 from accsim.kernels.segment import I_DEPS, I_HEAD, I_UNIT_AT, X_AT, X_MASK, X_SIZE
 
 
-@kernel
+@kernel(internal=True)
 def save_state(p, st, level, snap, att, at, limit):
     """Save the state at iteration ``at`` of ``level``; a jump may go up to ``limit``."""
     snap.head[level, VALID] = 1
@@ -100,7 +100,7 @@ def save_state(p, st, level, snap, att, at, limit):
         _save_vectors(p, st, level, att)
 
 
-@kernel
+@kernel(internal=True)
 def _since_mark(p, st, j, back):
     """Firings of mark j's stage since the end of its iteration ``back`` before the last one."""
     s = p.mark[j, MARK_STAGE]
@@ -110,9 +110,9 @@ def _since_mark(p, st, j, back):
     return fired(st, s) - st.mark_ring[mark_entry(st, j, iteration)]
 
 
-@kernel
+@kernel(internal=True)
 def bulk_matches(st, items, time):
-    """A quick look: have the units of all items moved by the same time, and are captured causes older than that?"""
+    """Take a quick look: units of all items moved by the same time, and captured causes are older than that."""
     code = st.code
     first = code[st.items[0] + I_UNIT_AT]
     step = st.times[first] - time[first]
@@ -129,7 +129,7 @@ def bulk_matches(st, items, time):
     return True
 
 
-@kernel
+@kernel(internal=True)
 def _mark_used(p, st, level, snap):
     """Flag in ``st.rows`` (behind the stages) which resources were used since the snapshot."""
     base = p.stage.shape[0]
@@ -143,7 +143,7 @@ def _mark_used(p, st, level, snap):
                     st.rows[base + p.stage[s, k]] = 1
 
 
-@kernel
+@kernel(internal=True)
 def same_state(p, st, level, snap):
     """The time by which everything active has moved since the snapshot, if the state is the same; else -1."""
     time = snap.time[level]
@@ -196,7 +196,7 @@ def same_state(p, st, level, snap):
     return step if _reads_move(p, st, level, count) else -1
 
 
-@kernel
+@kernel(internal=True)
 def _reads_move(p, st, level, count):
     """Whether no active stage reads, over a level outside, one fixed firing of an active producer."""
     if level == LEVELS - 1:
@@ -210,7 +210,7 @@ def _reads_move(p, st, level, count):
     return True
 
 
-@kernel
+@kernel(internal=True)
 def periods_left(st, level, snap, att, p, at, limit):
     """Whole periods to add, 0 to wait (with attribution, until two successive periods added equal vectors)."""
     period = at - snap.head[level, AT]
@@ -226,7 +226,7 @@ def periods_left(st, level, snap, att, p, at, limit):
     return 0
 
 
-@kernel
+@kernel(internal=True)
 def apply_jump(p, st, level, snap, att, step, periods):
     """Move everything active by ``periods`` times ``step`` and add its counts as often."""
     base = p.stage.shape[0]
@@ -258,7 +258,7 @@ def apply_jump(p, st, level, snap, att, step, periods):
         _move_vectors(p, st, level, att, periods)
 
 
-@kernel
+@kernel(internal=True)
 def same_cursors(p, st, level, snap):
     """Whether every cursor stands where it stood, the moving ones as many iterations of ``level`` further on."""
     period = st.cursor[0, IDX + level] - snap.head[level, AT]
@@ -276,7 +276,7 @@ def same_cursors(p, st, level, snap):
     return True
 
 
-@kernel
+@kernel(internal=True)
 def move_cursors(p, st, level, snap, periods):
     """Move the cursors, marks, rows and dependences on by whole periods of an outer level (after the times)."""
     for j in range(p.mark.shape[0]):
@@ -301,7 +301,7 @@ def move_cursors(p, st, level, snap, periods):
         st.dep_hits[i] += periods * (st.dep_hits[i] - snap.fires[level, rows + i])
 
 
-@kernel
+@kernel(internal=True)
 def _live_rows(p, st, att):
     """Write the vector rows of the live values into ``att.rows``; their number."""
     rows = att.rows
@@ -327,7 +327,7 @@ def _live_rows(p, st, att):
     return n
 
 
-@kernel
+@kernel(internal=True)
 def _save_vectors(p, st, level, att):
     rows = att.rows
     n = _live_rows(p, st, att)
@@ -336,7 +336,7 @@ def _save_vectors(p, st, level, att):
             att.saved[level, i, q] = att.vec[rows[i], q]
 
 
-@kernel
+@kernel(internal=True)
 def _vectors_repeat(p, st, level, att):
     """Whether every live vector grew as it did in the period before; notes this period's growth."""
     rows = att.rows
@@ -350,7 +350,7 @@ def _vectors_repeat(p, st, level, att):
     return same
 
 
-@kernel
+@kernel(internal=True)
 def _move_vectors(p, st, level, att, periods):
     rows = att.rows
     n = _live_rows(p, st, att)

@@ -87,8 +87,8 @@ def tile_work(m, n, k, stationary, machine):
     Notes
     -----
     Systolic: the folds of ``gemm_fold_timing``, spread over ``count`` arrays by columns of C (by rows of C where that
-    is better); what an overlap mode pays once is latency, so that a stretch without a flush pays it once. Tensor core: one
-    rows x cols x depth block a cycle and unit. ``rate`` multiplies the speed of a data type.
+    is better); what an overlap mode pays once is latency, so that a stretch without a flush pays it once. Tensor core:
+    one rows x cols x depth block a cycle and unit. ``rate`` multiplies the speed of a data type.
 
     Source: operand counts follow from what stays in the array (SCALE-Sim, ISPASS 2020): the streamed operand is read
     once a fold, the stationary one once.
@@ -122,5 +122,3 @@ def tile_work(m, n, k, stationary, machine):
 def vector_ticks(cycles_of_one_lane, machine):
     """Ticks of the vector unit for work given in cycles of one lane, spread over all lanes."""
     return ticks_of(cycles_of_one_lane * TICKS, machine.lanes)
-
-

@@ -60,7 +60,7 @@ FIRST_SAVE = 2
 LEAST_LEFT = 8
 
 
-@kernel
+@kernel(internal=True)
 def play_segment(p, st, items, rounds, jump, snap, att, events):
     """Play ``rounds`` rounds; with ``jump`` the whole periods left are added by multiplication.
 
@@ -69,7 +69,7 @@ def play_segment(p, st, items, rounds, jump, snap, att, events):
     if items == 0:
         return OK
     if att is not None:
-        capture_constants(p, st, items, att)
+        capture_constants(st, items, att)
     snap.head[LEVELS - 1, VALID] = 0
     done = 0
     while done < rounds:
@@ -87,7 +87,7 @@ def play_segment(p, st, items, rounds, jump, snap, att, events):
     return OK
 
 
-@kernel
+@kernel(internal=True)
 def _try_jump(p, st, items, rounds, done, snap, att):
     """Rounds done after a jump, if one is possible; saves a state at powers of two. -1 on overflow."""
     level = LEVELS - 1
@@ -118,14 +118,40 @@ def _play_on(st, items, rounds, att, events):
     """Unpack the state into the arrays of the hot loop."""
     if att is None:
         return _play(
-            st.code, st.items, items, rounds, st.times, st.ring, st.buffer, st.stall, st.error, None, None, None, events.rows, events.count
+            st.code,
+            st.items,
+            items,
+            rounds,
+            st.times,
+            st.ring,
+            st.buffer,
+            st.stall,
+            st.error,
+            None,
+            None,
+            None,
+            events.rows,
+            events.count,
         )
     return _play(
-        st.code, st.items, items, rounds, st.times, st.ring, st.buffer, st.stall, st.error, att.vec, att.note, att.issued, events.rows, events.count
+        st.code,
+        st.items,
+        items,
+        rounds,
+        st.times,
+        st.ring,
+        st.buffer,
+        st.stall,
+        st.error,
+        att.vec,
+        att.note,
+        att.issued,
+        events.rows,
+        events.count,
     )
 
 
-@kernel
+@kernel(internal=True)
 def _play(code, items, count, rounds, times, ring, buffer, stall, error, vec, note, issued, record, recorded):
     """Play every item in order, ``rounds`` times over. False on an error (detailed in ``error``).
 
@@ -222,7 +248,7 @@ def _play(code, items, count, rounds, times, ring, buffer, stall, error, vec, no
     return True
 
 
-@kernel
+@kernel(internal=True)
 def _rule(error, code, stage, index):
     error[E_CODE] = code
     error[E_STAGE] = stage
@@ -271,7 +297,7 @@ def _use_server(times, at, servers, start, end, note):
     times[at + servers] = start
 
 
-@kernel
+@kernel(internal=True)
 def _record(record, recorded, stage, played, start, end):
     n = recorded[0]
     if n >= record.shape[0]:

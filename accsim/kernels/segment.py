@@ -6,7 +6,7 @@ the innermost level that is the length of a segment. :func:`build` writes the it
 
 from __future__ import annotations
 
-from accsim.kernels.cursor import fired, in_span, mark_entry, row_at, run_end, will_fire
+from accsim.kernels.cursor import fired, in_span, mark_entry, row_at, run_end, will_fire_within
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import (
     ACQ0,
@@ -51,8 +51,8 @@ from accsim.kernels.layout import (
     REL1,
     RING_AT,
     RING_MASK,
-    SKIPPED,
     SHIFT_LEVEL,
+    SKIPPED,
     SRC,
     STALL0,
     TRIP,
@@ -61,8 +61,8 @@ from accsim.kernels.layout import (
     WINDOW,
 )
 
-# columns of an item's head in State.code (one place a stage, the head kept while the row is); dependences (4 numbers each), acquires (2 each: buffer, cause) and
-# releases (1 each: buffer) follow
+# columns of an item's head in State.code (one place a stage, the head kept while the row is); dependences (4 numbers
+# each), acquires (2 each: buffer, cause) and releases (1 each: buffer) follow
 I_STAGE, I_UNIT, I_UNIT_AT, I_SERVERS, I_RATES, I_RATE1_AT, I_D1, I_RATE2_AT, I_D2 = 0, 1, 2, 3, 4, 5, 6, 7, 8
 I_SLOWEST, I_LATENCY, I_STALL, I_DEPS, I_ACQS, I_RELS, I_ORDER, I_ROW = 9, 10, 11, 12, 13, 14, 15, 16
 I_SLOW_NAME, I_RATE1, I_RATE2 = 17, 18, 19
@@ -71,7 +71,7 @@ X_AT, X_MASK, X_POS, X_STEP = 0, 1, 2, 3
 X_SIZE = 4
 
 
-@kernel
+@kernel(internal=True)
 def stretch(p, st, level):
     """Iterations of ``level`` from now on in which every stage, edge and guard keeps its place; 0 if none can.
 
@@ -161,7 +161,7 @@ def _target_stretch(p, st, d, c, level, target, room):
     return NO_END
 
 
-@kernel
+@kernel(internal=True)
 def _fail(st, code, stage, index, need):
     st.error[E_CODE] = code
     st.error[E_STAGE] = stage
@@ -170,9 +170,9 @@ def _fail(st, code, stage, index, need):
     return -1
 
 
-@kernel
+@kernel(internal=True)
 def _count_until(p, st, s, src, level, iteration, mark, pending):
-    """Firings of ``src`` (as of now, within this round) up to the end of a global iteration of ``level``; -1 on error."""
+    """Firings of ``src`` (as of now, in this round) up to the end of a global iteration of ``level``; -1 on error."""
     if iteration < 0:
         return 0
     now = st.cursor[p.stage[src, CURSOR], GLOBAL + level]
@@ -181,7 +181,7 @@ def _count_until(p, st, s, src, level, iteration, mark, pending):
         if now - iteration > depth:
             return _fail(st, GROW_DEPTH, s, mark, now - iteration)
         return st.mark_ring[mark_entry(st, mark, iteration)]
-    if iteration > now or will_fire(p, st, src, level, pending):
+    if will_fire_within(p, st, src, level, iteration - now, pending):
         return _fail(st, LATER_FIRING, s, src, 0)
     return fired(st, src) + (1 if st.rows[src] >= 0 and src < s else 0)
 
@@ -327,7 +327,7 @@ def _write_head(p, st, at, s, row):
     code[at + I_STALL] = p.stage[s, STALL0]
 
 
-@kernel
+@kernel(internal=True)
 def build(p, st, rounds):
     """Write the items of a segment of ``rounds`` rounds (see :func:`stretch`); their number, or -1 on error.
 

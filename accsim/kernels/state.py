@@ -10,7 +10,6 @@ from accsim.kernels.layout import (
     ACQ1,
     ACQ_AT,
     ACQ_MASK,
-    Attribution,
     BUFFER_COLUMNS,
     CURSOR_COLUMNS,
     DEP0,
@@ -30,18 +29,21 @@ from accsim.kernels.layout import (
     RING_MASK,
     SLOTS,
     SOURCE,
-    Snapshot,
-    State,
     TOP_AT,
     UNIT,
     WHYS,
     WINDOW,
+    Attribution,
+    Snapshot,
+    State,
     power_of_two,
 )
 from accsim.kernels.segment import I_HEAD, X_SIZE
 
+EXACT_ROOM = 16
 
-@kernel(allocates=True)
+
+@kernel(allocates=True, internal=True)
 def new_state(p, windows, depths):
     """An empty state whose rings hold ``windows`` firings a stage and ``depths`` iterations a mark."""
     resources = p.servers.shape[0]
@@ -92,7 +94,7 @@ def new_state(p, windows, depths):
         resource_at,
         ring,
         buffer,
-        np.zeros((p.cursor.shape[0], CURSOR_COLUMNS), np.int64),
+        np.zeros((p.cursor.shape[0] + 1, CURSOR_COLUMNS), np.int64),
         mark_at,
         np.zeros(p.mark.shape[0], np.int64),
         np.zeros(mark_at[-1], np.int64),
@@ -108,7 +110,7 @@ def new_state(p, windows, depths):
     )
 
 
-@kernel(allocates=True)
+@kernel(allocates=True, internal=True)
 def new_snapshot(p, st):
     """Room for one saved state a level."""
     times = st.resource_at[-1]
@@ -127,7 +129,7 @@ def new_snapshot(p, st):
     )
 
 
-@kernel(allocates=True)
+@kernel(allocates=True, internal=True)
 def new_attribution(p, st, snap, names):
     """Zero vectors over ``names`` names for every time value; a pool's servers own the rows of their first order."""
     size = st.times.shape[0]
@@ -149,14 +151,20 @@ def new_attribution(p, st, snap, names):
     )
 
 
-@kernel
+@kernel(internal=True)
+def _room(now, need):
+    """Just what is needed while that is little (a short window repeats sooner), then at least twice the room."""
+    return need if need <= EXACT_ROOM else max(need, 2 * now)
+
+
+@kernel(internal=True)
 def grow(st, windows, depths):
     """Whether a run stopped for want of room; then the window or depth it needed is in place for the next try."""
     code = st.error[E_CODE]
     if code == GROW_WINDOW:
-        windows[st.error[E_INDEX]] = st.error[E_NEED]
+        windows[st.error[E_INDEX]] = _room(windows[st.error[E_INDEX]], st.error[E_NEED])
     elif code == GROW_DEPTH:
-        depths[st.error[E_INDEX]] = st.error[E_NEED]
+        depths[st.error[E_INDEX]] = _room(depths[st.error[E_INDEX]], st.error[E_NEED])
     else:
         return False
     return True

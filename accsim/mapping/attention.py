@@ -47,9 +47,7 @@ class Share(NamedTuple):
 
 def problem_of(op: Attention) -> Problem:
     """The extents of an op, query heads folded into rows."""
-    return Problem(
-        op.batch * op.kv_heads, op.q_len, op.heads // op.kv_heads, op.kv_len, op.head_dim, int(op.causal)
-    )
+    return Problem(op.batch * op.kv_heads, op.q_len, op.heads // op.kv_heads, op.kv_len, op.head_dim, int(op.causal))
 
 
 def row_tile_sizes(op: Attention, acc: Accelerator, given: int | None) -> list[int]:
@@ -236,4 +234,3 @@ def count_all(block, i, stages, combos, problem, row_tile, share, own_rows, key_
         scale_bytes(block, i, stages[1] * combos + c, rows, 1.0)
         scale_bytes(block, i, stages[2] * combos + c, keys, main)
         scale_bytes(block, i, stages[3] * combos + c, keys, main)
-

@@ -7,7 +7,7 @@ A dataflow is a frozen dataclass. Its fields are a mapping's choices; ``None`` m
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import ClassVar
@@ -53,6 +53,30 @@ class Dataflow(ABC):
     def candidates(self, op: Op, acc: Accelerator, objective: str) -> Sequence[Dataflow]:
         """The complete mappings this one stands for; itself when nothing is left open."""
         return (self,)
+
+
+def check_choices(mapping: object, *, positive: Sequence[str], among: Mapping[str, Sequence[str | bool]]) -> None:
+    """Check the fields of a mapping that are not None: positive whole numbers, and choices from a list.
+
+    Raises
+    ------
+    InputError
+        With every problem.
+    """
+    problems = []
+    for name in positive:
+        value = getattr(mapping, name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            problems.append(Problem("", name, f"read {value!r}, allowed is a positive whole number", None))
+    for name, allowed in among.items():
+        value = getattr(mapping, name)
+        if value is not None and value not in allowed:
+            names = [str(item) for item in allowed]
+            problems.append(
+                Problem("", name, f"read {value!r}, allowed are {', '.join(names)}", nearest(str(value), names))
+            )
+    if problems:
+        raise InputError(problems)
 
 
 Factory = Callable[[], Dataflow]

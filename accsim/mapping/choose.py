@@ -41,7 +41,7 @@ def choose(op: Op, acc: Accelerator, dataflow: Dataflow | str | None, objective:
         try:
             found.append(search(option, op, acc, objective))
         except MappingError as error:
-            rejected += str(error).splitlines()
+            rejected += error.rejected or [str(error)]
     if not found:
         raise MappingError(f"no mapping of '{op.name}' fits {acc.name}", rejected)
     return min(found, key=lambda item: item.cost)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from accsim.engine.energy import price_list
 from accsim.engine.tables import IntArray
 from accsim.errors import MappingError
 from accsim.kernels.block import Block, bound_block, run_block
+from accsim.kernels.layout import MAX_TICKS, OVERFLOW
 from accsim.mapping.base import Dataflow, Step
 from accsim.mapping.machine_numbers import action_names
 from accsim.mapping.shape import ACTIONS, Shape
@@ -27,7 +27,7 @@ FloatArray = npt.NDArray[np.float64]
 class Points(NamedTuple):
     """Points that share one shape: ``variant`` selects the shape, each row of ``table`` is a complete mapping."""
 
-    variant: Hashable
+    variant: tuple[Any, ...]
     table: IntArray
 
 
@@ -108,19 +108,19 @@ def run_points(lowered: Lowered) -> IntArray:
     depths = np.ones(len(arrays.mark), np.int64)
     run_block(arrays, lowered.block, windows, depths, True, total, np.zeros((0, 0), np.int64))
     if np.any(total < 0):
-        raise MappingError(f"the engine refused a point of '{lowered.shape.name}' (code {-int(total.min())})")
+        code = -int(total.min())
+        reason = f"takes more than {MAX_TICKS} ticks" if code == OVERFLOW else f"is refused by the engine (code {code})"
+        raise MappingError(f"a mapping of shape '{lowered.shape.name}' {reason}")
     return total
 
 
-def nearest_fit(lowered: Lowered) -> str:
-    """What the point that comes closest to fitting needs, and what there is."""
+def nearest_fit(lowered: Lowered) -> tuple[int, str]:
+    """(bytes, text): what the point that comes closest to fitting needs, and what there is."""
     need = lowered.block.slots * lowered.block.slot_bytes
     i = int(np.argmin(need.sum(axis=1)))
     memories = np.array(list(lowered.shape.buffers.values()))
     parts = []
     for memory, capacity in lowered.shape.capacities.items():
         size = int(need[i, memories == memory].sum())
-        parts.append(
-            f"needs {format_quantity(size, 'bytes')} in {memory}, has {format_quantity(capacity, 'bytes')}"
-        )
-    return f"{lowered.shape.name}: nearest fit {'; '.join(parts)}"
+        parts.append(f"needs {format_quantity(size, 'bytes')} in {memory}, has {format_quantity(capacity, 'bytes')}")
+    return int(need[i].sum()), f"{lowered.shape.name}: nearest fit {'; '.join(parts)}"

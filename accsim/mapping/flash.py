@@ -1,7 +1,7 @@
 """FlashAttention-2: query tiles outside, key blocks inside, an online softmax, one division at the end.
 
-Source: Dao, "FlashAttention-2: Faster Attention with Better Parallelism and Work Partitioning", 2023 (arXiv 2307.08691),
-Algorithm 1. ``docs/attention.md`` has the model.
+Source: Dao, "FlashAttention-2: Faster Attention with Better Parallelism and Work Partitioning", 2023 (arXiv
+2307.08691), Algorithm 1. ``docs/attention.md`` has the model.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 
 from accsim.config.machine import Accelerator
 from accsim.engine.program import After, Hold
-from accsim.errors import InputError
 from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
@@ -35,9 +34,9 @@ from accsim.mapping.attention import (
     write_matmul,
     write_vector,
 )
-from accsim.mapping.base import register_dataflow
+from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
-from accsim.mapping.flat import causal_tiles, merge_points
+from accsim.mapping.flat import MOST_CAUSAL_TILES, causal_tiles, merge_points
 from accsim.mapping.gemm import write_load, write_store
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers
 from accsim.mapping.shape import Shape, StageShape
@@ -67,12 +66,11 @@ class Flash(CompiledDataflow):
     stationary: str | None = None
 
     def __post_init__(self) -> None:
-        if self.stationary is not None and self.stationary not in STATIONARY:
-            raise InputError(f"stationary: read '{self.stationary}', allowed are {', '.join(STATIONARY)}")
-        for name in ("block_q", "block_kv"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise InputError(f"{name}: read {value!r}, allowed is a positive whole number")
+        check_choices(
+            self,
+            positive=("block_q", "block_kv"),
+            among={"pipeline": (True, False), "stationary": tuple(STATIONARY)},
+        )
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         assert isinstance(op, Attention)
@@ -82,17 +80,20 @@ class Flash(CompiledDataflow):
         found = []
         for row in rows:
             table = np.array([(row, key, form) for key in keys for form in forms(acc, self.stationary)], np.int64)
-            found += [Points((ahead, causal_tiles(op, acc, row)), table) for ahead in pipelines]
+            tiles = causal_tiles(op, acc, row)
+            if tiles > MOST_CAUSAL_TILES and not self.block_q and row != rows[-1]:
+                continue
+            found += [Points((ahead, tiles), table) for ahead in pipelines]
         return merge_points(found)
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Flash:
         row, key, form = points.table[i].tolist()
         names = list(STATIONARY)
-        return Flash(row, key, points.variant[0], names[list(STATIONARY.values()).index(form)])  # type: ignore[index]
+        return Flash(row, key, points.variant[0], names[list(STATIONARY.values()).index(form)])
 
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Attention)
-        ahead, tiles = points.variant  # type: ignore[misc]
+        ahead, tiles = points.variant
         shape = _shape(acc, ahead, tiles)
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
@@ -112,7 +113,7 @@ def _shape(acc: Accelerator, ahead: bool, tiles: int) -> Shape:
     resources, loads, stores, local = attention_resources(acc)
     sums, capacities = memory_plan(acc)
     memory = acc.memories[0].name
-    behind = {"shift": 1, "shift_level": "key"} if ahead else {}
+    behind = 1 if ahead else 0
     ports = local if sums == memory else ()
     stages = (
         StageShape("load_q", "dma", loads, {"key": START}, acquires=(Hold("q"),)),
@@ -125,9 +126,10 @@ def _shape(acc: Accelerator, ahead: bool, tiles: int) -> Shape:
         StageShape("load_v", "dma", loads, acquires=(Hold("v"),)),
         StageShape(
             "attend", "matrix", local, after=(After("softmax"), After("load_v")),
-            acquires=(Hold("out", first=("key",)),), releases=(Hold("scores"), Hold("v")), **behind,  # type: ignore[arg-type]
+            acquires=(Hold("out", first=("key",)),), releases=(Hold("scores"), Hold("v")),
+            shift=behind, shift_level="key",
         ),
-        StageShape("finish", "vector", ports, {"key": END}, after=(After("attend"),), **behind),  # type: ignore[arg-type]
+        StageShape("finish", "vector", ports, {"key": END}, after=(After("attend"),), shift=behind, shift_level="key"),
         StageShape(
             "store_o", "dma", stores, {"key": END},
             shift=2 if ahead else 1, shift_level="key", after=(After("finish"),), releases=(Hold("out"),),
@@ -214,9 +216,7 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
                 write_load(block, i, LOAD_V * combos + c, kv_bytes, kv_bytes * fetched, share.active, machine, want)
                 score_bytes = 0.0 if in_registers else float(rows * keys * SCORE_BYTES)
                 sum_bytes = 0.0 if in_registers else float(rows * dim * SCORE_BYTES)
-                write_matmul(
-                    block, i, LOGIT * combos + c, rows, keys, dim, part, form, 0.0, score_bytes, machine, want
-                )
+                write_matmul(block, i, LOGIT * combos + c, rows, keys, dim, part, form, 0.0, score_bytes, machine, want)
                 each = float(rows * keys)
                 counts = (each, each, each, 0.0, 0.0, float(rows * dim), 0.0)
                 passes = score_bytes + sum_bytes

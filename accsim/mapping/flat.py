@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from accsim.config.machine import Accelerator
 from accsim.engine.program import After, Hold
-from accsim.errors import InputError
+from accsim.engine.tables import IntArray
 from accsim.kernels.block import END, FIRST_HALF, MIDDLE, SECOND_HALF, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import TICKS, ceil_div, tile_work
 from accsim.mapping.attention import (
+    SCORE_BYTES,
     attention_resources,
     count_all,
     forms,
@@ -34,7 +35,7 @@ from accsim.mapping.attention import (
     write_matmul,
     write_vector,
 )
-from accsim.mapping.base import register_dataflow
+from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.gemm import write_load, write_store
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers
@@ -44,6 +45,8 @@ from accsim.workload.ops import Attention, Op
 
 LOAD_Q, LOAD_K, LOGIT, SOFTMAX, LOAD_V, ATTEND, STORE = range(7)
 STAGED = ("qo", "qkvo")
+MOST_CAUSAL_TILES = 1024
+"""A search leaves out row tiles so small that each of more than this many needs numbers of its own under a mask."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +74,16 @@ class Flat(CompiledDataflow):
     stationary: str | None = None
 
     def __post_init__(self) -> None:
-        if self.granularity != "row":
-            raise InputError(f"granularity: read '{self.granularity}', allowed is 'row'")
-        if self.staged is not None and "".join(sorted(self.staged)) not in ("oq", "koqv"):
-            raise InputError(f"staged: read '{self.staged}', allowed are {', '.join(STAGED)}")
-        if self.stationary is not None and self.stationary not in STATIONARY:
-            raise InputError(f"stationary: read '{self.stationary}', allowed are {', '.join(STATIONARY)}")
-        for name in ("rows", "block_kv"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise InputError(f"{name}: read {value!r}, allowed is a positive whole number")
+        check_choices(
+            self,
+            positive=("rows", "block_kv"),
+            among={
+                "granularity": ("row",),
+                "staged": STAGED,
+                "pipelined": (True, False),
+                "stationary": tuple(STATIONARY),
+            },
+        )
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         assert isinstance(op, Attention)
@@ -92,18 +95,20 @@ class Flat(CompiledDataflow):
         for row in rows:
             table = np.array([(row, key, form) for key in keys for form in forms(acc, self.stationary)], np.int64)
             tiles = causal_tiles(op, acc, row)
+            if tiles > MOST_CAUSAL_TILES and not self.rows and row != rows[-1]:
+                continue
             found += [Points((kept, ahead, tiles), table) for kept in staged for ahead in pipelined]
         return merge_points(found)
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Flat:
         row, key, form = points.table[i].tolist()
-        kept, ahead, _ = points.variant  # type: ignore[misc]
+        kept, ahead, _ = points.variant
         names = list(STATIONARY)
         return Flat("row", row, key, STAGED[int(kept)], ahead, names[list(STATIONARY.values()).index(form)])
 
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Attention)
-        kept, ahead, tiles = points.variant  # type: ignore[misc]
+        kept, ahead, tiles = points.variant
         shape = _shape(acc, kept, ahead, tiles)
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
@@ -126,10 +131,10 @@ def causal_tiles(op: Attention, acc: Accelerator, row_tile: int) -> int:
 
 def merge_points(found: list[Points]) -> list[Points]:
     """Points of the same variant in one table."""
-    tables: dict[object, list[np.ndarray]] = {}
+    tables: dict[tuple[Any, ...], list[IntArray]] = {}
     for points in found:
         tables.setdefault(points.variant, []).append(points.table)
-    return [Points(variant, np.concatenate(parts)) for variant, parts in tables.items()]  # type: ignore[arg-type]
+    return [Points(variant, np.concatenate(parts)) for variant, parts in tables.items()]
 
 
 @lru_cache(maxsize=256)
@@ -138,27 +143,29 @@ def _shape(acc: Accelerator, kept: bool, ahead: bool, tiles: int) -> Shape:
     sums, capacities = memory_plan(acc)
     memory = acc.memories[0].name
     once = {"row": START} if kept else {}
-    arrival = {"level": "key", "carried": True} if kept else {}
     taken = ("key",) if kept else ()
     done = ("row", "key") if kept else ()
-    behind = {"shift": 1, "shift_level": "row"} if ahead else {}
+    behind = 1 if ahead else 0
     stages = (
         StageShape("load_q", "dma", loads, {"key": START}, acquires=(Hold("q"),)),
         StageShape("load_k", "dma", loads, {"key": FIRST_HALF, **once}, acquires=(Hold("k", first=taken),)),
         StageShape(
             "logit", "matrix", local, {"key": FIRST_HALF},
-            after=(After("load_q"), After("load_k", **arrival)),  # type: ignore[arg-type]
+            after=(After("load_q"), After("load_k", level="key", carried=kept)),
             acquires=(Hold("scores", first=("key",)),),
             releases=(Hold("q", last=("key",)), Hold("k", last=done)),
         ),
         StageShape("softmax", "vector", local, {"key": MIDDLE}, after=(After("logit"),)),
-        StageShape("load_v", "dma", loads, {"key": SECOND_HALF, **once}, acquires=(Hold("v", first=taken),), **behind),  # type: ignore[arg-type]
+        StageShape(
+            "load_v", "dma", loads, {"key": SECOND_HALF, **once}, acquires=(Hold("v", first=taken),),
+            shift=behind, shift_level="row",
+        ),
         StageShape(
             "attend", "matrix", local, {"key": SECOND_HALF},
-            after=(After("softmax"), After("load_v", **arrival)),  # type: ignore[arg-type]
+            after=(After("softmax"), After("load_v", level="key", carried=kept)),
             acquires=(Hold("out", first=("key",)),),
             releases=(Hold("scores", last=("key",)), Hold("v", last=done)),
-            **behind,  # type: ignore[arg-type]
+            shift=behind, shift_level="row",
         ),
         StageShape(
             "store_o", "dma", stores, {"key": END},
@@ -183,6 +190,7 @@ def _lower(points, problem, scores, kept, ahead, machine, level, kinds, classes,
     want = block.actions.shape[0] > 0
     dim = problem.dim
     element = machine.element_bytes
+    in_registers = machine.systolic == 0
     row_classes, key_classes = classes[2], classes[3]
     for i in range(points.shape[0]):
         row_tile, key_block, form = points[i, 0], min(points[i, 1], problem.keys), points[i, 2]
@@ -212,7 +220,11 @@ def _lower(points, problem, scores, kept, ahead, machine, level, kinds, classes,
         block.slots[i, 1], block.slot_bytes[i, 1] = 2, int(np.ceil(held))
         block.slots[i, 2], block.slot_bytes[i, 2] = 2, int(np.ceil(held))
         block.slots[i, 3], block.slot_bytes[i, 3] = 2 if ahead else 1, int(np.ceil(score_bytes))
-        block.slots[i, 4], block.slot_bytes[i, 4] = 2, int(np.ceil(row_tile * dim * element))
+        sum_bytes = element if blocks == 1 and not in_registers else float(SCORE_BYTES)
+        block.slots[i, 4] = 2
+        block.slot_bytes[i, 4] = int(
+            np.ceil(row_tile * dim * (0.5 * (sum_bytes + element) if in_registers else sum_bytes))
+        )
         for load in (LOAD_Q, LOAD_K, LOAD_V):
             block.latency[i, load] = machine.load_latency
         block.latency[i, LOGIT] = tile_work(row_tile, key_block, dim, form, machine).once * TICKS
@@ -245,14 +257,23 @@ def _lower(points, problem, scores, kept, ahead, machine, level, kinds, classes,
                 part = float(useful) * dim * rows * keys / done
                 passing = rows * keys * element
                 write_load(
-                    block, i, LOAD_Q * combos + c, rows * dim * element, rows * dim * element, share.active, machine, want
+                    block,
+                    i,
+                    LOAD_Q * combos + c,
+                    rows * dim * element,
+                    rows * dim * element,
+                    share.active,
+                    machine,
+                    want,
                 )
                 for load in (LOAD_K, LOAD_V):
                     size = keys * dim * element
                     write_load(block, i, load * combos + c, size, size * fetched, share.active, machine, want)
                 write_matmul(block, i, LOGIT * combos + c, rows, keys, dim, part, form, 0.0, passing, machine, want)
                 write_vector(block, i, SOFTMAX * combos + c, counts, 3 * kept_bytes, 2 * kept_bytes, machine, want)
-                write_matmul(block, i, ATTEND * combos + c, rows, dim, keys, part, form, 0.0, 0.0, machine, want)
+                sums = 0.0 if in_registers else rows * dim * sum_bytes
+                read = sums * (blocks - 1) / blocks  # the first key block starts from zero
+                write_matmul(block, i, ATTEND * combos + c, rows, dim, keys, part, form, read, sums, machine, want)
                 write_store(block, i, STORE * combos + c, rows * dim * element, share.active, machine, want)
         if want:
             moves = (LOAD_Q, STORE, LOAD_K, LOAD_V)

@@ -1,7 +1,8 @@
 """GEMM on a matrix unit: weight-, output- and input-stationary, tiled over the memories and split over the cores.
 
 The tile program has one loop over products, two over tiles of C (in either order) and one over tiles of the summed
-dimension. Loads run ahead into double buffers; C's tile stays until its sum is complete. ``docs/gemm.md`` has the model.
+dimension. Loads run ahead into double buffers; C's tile stays until its sum is complete. ``docs/gemm.md`` has the
+model.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import TICKS, ceil_div, ticks_of, tile_work
-from accsim.mapping.base import register_dataflow
+from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, ports
 from accsim.mapping.shape import Shape, StageShape
@@ -54,6 +55,10 @@ class Stationary(CompiledDataflow):
     split_m: int | None = None
     split_n: int | None = None
 
+    def __post_init__(self) -> None:
+        sizes = ("tile_m", "tile_n", "tile_k", "split_m", "split_n")
+        check_choices(self, positive=sizes, among={"order": ("mn", "nm"), "resident": (True, False)})
+
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         assert isinstance(op, Gemm)
         unit = machine_numbers(acc, op.dtype)
@@ -75,15 +80,13 @@ class Stationary(CompiledDataflow):
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Stationary:
         tile_m, tile_n, tile_k, split_m, split_n, _ = points.table[i].tolist()
-        order, resident = points.variant  # type: ignore[misc]
+        order, resident = points.variant
         assert isinstance(op, Gemm)
-        return type(self)(
-            min(tile_m, op.rows), min(tile_n, op.n), min(tile_k, op.k), order, resident, split_m, split_n
-        )
+        return type(self)(min(tile_m, op.rows), min(tile_n, op.n), min(tile_k, op.k), order, resident, split_m, split_n)
 
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Gemm)
-        order, resident = points.variant  # type: ignore[misc]
+        order, resident = points.variant
         shape = _shape(acc, self.form, order, resident)
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
@@ -136,7 +139,7 @@ def _shape(acc: Accelerator, form: str, order: str, resident: bool) -> Shape:
     loads = (at["main_read"], at["middle_read" if second == "middle" else "local_write"])
     stores = (at["main_write"], at["middle_write" if second == "middle" else "local_read"])
     local = tuple(dict.fromkeys((at["local_read"], at["local_write"])))
-    kept = resident and {inner: START} or {}
+    kept = (resident and {inner: START}) or {}
     arrivals = {
         outer_load: After(outer_load, level="k", carried=True) if resident else After(outer_load),
         inner_load: After(inner_load),
@@ -223,9 +226,7 @@ def _lower(points, extents, outer_is_m, resident, stationary, machine, level, ki
         block.latency[i, LOAD_B] = machine.load_latency
         block.latency[i, MATMUL] = once * TICKS
         block.latency[i, STORE] = machine.store_latency
-        share_a, share_b = _main_shares(
-            machine, (m, n, depth), tile, tiles, (used_m, used_n), outer_is_m, resident, products
-        )
+        share_a, share_b = _main_shares(machine, (m, n, depth), tile, tiles, (used_m, used_n), outer_is_m, resident)
         revisit = (tiles[2] - 1.0) / tiles[2] if summed else 0.0
         for c in range(8):
             first, second, third = c >> 2 & 1, c >> 1 & 1, c & 1
@@ -241,7 +242,8 @@ def _lower(points, extents, outer_is_m, resident, stationary, machine, level, ki
             _write_load(block, i, 8 * LOAD_B + c, tk * tn * element, share_b, active, machine, want)
             sums = tm * tn * revisit * SUM_BYTES
             read = work.reads * element + work.sum_reads * SUM_BYTES + sums
-            write = tm * tn * sum_bytes + work.sum_writes * SUM_BYTES
+            left = sum_bytes if machine.systolic else element / tiles[2]  # a tensor core sums in its registers
+            write = tm * tn * left + work.sum_writes * SUM_BYTES
             row = 8 * MATMUL + c
             block.row[i, row, 0] = ticks_of(work.busy * TICKS, 1.0)
             write_local_ports(block, i, row, read, write, machine)
@@ -315,7 +317,7 @@ def scale_bytes(block, i, row, factor, main):
 
 
 @kernel
-def _main_shares(machine, extents, tile, tiles, used, outer_is_m, resident, products):
+def _main_shares(machine, extents, tile, tiles, used, outer_is_m, resident):
     """Share of each operand's loads that reach main memory: all without a middle memory.
 
     Cores that use the same tile at the same time fetch it once. What is read again is found in the middle memory when

@@ -1,7 +1,7 @@
 """Search over a mapping's open choices: exact over its space, guided by the closed-form bound.
 
 Points are tried in the order of their lower bound until none left can win, so the result is the minimum of the whole
-space; ties go to the point with less off-chip traffic.
+space. Among points within a relative 1e-5 of it, the one with the least off-chip traffic, then energy, is taken.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from accsim.workload.ops import Op
 
 OBJECTIVES = ("latency", "energy", "edp")
 FIRST_CHUNK = 4
+TIE = 1e-5
 MAIN = [ACTIONS.index("main_read"), ACTIONS.index("main_write")]
 
 
@@ -110,6 +111,17 @@ def _cost_of_steps(steps: Sequence[Step], op: Op, acc: Accelerator, objective: s
 
 
 @dataclass(frozen=True)
+class _Run:
+    """A point that was run: its cost, what breaks ties, and where it stands in the space."""
+
+    cost: float
+    traffic_bytes: float
+    dynamic_j: float
+    points: Points
+    index: int
+
+
+@dataclass(frozen=True)
 class _Ranked:
     """The feasible points of one shape, from the one with the least possible cost."""
 
@@ -123,31 +135,30 @@ class _Ranked:
 
 def _search_points(dataflow: CompiledDataflow, op: Op, acc: Accelerator, objective: str) -> Found:
     ranked = []
-    rejected = []
+    rejected: dict[str, tuple[int, str]] = {}
     spaces = dataflow.space(op, acc)
     for points in spaces:
         lowered = dataflow.lower(op, acc, points, actions=True)
         fits = np.flatnonzero(lowered.overflow()[0])
         if len(fits) == 0:
-            rejected.append(nearest_fit(lowered))
+            name = lowered.shape.name
+            rejected[name] = min(rejected.get(name, (2**62, "")), nearest_fit(lowered))
         else:
             ranked.append(_rank(points, lowered.select(fits), fits, op, acc, objective))
-    best: tuple[float, float] = (np.inf, np.inf)
-    mapping: Dataflow | None = None
+    if not ranked:
+        reasons = [reason for _, reason in rejected.values()]
+        raise MappingError(f"no mapping of '{op.name}' fits {acc.name}", reasons)
+    run: list[_Run] = []
     for shape in sorted(ranked, key=lambda shape: float(shape.least[0])):
-        cost, traffic, index = _best_point(shape, acc, objective, best[0])
-        if (cost, traffic) < best:
-            best = (cost, traffic)
-            mapping = dataflow.complete(op, acc, shape.points, index)
-    if mapping is None:
-        raise MappingError(f"no mapping of '{op.name}' fits {acc.name}", rejected)
+        run += _run_points_that_may_win(shape, acc, objective, min((r.cost for r in run), default=np.inf))
+    least = min(r.cost for r in run)
+    winner = min((r for r in run if r.cost <= least * (1 + TIE)), key=lambda r: (r.traffic_bytes, r.dynamic_j, r.cost))
+    mapping = dataflow.complete(op, acc, winner.points, winner.index)
     tried = sum(len(points.table) for points in spaces)
-    return Found(mapping, best[0], tried, sum(len(shape.index) for shape in ranked))
+    return Found(mapping, winner.cost, tried, sum(len(shape.index) for shape in ranked))
 
 
-def _rank(
-    points: Points, lowered: Lowered, fits: IntArray, op: Op, acc: Accelerator, objective: str
-) -> _Ranked:
+def _rank(points: Points, lowered: Lowered, fits: IntArray, op: Op, acc: Accelerator, objective: str) -> _Ranked:
     bound, fires = bounds(lowered)
     counted = np.einsum("nr,nra->na", fires, lowered.block.actions) * lowered.copies[:, None]
     dynamic_j = counted @ pj_per_column(acc, op.dtype) * 1e-12
@@ -163,18 +174,19 @@ def _cost(ticks: IntArray, dynamic_j: FloatArray, acc: Accelerator, objective: s
     return {"latency": seconds, "energy": joules, "edp": seconds * joules}[objective]
 
 
-def _best_point(shape: _Ranked, acc: Accelerator, objective: str, limit: float) -> tuple[float, float, int]:
-    """(cost, off-chip bytes, index in the space) of the best point, infinite where none is as good as ``limit``."""
-    best = (np.inf, np.inf, -1)
+def _run_points_that_may_win(shape: _Ranked, acc: Accelerator, objective: str, limit: float) -> list[_Run]:
+    """The points whose bound allows to be as good as ``limit``, run; those that are much worse left out."""
+    run: list[_Run] = []
     first, size = 0, FIRST_CHUNK
-    while first < len(shape.least) and shape.least[first] <= limit:
-        chosen = np.arange(first, min(first + size, int(np.searchsorted(shape.least, limit, side="right"))))
-        ticks = run_points(shape.lowered.select(chosen))
-        costs = _cost(ticks, shape.dynamic_j[chosen], acc, objective)
-        winner = int(np.lexsort((shape.traffic_bytes[chosen], costs))[0])
-        at = chosen[winner]
-        best = min(best, (float(costs[winner]), float(shape.traffic_bytes[at]), int(shape.index[at])))
-        limit = min(limit, best[0])
+    while first < len(shape.least) and shape.least[first] <= limit * (1 + TIE):
+        end = int(np.searchsorted(shape.least, limit * (1 + TIE), side="right"))
+        chosen = np.arange(first, min(first + size, end))
+        costs = _cost(run_points(shape.lowered.select(chosen)), shape.dynamic_j[chosen], acc, objective)
+        limit = min(limit, float(costs.min()))
+        for at, cost in zip(chosen.tolist(), costs.tolist(), strict=True):
+            if cost <= limit * (1 + TIE):
+                index = int(shape.index[at])
+                run.append(_Run(cost, float(shape.traffic_bytes[at]), float(shape.dynamic_j[at]), shape.points, index))
         first += len(chosen)
         size *= 2
-    return best
+    return run

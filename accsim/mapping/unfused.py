@@ -52,9 +52,10 @@ class Unfused(Dataflow):
         assert whole.logit is not None
         assert whole.softmax is not None
         assert whole.attend is not None
-        found: list[Step] = []
-        for mapping, part in zip((whole.logit, whole.softmax, whole.attend), parts(op), strict=True):
-            found += [replace(step, useful=_useful(op, part)) for step in mapping.steps(part, acc)]
+        logit, softmax, attend = parts(op)
+        found = [replace(step, useful=_useful(op, logit)) for step in whole.logit.steps(logit, acc)]
+        found += whole.softmax.steps(softmax, acc)
+        found += [replace(step, useful=_useful(op, attend)) for step in whole.attend.steps(attend, acc)]
         return tuple(found)
 
 
@@ -79,6 +80,6 @@ def best_form(op: Gemm, acc: Accelerator, objective: str) -> Stationary:
     return best
 
 
-def _useful(op: Attention, part: Gemm | Softmax) -> float:
+def _useful(op: Attention, part: Gemm) -> float:
     """Share of a part's MACs that no mask hides."""
-    return op.macs / 2 / part.macs if part.macs else 1.0
+    return op.macs / 2 / part.macs

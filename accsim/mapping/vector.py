@@ -15,25 +15,30 @@ from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import ceil_div
 from accsim.mapping.attention import attention_resources, write_vector
-from accsim.mapping.base import register_dataflow
+from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.gemm import write_load, write_store
 from accsim.mapping.machine_numbers import machine_numbers
 from accsim.mapping.shape import Shape, StageShape
-from accsim.units import dtype_bits
 from accsim.workload.ops import Norm, Op, Softmax
 from accsim.workload.vector_counts import VECTOR_OPERATIONS
 
 LOAD, WORK, STORE = range(3)
+LOCAL_PASSES = {"softmax": (3, 2), "norm": (2, 1)}
+"""Reads and writes of the local memory for each element: softmax reads for max, exp and division and writes the last
+two; a norm reads for its statistics and again to scale; the rest is done in one pass."""
 
 
 @dataclass(frozen=True)
 class Streamed(CompiledDataflow):
-    """Chunks of ``chunk_elements`` output elements (whole rows for softmax and norms) stream through; None is searched."""
+    """Chunks of ``chunk_elements`` output elements (whole rows of softmax and norms) stream through; None: searched."""
 
     kinds: ClassVar[tuple[str, ...]] = ("softmax", "norm", "elementwise")
 
     chunk_elements: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choices(self, positive=("chunk_elements",), among={})
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         unit, items = _unit(op)
@@ -51,9 +56,12 @@ class Streamed(CompiledDataflow):
         copies = np.zeros(len(points.table))
         unit, items = _unit(op)
         elements = unit * items
-        element_bytes = dtype_bits(op.dtype) / 8
         counts = tuple(op.vector_ops.get(name, 0) / elements for name in VECTOR_OPERATIONS)
-        sizes = ((op.input_bytes + op.weight_bytes) / elements, op.output_bytes / elements, element_bytes)
+        sizes = (
+            (op.input_bytes + op.weight_bytes) / elements,
+            op.output_bytes / elements,
+            *LOCAL_PASSES.get(op.kind, (1, 1)),
+        )
         _lower(
             points.table, items, unit, counts, sizes, machine_numbers(acc, _dtype(op, acc)), shape.level_table(),
             shape.kinds, shape.classes, block, copies,
@@ -101,9 +109,9 @@ def _shape(acc: Accelerator) -> Shape:
 
 @kernel(allocates=True)
 def _lower(points, items, unit, counts, sizes, machine, level, kinds, classes, block, copies):
-    """Write the numbers of every point (column: elements of a chunk); counts and sizes are a element's."""
+    """Write the numbers of every point (column: elements of a chunk); counts and sizes are an element's."""
     want = block.actions.shape[0] > 0
-    in_bytes, out_bytes, _ = sizes
+    in_bytes, out_bytes, reads, writes = sizes
     for i in range(points.shape[0]):
         own = ceil_div(items, machine.cores)
         active = ceil_div(items, own)
@@ -133,5 +141,5 @@ def _lower(points, items, unit, counts, sizes, machine, level, kinds, classes, b
                 elements * counts[5],
                 elements * counts[6],
             )
-            write_vector(block, i, 2 * WORK + c, work, read, write, machine, want)
+            write_vector(block, i, 2 * WORK + c, work, read * reads, write * writes, machine, want)
             write_store(block, i, 2 * STORE + c, write, active, machine, want)

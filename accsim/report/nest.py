@@ -136,9 +136,9 @@ class _Nest:
         """What fires at one level: its own stages, and loops of the next level around the deeper ones."""
         inner = depth + 1
         for item in self._items(inner, stages):
-            if all(self.depth[stage.name] <= depth for stage in item):
-                for stage in item:
-                    self.cells.append((indent, stage.name, stage.unit, self._held(stage), self._notes(stage, shown)))
+            stage = item[0]
+            if len(item) == 1 and self.depth[stage.name] <= depth:
+                self.cells.append((indent, stage.name, stage.unit, self._held(stage), self._notes(stage, shown)))
                 continue
             union = self._union(inner, item)
             self.cells.append((indent, f"for {self.names[inner]} in {_span_text(union)}{self._varies(inner)}"))

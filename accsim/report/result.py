@@ -13,7 +13,7 @@ from accsim.engine.counters import Event
 from accsim.engine.energy import Energy
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.mapping.base import Dataflow, Step
-from accsim.workload.ops import Op
+from accsim.workload.ops import Attention, Op
 from accsim.workload.trace import Workload
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Report:
     ops: tuple[OpRow, ...]
     objective: str
     fidelity: str
+    dataflow: Dataflow | str | None = None
 
     @cached_property
     def _totals(self) -> Totals:
@@ -209,9 +210,14 @@ class Report:
 
     @property
     def memory(self) -> dict[str, Any]:
-        """Main memory: bytes of weights, KV cache and the largest op's activations; capacity; whether it fits."""
+        """Main memory: bytes of weights, KV cache and the largest op's activations; capacity; whether it fits.
+
+        The KV cache is the keys and values of every causal attention: what a decoder keeps for the tokens to come.
+        """
         weights = self.workload.weight_bytes
-        kv_cache = sum(getattr(row.op, "kv_bytes", 0) * row.count for row in self.ops)
+        kv_cache = sum(
+            row.op.kv_bytes * row.count for row in self.ops if isinstance(row.op, Attention) and row.op.causal
+        )
         activations = max((row.op.input_bytes + row.op.output_bytes for row in self.ops), default=0)
         capacity = self.accelerator.main_memory.capacity_bytes
         return {

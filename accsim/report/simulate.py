@@ -83,7 +83,7 @@ def simulate(
         )
     if progress is not None:
         progress("", len(distinct), len(distinct))
-    return Report(acc, trace, tuple(rows), objective, fidelity)
+    return Report(acc, trace, tuple(rows), objective, fidelity, dataflow)
 
 
 def run_steps(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -27,9 +28,14 @@ def console() -> Console:
 
 
 def write_text(text: str) -> None:
-    """Text and a line end to stdout; what its encoding lacks is written as an escape."""
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    """Text and a line end to stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def escape_what_cannot_be_shown() -> None:
+    """Let stdout write an escape for a letter that its encoding lacks, as stderr does, instead of failing."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def write_json(plain: object) -> None:
@@ -55,7 +61,7 @@ def progress() -> Iterator[Progress | None]:
             said.append(f"compiling the engine (once; kept in {jit.cache_folder()})")
             say(said[0])
 
-    jit.announce = announce  # type: ignore[assignment]
+    jit.announce = announce
     try:
         if sys.stderr.isatty():
             with _bar() as advance:

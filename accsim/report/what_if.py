@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from accsim.config.machine import Accelerator
 from accsim.engine.program import Amount, Program, Stage, Varying
 from accsim.errors import InputError, Problem, nearest
 from accsim.report.result import OpRow, Report
@@ -32,7 +33,11 @@ def what_if(report: Report, faster: Mapping[str, float], *, search: bool) -> Rep
         raise InputError(problems)
     if search:
         return simulate(
-            report.workload, _faster_machine(report, faster), objective=report.objective, fidelity=report.fidelity
+            report.workload,
+            _faster_machine(report, faster),
+            dataflow=report.dataflow,
+            objective=report.objective,
+            fidelity=report.fidelity,
         )
     factors = {resource: faster[name] for name in faster for resource in known[name]}
     rows: list[OpRow] = []
@@ -83,7 +88,7 @@ def _speed_up(program: Program, factors: Mapping[str, float]) -> Program:
     return replace(program, stages=tuple(faster(stage) for stage in program.stages))
 
 
-def _faster_machine(report: Report, faster: Mapping[str, float]):  # type: ignore[no-untyped-def]
+def _faster_machine(report: Report, faster: Mapping[str, float]) -> Accelerator:
     memories = tuple(
         memory.model_copy(
             update={

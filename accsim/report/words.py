@@ -14,7 +14,7 @@ from accsim.workload.ops import Op
 _SMALL = ("", "m", "u", "n", "p")
 _LARGE = ("", "k", "M", "G", "T", "P", "E")
 _SHORT = 5
-_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def si(value: float, unit: str) -> str:

@@ -322,7 +322,7 @@ def test_attend_one_row_behind_fills_the_vector_unit() -> None:
 @pytest.mark.parametrize(
     ("keywords", "fragment"),
     [
-        ({"granularity": "head"}, "granularity: read 'head', allowed is 'row'"),
+        ({"granularity": "head"}, "granularity: read 'head', allowed are row"),
         ({"staged": "qk"}, "staged: read 'qk', allowed are qo, qkvo"),
         ({"stationary": "row_stationary"}, "stationary: read 'row_stationary'"),
         ({"rows": 0}, "rows: read 0, allowed is a positive whole number"),

@@ -1,0 +1,149 @@
+"""Every bad command line gets an exit code, a place and a remedy on stderr, and nothing on stdout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from accsim.cli import app
+
+FLAT_EDGE = (Path(__file__).resolve().parents[2] / "hw_configs" / "flat_edge.yaml").read_text()
+LONG = "attention?batch=1&heads=1&q_len=65536&kv_len=65536&head_dim=64"
+RUN = ("run", "flat_edge")
+BERT = ("run", "flat_edge", "bert_base")
+
+BAD = [
+    # names
+    (("run", "flat_edg", "bert_base"), 2, ["unknown machine 'flat_edg'", "Did you mean 'flat_edge'?"]),
+    ((*RUN, "bert_bse"), 2, ["unknown workload 'bert_bse'", "Did you mean 'bert_base'?"]),
+    (("run", "", ""), 2, ["unknown machine ''", "unknown workload ''"]),
+    (("run", "flat_edg", "bert_bse"), 2, ["'flat_edge'?", "'bert_base'?"]),
+    (("run", "tpu_v4:4x4x8", "bert_base"), 2, ["slices of several chips", "allowed is 'tpu_v4'"]),
+    ((*BERT, "--dataflow", "flta"), 2, ["unknown dataflow 'flta'", "Did you mean 'flat'?"]),
+    ((*BERT, "--objective", "latncy"), 2, ["unknown objective 'latncy'", "Did you mean 'latency'?"]),
+    ((*BERT, "--fidelity", "til"), 2, ["unknown fidelity 'til'", "Did you mean 'tile'?"]),
+    (("describe", "flat_edg"), 2, ["unknown name 'flat_edg'", "Did you mean 'flat_edge'?"]),
+    (("describe", "sofmax"), 2, ["Did you mean 'softmax'?"]),
+    (("describe", "flat_edge", "bert_base", "--op", "attenton"), 2, ["unknown op 'attenton'", "'attention'?"]),
+    (("describe", "flat_edge", "bert_base", "--program", "--dataflow", "fla"), 2, ["Did you mean 'flat'?"]),
+    (("schema", "machin"), 2, ["unknown kind of file 'machin'", "Did you mean 'machine'?"]),
+    # parameters and sizes
+    ((*RUN, "bert_base?sqe=1"), 2, ["query:sqe", "Did you mean 'seq'?"]),
+    ((*RUN, "bert_base?seq=0"), 2, ["query:seq", "read 0", "from 1 to 2^40 - 1"]),
+    ((*RUN, "bert_base?seq=-4"), 2, ["query:seq", "read -4"]),
+    ((*RUN, "bert_base?seq=4k"), 2, ["read '4k'"]),
+    ((*RUN, "bert_base?seq"), 2, ["allowed is name?parameter=value"]),
+    ((*RUN, "bert_base?sqe=1&batch=0"), 2, ["query:sqe", "query:batch"]),
+    ((*RUN, "attention_layer?seq=4"), 2, ["a trace of ops has no parameters"]),
+    ((*RUN, "bert_base?batch=10000000"), 2, ["multiply to an op that is too large"]),
+    ((*RUN, "gemm?m=0&n=1"), 2, ["query:m: m: read 0", "k: missing"]),
+    ((*RUN, "gemm?m=1&n=1&k=1&kk=1"), 2, ["query:kk", "Did you mean 'k'?"]),
+    ((*RUN, "gemm"), 2, ["m: missing", "n: missing", "k: missing"]),
+    ((*RUN, "attention?batch=1&heads=4&kv_heads=3&q_len=1&kv_len=1&head_dim=1"), 2, ["a divisor of the 4 heads"]),
+    ((*RUN, "elementwise?elements=4&function=gel"), 2, ["Did you mean 'gelu'?"]),
+    # data types
+    ((*RUN, "bert_base?dtype=bf17"), 2, ["read data type 'bf17'", "Did you mean 'bf16'?"]),
+    (("run", "systolic_128", "gemm?m=4&n=4&k=4&dtype=fp8"), 2, ["does not support fp8", "bf16, fp16, int8"]),
+    # --set
+    ((*BERT, "--set", "memories.sg.capacity"), 2, ["--set: read 'memories.sg.capacity'", "KEY=VALUE"]),
+    ((*BERT, "--set", "clock="), 2, ["KEY=VALUE"]),
+    ((*BERT, "--set", "=1"), 2, ["KEY=VALUE"]),
+    ((*BERT, "--set", "clock=1 GHz", "--set", "clock=2 GHz"), 2, ["clock: given twice, first as '1 GHz'"]),
+    ((*BERT, "--set", "memories.sg.capcity=1MiB"), 2, ["Did you mean 'memories.sg.capacity'?"]),
+    ((*BERT, "--set", "memories.sg.capacity=1MB/s"), 2, ["with the unit 'MB/s'", "Did you mean 'MB'?"]),
+    ((*BERT, "--set", "memories.sg.capacity=1"), 2, ["read 1 without a unit"]),
+    ((*BERT, "--set", "matrix_unit.rows=0", "--set", "cores=x"), 2, ["matrix_unit.rows: read 0", "cores: read 'x'"]),
+    (("describe", "bert_base", "--set", "clock=1GHz"), 2, ["changes a machine, and 'bert_base' is a workload"]),
+    # options that do not go together
+    ((*BERT, "--compare", "flat", "--dataflow", "flat"), 2, ["exclude each other"]),
+    ((*BERT, "--compare", "flat,,flsh,flat"), 2, ["an empty name", "Did you mean 'flash'?", "'flat' is given twice"]),
+    ((*RUN, "gemm?m=4&n=4&k=4", "--dataflow", "flat"), 2, ["Flat maps attention", "its ops are gemm"]),
+    ((*RUN, "gemm?m=4&n=4&k=4", "--compare", "flat,flash"), 2, ["maps attention", "its ops are gemm"]),
+    (("describe", "bert_base", "--program"), 2, ["--program: needs a machine and a workload"]),
+    (("describe", "bert_base", "--op", "q_proj", "--dataflow", "flat"), 2, ["--op: needs", "--dataflow: needs"]),
+    # files
+    (("run", "none/such.yaml", "bert_base"), 2, ["none/such.yaml", "cannot read the file"]),
+    ((*RUN, "none/such.yaml"), 2, ["none/such.yaml", "cannot read the file"]),
+    (("describe", "none/such.yaml"), 2, ["cannot read the file"]),
+    # usage
+    (("frobnicate",), 2, ["No such command 'frobnicate'"]),
+    (("run", "flat_edge"), 2, ["Missing argument", "WORKLOAD"]),
+    ((*BERT, "--frob"), 2, ["No such option", "--frob"]),
+    # nothing fits
+    ((*RUN, LONG, "--dataflow", "flat"), 3, ["no mapping of 'attention' fits flat_edge", "in sg, has 512 KiB"]),
+    ((*BERT, "--set", "memories.sg.capacity=64 B"), 3, ["no mapping of", "in sg, has 64 B"]),
+    ((*RUN, "softmax?rows=1&cols=1000000000"), 3, ["no mapping of 'softmax'", "nearest fit needs"]),
+    ((*RUN, "gemm?m=99999999999&n=99999999999&k=9"), 3, ["'gemm' has", "allowed are at most 2^62"]),
+]
+
+
+def checked(arguments: tuple[str, ...], code: int, fragments: list[str]) -> None:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    for fragment in fragments:
+        assert fragment in result.stderr
+
+
+def test_there_are_enough_cases() -> None:
+    assert len({case[0] for case in BAD}) == len(BAD) >= 50
+
+
+@pytest.mark.parametrize(("arguments", "code", "fragments"), BAD, ids=[" ".join(case[0]) for case in BAD])
+def test_bad_command_line(arguments: tuple[str, ...], code: int, fragments: list[str]) -> None:
+    checked(arguments, code, fragments)
+
+
+@pytest.mark.parametrize("command", ["run", "describe"])
+def test_json_does_not_change_errors(command: str) -> None:
+    checked((command, "flat_edg", "bert_base", "--json"), 2, ["Did you mean 'flat_edge'?"])
+
+
+MACHINE_FILES = [
+    ("clock: 940 MHz", "clock: 940 GB", ["m.yaml:3:8: clock", "with the unit 'GB'"]),
+    ("clock: 940 MHz", "clok: 940 MHz", ["Did you mean 'clock'?", "clock: missing"]),
+    ("rows: 32", "rows: 1e1", ["matrix_unit.rows", "a whole number"]),
+    ("kind: systolic", "kind: systolc", ["Did you mean 'systolic'?"]),
+    ("clock: 940 MHz", "clock: [940 MHz", ["not valid YAML"]),
+    ("{bf16: 1, int8: 1}", "{bf17: 1}", ["Did you mean 'bf16'?"]),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "fragments"), MACHINE_FILES, ids=[case[1] for case in MACHINE_FILES])
+def test_malformed_machine_file(tmp_path: Path, old: str, new: str, fragments: list[str]) -> None:
+    assert old in FLAT_EDGE
+    file = tmp_path / "m.yaml"
+    file.write_text(FLAT_EDGE.replace(old, new, 1))
+    checked(("run", str(file), "bert_base"), 2, fragments)
+    checked(("describe", str(file)), 2, fragments)
+
+
+WORKLOAD_FILES = [
+    ("name: w\nops: []\n", ["an empty list", "at least one op"]),
+    ("name: w\nops:\n  - {op: gem, m: 1, n: 1, k: 1}\n", ["w.yaml:3:10: ops[0].op", "Did you mean 'gemm'?"]),
+    ("name: w\nops:\n  - {op: gemm, m: 1, n: 1}\n  - {op: gemm, m: 0, n: 1, k: 1}\n", ["ops[0].k", "ops[1].m"]),
+    ("name: w\narchitecture: encodr\n", ["Did you mean 'encoder'?"]),
+    ("name: w\n", ["missing the key architecture"]),
+]
+
+
+@pytest.mark.parametrize(("text", "fragments"), WORKLOAD_FILES)
+def test_malformed_workload_file(tmp_path: Path, text: str, fragments: list[str]) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text(text)
+    checked(("run", "flat_edge", str(file)), 2, fragments)
+
+
+def test_comparison_shows_what_fits_and_tells_what_does_not() -> None:
+    result = CliRunner().invoke(app, ["run", "flat_edge", LONG, "--compare", "flat,unfused"])
+    assert result.exit_code == 3
+    assert "unfused" in result.stdout
+    assert "accsim: flat: no mapping of 'attention' fits flat_edge" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_all_of_a_comparison_refused() -> None:
+    checked(("run", "flat_edge", LONG, "--compare", "flat"), 3, ["flat: no mapping of 'attention'"])

@@ -1,0 +1,47 @@
+"""A few programs and mapped ops, run and printed as JSON: the same numbers are due from compiled and plain kernels."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+
+import accsim
+from accsim.engine.program import Program
+from accsim.engine.run import run_program
+from accsim.kernels.engine import run_plain
+from accsim.workload.ops import Attention, Elementwise, Gemm, Op
+from tests.engine.test_hard_cases import accumulator, causal, copies, flat, one_queue, pipeline
+
+PROGRAMS: dict[str, Program] = {
+    "sibling loops": flat(12, 3, 5, 40, 7, behind=True),
+    "one queue": one_queue(60, 2, (1, 2)),
+    "accumulator": accumulator(15, 4, 10, 50, 2),
+    "varying trips": causal([5, 4, 3, 9, 1], 6, 8, 5),
+    "copies": copies(3, 20, 7, 30),
+    "near balance": pipeline(400, 4, 20, 21),
+}
+MAPPED: dict[str, tuple[str, accsim.Dataflow, Op]] = {
+    "gemm": ("tpu_v4", accsim.WeightStationary(64, 128, 64, "mn", True, 1, 2), Gemm(150, 300, 200)),
+    "flash": ("h100_sxm", accsim.Flash(32, 32, True), Attention(1, 4, 70, 90, 16, 2, causal=True)),
+    "flat": ("flat_edge", accsim.Flat("row", 32, 32, "qkvo", True, "weight_stationary"), Attention(1, 2, 70, 90, 16)),
+    "streamed": ("systolic_128", accsim.Streamed(500), Elementwise(10_001, "gelu")),
+}
+
+
+def results() -> dict[str, object]:
+    """Counters of every program, jumped and played, and the plain data of every mapped op."""
+    found: dict[str, object] = {}
+    for name, program in PROGRAMS.items():
+        for jump in (False, True):
+            found[f"{name}, jump {jump}"] = asdict(run_program(program, jump=jump))
+        found[f"{name}, plain"] = run_program(program, attribution=False).total_ticks
+    for name, (machine, dataflow, op) in MAPPED.items():
+        rep = accsim.simulate(op, machine, dataflow=dataflow)
+        bound = accsim.simulate(op, machine, dataflow=dataflow, fidelity="analytic")
+        found[name] = rep.to_dict() | {"analytic": bound.total_cycles}
+    return found
+
+
+if __name__ == "__main__":
+    json.dump({"results": results(), "kernel": type(run_plain).__name__}, sys.stdout)

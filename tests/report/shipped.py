@@ -1,0 +1,23 @@
+"""Reports of every shipped workload, made small, on every shipped machine; each is simulated once."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import accsim
+
+SMALL = {
+    "attention_layer": "attention_layer",
+    "bert_base": "bert_base?seq=64",
+    "llama3_8b_decode": "llama3_8b_decode?batch=4&kv_len=256",
+    "llama3_8b_prefill": "llama3_8b_prefill?seq=64",
+    "t5_small": "t5_small?seq=64&target_seq=32",
+    "xlm": "xlm?seq=64",
+}
+PAIRS = [(machine, workload) for machine in accsim.list_accelerators() for workload in SMALL]
+
+
+@cache
+def report(machine: str, workload: str, fidelity: str = "tile") -> accsim.Report:
+    """The report of a pair."""
+    return accsim.simulate(SMALL[workload], machine, fidelity=fidelity)

@@ -1,0 +1,110 @@
+"""Words and tables of the printed reports."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+import accsim
+from accsim.report.render import only, print_comparison, print_run
+from accsim.report.words import binary, cycles, mapping_short, op_shape, parameters, si
+from accsim.units import parse_quantity
+
+PREFIX = {"p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
+
+
+@given(st.floats(1e-11, 1e20))
+def test_si_reads_back_to_four_digits(value: float) -> None:
+    number, unit = si(value, "s").split()
+    assert 1 <= float(number) < 1000
+    assert float(number) * PREFIX.get(unit[:-1], 1.0) == pytest.approx(value, rel=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (999.96, "1.000 k"), (999.94, "999.9"), (1e-15, "0.001000 p"), (5e21, "5000. E")],
+)
+def test_si_at_its_edges(value: float, text: str) -> None:
+    assert si(value, "") == text
+
+
+@given(st.integers(1, 2**62))
+def test_binary_reads_back(size: int) -> None:
+    assert float(parse_or_number(binary(size))) == pytest.approx(size, rel=6e-4)
+
+
+def parse_or_number(text: str) -> float:
+    """Bytes of a text that need not be whole."""
+    number, unit = text.split()
+    return float(number) * parse_quantity(f"1 {unit}", "bytes")
+
+
+@given(st.floats(0, 1e18))
+def test_cycles_read_back(number: float) -> None:
+    assert float(cycles(number).replace(",", "")) == pytest.approx(number, abs=0.5 if number >= 1000 else 0.05)
+
+
+def test_words() -> None:
+    unfused = accsim.Unfused(logit=accsim.WeightStationary(8, 8, 8), softmax=accsim.Streamed(64))
+    assert mapping_short(unfused) == "Unfused logit WS 8x8x8, softmax Streamed 64"
+    assert mapping_short(accsim.InputStationary()) == "IS ?x?x?"
+    assert op_shape(accsim.Norm(4, 8, "rms")) == "norm rows 4, cols 8, rms, bf16"
+    assert parameters({}) == ""
+
+
+def shown(width: int, *, terminal: bool = False) -> tuple[Console, io.StringIO]:
+    file = io.StringIO()
+    return Console(file=file, width=width, highlight=False, force_terminal=terminal), file
+
+
+@pytest.fixture(scope="module")
+def reports() -> dict[str, accsim.Report]:
+    return {name: accsim.simulate("bert_base?seq=128", "flat_cloud", dataflow=name) for name in ("unfused", "flat")}
+
+
+@pytest.mark.parametrize("width", [100, 120])
+def test_tables_keep_to_the_width(reports: dict[str, accsim.Report], width: int) -> None:
+    console, file = shown(width)
+    print_run(console, reports["flat"], ops=True)
+    print_comparison(console, reports, ["attention"], ops=True)
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert not any("…" in line for line in lines)
+
+
+def test_colour_only_on_a_terminal(reports: dict[str, accsim.Report]) -> None:
+    for terminal in (False, True):
+        console, file = shown(100, terminal=terminal)
+        print_run(console, reports["flat"], ops=False)
+        assert ("\x1b" in file.getvalue()) == terminal
+
+
+def test_part_of_a_report_adds_up_with_the_rest(reports: dict[str, accsim.Report]) -> None:
+    whole = reports["unfused"]
+    part = only(whole, ["attention"])
+    rest = only(whole, {op.kind for op, _ in whole.workload} - {"attention"})
+    assert part is not None
+    assert rest is not None
+    assert part.total_cycles + rest.total_cycles == pytest.approx(whole.total_cycles)
+    assert part.energy_j + rest.energy_j == pytest.approx(whole.energy_j)
+    assert part.macs + rest.macs == whole.macs
+    assert only(part, ["attention"]) is None
+    assert only(part, ["gemm"]) is None
+
+
+def test_a_main_memory_that_overflows_is_said() -> None:
+    acc = accsim.load_accelerator("flat_edge", set={"memories.dram.capacity": "1 MiB"})
+    console, file = shown(100)
+    print_run(console, accsim.simulate("bert_base?seq=128", acc), ops=False)
+    assert "DOES NOT FIT" in file.getvalue()
+
+
+def test_long_names_are_cut_in_tables() -> None:
+    op = accsim.Gemm(4, 4, 4, name="x" * 200)
+    console, file = shown(100)
+    print_run(console, accsim.simulate(op, "flat_edge"), ops=True)
+    assert "x" * 25 + "..." in file.getvalue()

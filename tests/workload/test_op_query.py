@@ -1,0 +1,94 @@
+"""A single op as a workload's spec."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accsim.errors import InputError
+from accsim.workload.catalogue import describe_workload, load_workload
+from accsim.workload.op_query import op_kind
+from accsim.workload.ops import OPS, Attention, Elementwise, Gemm, Norm, Softmax
+
+SPECS = [
+    ("gemm?m=512&n=256&k=128", Gemm(512, 256, 128)),
+    ("GEMM?m=5&n=6&k=7&batch=3&weights=false&dtype=half&name=mine", Gemm(5, 6, 7, 3, "fp16", "mine", False)),
+    (
+        "attention?batch=1&heads=12&q_len=512&kv_len=512&head_dim=64",
+        Attention(batch=1, heads=12, q_len=512, kv_len=512, head_dim=64),
+    ),
+    (
+        "Attention?batch=2&heads=8&kv_heads=2&q_len=4&kv_len=9&head_dim=64&causal=true",
+        Attention(batch=2, heads=8, kv_heads=2, q_len=4, kv_len=9, head_dim=64, causal=True),
+    ),
+    ("softmax?rows=3&cols=4", Softmax(3, 4)),
+    ("norm?rows=3&cols=4&function=rms", Norm(3, 4, "rms")),
+    ("elementwise?elements=10&function=add&inputs=3", Elementwise(10, "add", 3)),
+]
+
+
+@pytest.mark.parametrize(("spec", "op"), SPECS)
+def test_spec_is_the_op(spec: str, op: object) -> None:
+    work = load_workload(spec)
+    (entry,) = work.entries
+    assert entry.op == op
+    assert work.name == entry.op.kind
+    described = describe_workload(spec)
+    assert json.loads(json.dumps(described)) == described
+    assert described["macs"] == work.macs
+
+
+def test_repeat_and_parameters() -> None:
+    work = load_workload("gemm?m=2&n=2&k=2&repeat=5")
+    assert work.macs == 5 * 8
+    assert work.parameters == {"m": 2, "n": 2, "k": 2, "repeat": 5}
+
+
+BAD = [
+    ("gemm", ["query", "query", "query"], "missing, needed is a whole number"),
+    ("gemm?", ["query"], "nothing after '?'"),
+    ("gemm?m=0&n=1&k=1", ["query:m"], "read 0"),
+    ("gemm?m=1&n=1&k=99999999999999999999", ["query:k"], "2^40 - 1"),
+    ("gemm?m=1&n=1&k=1&op=softmax", ["query:op"], "unknown key of gemm"),
+    ("gemm?m=1&n=1&k=1&after=x", ["query:after"], "unknown key of gemm"),
+    ("gemm?m=1&n=1&k=1&weight=no", ["query:weight"], "Did you mean 'weights'?"),
+    ("gemm?m=1&n=1&k=1&weights=no", ["query:weights"], "read 'no'"),
+    ("gemm?m=1&n=1&k=1&dtype=bf17", ["query:dtype"], "Did you mean 'bf16'?"),
+    ("attention?batch=1&heads=4&kv_heads=3&q_len=1&kv_len=1&head_dim=1", ["query:kv_heads"], "a divisor"),
+    ("attention?batch=1&heads=1&q_len=2&kv_len=1&head_dim=1&causal=true", ["query:q_len"], "at most kv_len = 1"),
+    ("elementwise?elements=1&function=gel", ["query:function"], "Did you mean 'gelu'?"),
+]
+
+
+@pytest.mark.parametrize(("spec", "places", "remedy"), BAD)
+def test_spec_refused(spec: str, places: list[str], remedy: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_workload(spec)
+    assert [problem.where for problem in caught.value.problems] == places
+    assert remedy in str(caught.value)
+
+
+def test_set_does_not_apply() -> None:
+    with pytest.raises(InputError, match="set:m: a single op takes its sizes in the query"):
+        load_workload("gemm?m=1&n=1&k=1", set={"m": 2})
+
+
+def test_names_that_are_no_ops() -> None:
+    assert [op_kind(name) for name in ("gem", "", "bert_base")] == [None] * 3
+    assert [op_kind(kind.upper()) for kind in OPS] == list(OPS)
+
+
+def outcome(spec: str) -> str:
+    """Name of the workload, or what is wrong; no other error passes."""
+    try:
+        return load_workload(spec).name
+    except InputError as error:
+        return str(error)
+
+
+@given(st.sampled_from(list(OPS)), st.lists(st.tuples(st.sampled_from(["m", "n", "k", "rows", "name"]), st.text())))
+def test_any_query_is_a_workload_or_refused(kind: str, query: list[tuple[str, str]]) -> None:
+    assert outcome(kind + "?" + "&".join(f"{key}={value}" for key, value in query))
