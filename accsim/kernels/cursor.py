@@ -111,7 +111,7 @@ def in_span(p, st, row, c, level):
     return p.row[row, LO + level] <= index < p.row[row, HI + level]
 
 
-@kernel(internal=True)
+@kernel(inline="always", internal=True)
 def will_fire(p, st, s, c, level, with_current):
     """Whether stage s fires again before cursor c's current iteration of ``level`` ends."""
     cur = st.cursor

@@ -18,6 +18,7 @@ from accsim.kernels.layout import (
     IDX,
     LEVELS,
     LIMIT,
+    LOOK_AHEAD,
     MAX_TICKS,
     OK,
     OPEN,
@@ -31,7 +32,7 @@ from accsim.kernels.layout import (
     plain,
 )
 from accsim.kernels.rounds import play_segment
-from accsim.kernels.segment import build, stretch
+from accsim.kernels.segment import build, look_ahead, stretch
 from accsim.kernels.state import grow, new_attribution, new_snapshot, new_state
 
 INNER = LEVELS - 1
@@ -69,6 +70,8 @@ def walk(p, st, jump, snap, att, events):
 def _segment(p, st, rounds, jump, snap, att, events):
     """Play the rounds of the active cursors and move them on; the main cursor's level that moved, or ERROR."""
     items = build(p, st, rounds)
+    while items < 0 and st.error[E_CODE] == LOOK_AHEAD and look_ahead(p, st):
+        items = build(p, st, rounds)
     if items < 0 or play_segment(p, st, items, rounds, jump, snap, att, events) != OK:
         return ERROR
     main = INNER
@@ -126,7 +129,7 @@ def _least_wait(p, st):
     return least
 
 
-@kernel(internal=True)
+@kernel(inline="always", internal=True)
 def _spill(p, st, level, jump, snap, att, events):
     """Play what is left of the iterations (of ``level`` and deeper) that ended with the main cursor's."""
     while _activate(p, st, False, level):
@@ -135,7 +138,7 @@ def _spill(p, st, level, jump, snap, att, events):
     return 0
 
 
-@kernel(internal=True)
+@kernel(inline="always", internal=True)
 def _virtual(p, st, jump, snap, att, events):
     """Virtual iterations after the program's end, until every cursor has walked the whole nest."""
     while True:

@@ -45,7 +45,7 @@ RING_COLUMNS = 6
 # State.error columns
 E_CODE, E_STAGE, E_INDEX, E_NEED = 0, 1, 2, 3
 # codes of what stopped a run
-OK, GROW_WINDOW, GROW_DEPTH, LATER_FIRING, SLOT_RULE, RELEASE_RULE, OVERFLOW, EVENTS_FULL = 0, 1, 2, 3, 4, 5, 6, 7
+OK, GROW_WINDOW, GROW_DEPTH, LATER_FIRING, SLOT_RULE, RELEASE_RULE, OVERFLOW, EVENTS_FULL, LOOK_AHEAD = range(9)
 # why a stage's successor waited: columns of an attribution vector, four a name
 WHY_RESOURCE, WHY_DATA, WHY_SLOT, WHY_LATENCY = 0, 1, 2, 3
 WHYS = 4
@@ -85,6 +85,7 @@ class State(NamedTuple):
     stall: np.ndarray
     fires: np.ndarray
     dep_hits: np.ndarray
+    dep_clear: np.ndarray
     rows: np.ndarray
     code: np.ndarray
     code_at: np.ndarray

@@ -60,7 +60,7 @@ FIRST_SAVE = 2
 LEAST_LEFT = 8
 
 
-@kernel(internal=True)
+@kernel(inline="always", internal=True)
 def play_segment(p, st, items, rounds, jump, snap, att, events):
     """Play ``rounds`` rounds; with ``jump`` the whole periods left are added by multiplication.
 
@@ -87,7 +87,7 @@ def play_segment(p, st, items, rounds, jump, snap, att, events):
     return OK
 
 
-@kernel(internal=True)
+@kernel(inline="always", internal=True)
 def _try_jump(p, st, items, rounds, done, snap, att):
     """Rounds done after a jump, if one is possible; saves a state at powers of two. -1 on overflow."""
     level = LEVELS - 1

@@ -6,7 +6,7 @@ the innermost level that is the length of a segment. :func:`build` writes the it
 
 from __future__ import annotations
 
-from accsim.kernels.cursor import fired, in_span, mark_entry, row_at, run_end, will_fire_within
+from accsim.kernels.cursor import fired, in_span, mark_entry, row_at, run_end, will_fire, will_fire_within
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import (
     ACQ0,
@@ -41,6 +41,7 @@ from accsim.kernels.layout import (
     LEVEL,
     LEVELS,
     LO,
+    LOOK_AHEAD,
     MARK,
     NO_END,
     OK,
@@ -171,17 +172,25 @@ def _fail(st, code, stage, index, need):
 
 
 @kernel(internal=True)
-def _count_until(p, st, s, src, level, iteration, mark, pending):
-    """Firings of ``src`` (as of now, in this round) up to the end of a global iteration of ``level``; -1 on error."""
+def _count_until(p, st, s, d, level, iteration, mark, pending):
+    """Firings (as of now, in this round) of dependence d's producer up to the end of a global iteration; -1 on error.
+
+    An iteration that the producer's cursor has not begun needs a look ahead (:func:`look_ahead`), unless one has
+    already found it clear of firings.
+    """
     if iteration < 0:
         return 0
+    src = p.dep[d, SRC]
     now = st.cursor[p.stage[src, CURSOR], GLOBAL + level]
     if iteration < now:
         depth = st.mark_at[mark + 1] - st.mark_at[mark]
         if now - iteration > depth:
             return _fail(st, GROW_DEPTH, s, mark, now - iteration)
         return st.mark_ring[mark_entry(st, mark, iteration)]
-    if will_fire_within(p, st, src, level, iteration - now, pending):
+    if iteration > now:
+        if iteration > st.dep_clear[d]:
+            return _fail(st, LOOK_AHEAD, level, d, iteration)
+    elif will_fire(p, st, src, p.stage[src, CURSOR], level, pending):
         return _fail(st, LATER_FIRING, s, src, 0)
     return fired(st, src) + (1 if st.rows[src] >= 0 and src < s else 0)
 
@@ -201,15 +210,15 @@ def _resolve(p, st, s, d):
         return 0, 0
     pending = not (st.rows[src] >= 0 and src < s)
     if level < LEVELS - 1:
-        count = _count_until(p, st, s, src, level, cur[GLOBAL + level] - p.dep[d, LAG], p.dep[d, MARK], pending)
+        count = _count_until(p, st, s, d, level, cur[GLOBAL + level] - p.dep[d, LAG], p.dep[d, MARK], pending)
         if count > 0 and not carried and level > 0:
-            before = _count_until(p, st, s, src, level - 1, cur[GLOBAL + level - 1] - 1, p.dep[d, BASE], pending)
+            before = _count_until(p, st, s, d, level - 1, cur[GLOBAL + level - 1] - 1, p.dep[d, BASE], pending)
             if before < 0:
                 return -1, 0
             if before == count:
                 return 0, 0
         return count, 0
-    count = _count_until(p, st, s, src, level - 1, cur[GLOBAL + level - 1] - 1, p.dep[d, MARK], pending)
+    count = _count_until(p, st, s, d, level - 1, cur[GLOBAL + level - 1] - 1, p.dep[d, MARK], pending)
     if count < 0:
         return -1, 0
     row = row_at(p, st, src, p.stage[s, CURSOR], LEVELS - 1)
@@ -331,15 +340,14 @@ def _write_head(p, st, at, s, row):
 def build(p, st, rounds):
     """Write the items of a segment of ``rounds`` rounds (see :func:`stretch`); their number, or -1 on error.
 
-    Also counts the rows' firings and the dependences that are not void. A void dependence stays in the item, waiting
-    for time 0, so that a cause's place in the stall counts is its position in the stage.
+    Also counts the rows' firings and the dependences that are not void, unless it stops. A void dependence stays in the
+    item, waiting for time 0, so that a cause's place in the stall counts is its position in the stage.
     """
     items = 0
     for s in range(p.stage.shape[0]):
         row = st.rows[s]
         if row < 0:
             continue
-        st.fires[row] += rounds
         at = st.code_at[s]
         if st.code[at + I_ROW] != row:
             _write_head(p, st, at, s, row)
@@ -352,7 +360,6 @@ def build(p, st, rounds):
                 _write_void(st, end, st.const_at[d])
                 end += X_SIZE
                 continue
-            st.dep_hits[d] += rounds
             end = _write_dep(p, st, end, s, d, count, step, rounds)
             if end < 0:
                 return -1
@@ -363,8 +370,42 @@ def build(p, st, rounds):
         st.code[at + I_RELS] = end - after
         st.items[items] = at
         items += 1
+    _count_firings(p, st, rounds)
     st.error[E_CODE] = OK
     return items
+
+
+@kernel(internal=True)
+def _count_firings(p, st, rounds):
+    """Count the rows' firings, and the dependences of the built items that are not void."""
+    for s in range(p.stage.shape[0]):
+        if st.rows[s] >= 0:
+            st.fires[st.rows[s]] += rounds
+            x = st.code_at[s] + I_HEAD
+            for d in range(p.stage[s, DEP0], p.stage[s, DEP1]):
+                if st.code[x + X_POS] >= 0:
+                    st.dep_hits[d] += rounds
+                x += X_SIZE
+
+
+@kernel(internal=True)
+def look_ahead(p, st):
+    """Settle what :func:`build` stopped for: True if the producer does not fire up to the iteration in question.
+
+    Otherwise the error is a later firing.
+    """
+    level, d, iteration = st.error[E_STAGE], st.error[E_INDEX], st.error[E_NEED]
+    src = p.dep[d, SRC]
+    now = st.cursor[p.stage[src, CURSOR], GLOBAL + level]
+    consumer = 0
+    while d >= p.stage[consumer, DEP1]:
+        consumer += 1
+    pending = not (st.rows[src] >= 0 and src < consumer)
+    if will_fire_within(p, st, src, level, iteration - now, pending):
+        _fail(st, LATER_FIRING, consumer, src, 0)
+        return False
+    st.dep_clear[d] = iteration
+    return True
 
 
 @kernel(inline="always")

@@ -101,6 +101,7 @@ def new_state(p, windows, depths):
         np.zeros(buffers + causes, np.int64),
         np.zeros(p.row.shape[0], np.int64),
         np.zeros(p.dep.shape[0], np.int64),
+        np.full(p.dep.shape[0], -1, np.int64),
         np.zeros(stages + resources, np.int64),
         np.full(code, -1, np.int64),
         code_at,

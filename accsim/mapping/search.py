@@ -102,7 +102,7 @@ def _cost_of_steps(steps: Sequence[Step], op: Op, acc: Accelerator, objective: s
     prices = price_list(acc, op.dtype)
     seconds = joules = 0.0
     for step in steps:
-        counters = run_program(step.program, attribution=False)
+        counters = run_program(step.program)
         seconds += counters.total_ticks / TICKS / acc.clock_hz
         dynamic = {action: count * step.copies for action, count in counters.actions.items()}
         joules += energy_of(dynamic, prices, 0.0, 0.0).total_j

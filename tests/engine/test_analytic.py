@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -38,7 +39,7 @@ def load_compute(load: int, compute: int, latency: int = 0, **keywords: Any) -> 
 
 
 def test_reach_busy_and_tail() -> None:
-    # mxu is reached after the first load and its latency, then busy ten times: 4 + 3 + 10 x 9; the engine needs as much.
+    # mxu is reached after the first load and its latency, then busy ten times: 4 + 3 + 10 x 9, as in the engine.
     program = load_compute(4, 9, 3)
     assert bound_program(program).total_ticks == run_program(program).total_ticks == 4 + 3 + 90
     # dma binds: ten loads, and behind the last of them its latency and no less.
@@ -73,7 +74,15 @@ def test_actions_and_firings_of_ragged_loops() -> None:
     b.resource("mxu")
     b.stage(Stage("all", "mxu", vary(["row", "key"], [[1, 10], [100, 1000]]), actions={"n": 2.0}))
     b.stage(Stage("last", "mxu", 1, spans={"key": END}, actions={"n": 1.0}))
-    b.stage(Stage("corner", "mxu", 1, spans={"key": START, "row": Span(-1)}, actions={"m": vary("row", [5.0, 0.5], float)}))
+    b.stage(
+        Stage(
+            "corner",
+            "mxu",
+            1,
+            spans={"key": START, "row": Span(-1)},
+            actions={"m": vary("row", [5.0, 0.5], np.float64)},
+        )
+    )
     program = b.build()
     bound = bound_program(program)
     # Rows 0 and 1 have 2 keys of the first class and 5 of the second; rows 2 to 4 have 2 and 1.

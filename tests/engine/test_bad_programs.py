@@ -34,7 +34,13 @@ def two_stages(
     for buffer in buffers:
         b.buffer(*buffer)
     first: Change = {"name": "load", "unit": "dma", "ticks": 5, "acquires": (Hold("tile"),)}
-    second: Change = {"name": "compute", "unit": "mxu", "ticks": 7, "after": (After("load"),), "releases": (Hold("tile"),)}
+    second: Change = {
+        "name": "compute",
+        "unit": "mxu",
+        "ticks": 7,
+        "after": (After("load"),),
+        "releases": (Hold("tile"),),
+    }
     b.stage(Stage(**(first | (load or {}))))
     b.stage(Stage(**(second | (compute or {}))))
     return b
@@ -62,13 +68,22 @@ REFUSED: dict[str, tuple[Callable[[], ProgramBuilder], str]] = {
     "two resources of a name": (lambda: two_stages(resources=(("dma",), ("dma",))), "two resources are named 'dma'"),
     "two buffers of a name": (lambda: two_stages(buffers=(("tile", 2), ("tile", 2))), "two buffers are named 'tile'"),
     "two stages of a name": (with_compute(name="load"), "two stages are named 'load'"),
-    "unknown unit": (with_load(unit="dna"), "unknown resource 'dna'; allowed: dma, mxu, port, pool. Did you mean 'dma'?"),
+    "unknown unit": (
+        with_load(unit="dna"),
+        "unknown resource 'dna'; allowed: dma, mxu, port, pool. Did you mean 'dma'?",
+    ),
     "unknown rate": (with_load(rates=(("porte", 3),)), "unknown resource 'porte'; allowed: dma, mxu, port, pool. Did"),
     "unknown producer": (with_compute(after=(After("lood"),)), "after unknown stage 'lood'; allowed: compute, load."),
-    "unknown buffer": (with_load(acquires=(Hold("tyle"),)), "unknown buffer 'tyle'; allowed: tile. Did you mean 'tile'?"),
+    "unknown buffer": (
+        with_load(acquires=(Hold("tyle"),)),
+        "unknown buffer 'tyle'; allowed: tile. Did you mean 'tile'?",
+    ),
     "unknown level of a span": (with_load(spans={"j": Span(0, 1)}), "unknown level 'j'; allowed: o, i."),
     "unknown level of a hold": (with_load(acquires=(Hold("tile", first=("k",)),)), "unknown level 'k'; allowed: o, i."),
-    "unknown level of a dependence": (with_compute(after=(After("load", level="k"),)), "after 'load': unknown level 'k'"),
+    "unknown level of a dependence": (
+        with_compute(after=(After("load", level="k"),)),
+        "after 'load': unknown level 'k'",
+    ),
     "unknown shift level": (with_compute(shift=1, shift_level="k"), "unknown level 'k'; allowed: o, i."),
     "unknown memory": (
         lambda: two_stages(buffers=(("tile", 2, 1, "srem"),)),
@@ -90,13 +105,22 @@ REFUSED: dict[str, tuple[Callable[[], ProgramBuilder], str]] = {
     "trips that vary with nothing known": (with_level(vary("p", [1, 2])), "trips: unknown level 'p'; allowed: o, i."),
     "more axes than levels": (with_level(vary("o", [[1, 2], [3, 4]])), "trips: 2 axes for 1 levels"),
     "empty run": (with_level(4, (0, 1)), "level 'i': run lengths (0, 1); each must be at least 1"),
-    "no servers": (lambda: two_stages(resources=(("dma",), ("mxu", 0))), "resource 'mxu': 0 servers; at least 1 is needed"),
-    "no slots": (lambda: two_stages(buffers=(("tile", 0),)), "buffer 'tile': needs at least 1 slot of at least 0 bytes"),
+    "no servers": (
+        lambda: two_stages(resources=(("dma",), ("mxu", 0))),
+        "resource 'mxu': 0 servers; at least 1 is needed",
+    ),
+    "no slots": (
+        lambda: two_stages(buffers=(("tile", 0),)),
+        "buffer 'tile': needs at least 1 slot of at least 0 bytes",
+    ),
     "negative ticks": (with_load(ticks=-1), "stage 'load': ticks = -1; allowed is 0 to 1152921504606846976"),
     "too many ticks": (with_load(ticks=2**60 + 1), "stage 'load': ticks = 1152921504606846977; allowed is 0 to"),
     "negative ticks of a rate": (with_load(rates=(("port", -3),)), "stage 'load': ticks of rate 'port' = -3"),
     "negative latency": (with_load(latency=-1), "stage 'load': latency -1; allowed is 0 to"),
-    "shift beyond all bounds": (with_compute(shift=2**20 + 1), "stage 'compute': shift 1048577; allowed is 0 to 1048576"),
+    "shift beyond all bounds": (
+        with_compute(shift=2**20 + 1),
+        "stage 'compute': shift 1048577; allowed is 0 to 1048576",
+    ),
     "negative lag": (with_compute(after=(After("load", lag=-1),)), "after 'load': lag -1; allowed is 0 to"),
     "over capacity": (
         lambda: two_stages(buffers=(("tile", 2, 600, "sram"),)),

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from accsim.engine.builder import ProgramBuilder
 from accsim.engine.compose import Alone, Part, at_once, in_sequence
-from accsim.engine.counters import Counters, Inner, scale_inner
-from accsim.engine.program import After, Hold, Stage
+from accsim.engine.counters import Counters, scale_inner
+from accsim.engine.program import After, Hold, Inner, Stage
 from accsim.engine.run import run_program
 
 

@@ -22,7 +22,7 @@ DDR_PJ_PER_BYTE = 1300 / 8
 def sram_pj_per_byte(bank_bytes: float) -> float:
     """Horowitz's 20 pJ at 32 KiB and 100 pJ at 1 MiB for 64 bits, on a straight line in log-log."""
     slope = math.log(100 / 20) / math.log(2**20 / 2**15)
-    return 20 / 8 * (bank_bytes / 2**15) ** slope
+    return 20 / 8 * math.exp(slope * math.log(bank_bytes / 2**15))
 
 
 def test_gemm_by_hand() -> None:
@@ -122,7 +122,13 @@ def test_energy_is_additive(first: dict[str, int], second: dict[str, int]) -> No
 
 @pytest.mark.parametrize(
     ("action", "part"),
-    [("mac.bf16", "mac"), ("mac_padded.int8", "mac"), ("vector.exp", "vector"), ("read.hbm", "hbm"), ("write.sg", "sg")],
+    [
+        ("mac.bf16", "mac"),
+        ("mac_padded.int8", "mac"),
+        ("vector.exp", "vector"),
+        ("read.hbm", "hbm"),
+        ("write.sg", "sg"),
+    ],
 )
 def test_component(action: str, part: str) -> None:
     assert component(action) == part

@@ -61,7 +61,7 @@ def flat(rows: int, keys: int, logit: int, softmax: int, attend: int, *, behind:
     b.stage(
         Stage(
             "attend", "matrix", attend, spans={"key": second}, after=(After("softmax"),),
-            releases=(Hold("scores", last=("key",)),), **shift,  # type: ignore[arg-type]
+            releases=(Hold("scores", last=("key",)),), **shift,
         )
     )  # fmt: skip
     return b.build()
@@ -110,7 +110,13 @@ def one_queue(steps: int, slots: int, shifts: tuple[int | None, int | None]) -> 
     b.stage(Stage("load", "dma", 256, latency=100, acquires=(Hold("in"),)))
     b.stage(
         Stage(
-            "compute", "mxu", 500, after=(After("load"),), acquires=(Hold("out"),), releases=(Hold("in"),), shift=shifts[0]
+            "compute",
+            "mxu",
+            500,
+            after=(After("load"),),
+            acquires=(Hold("out"),),
+            releases=(Hold("in"),),
+            shift=shifts[0],
         )
     )
     b.stage(Stage("store", "dma", 256, after=(After("compute"),), releases=(Hold("out"),), shift=shifts[1]))
@@ -126,10 +132,10 @@ def test_shared_queue_without_shift_is_serial_whatever_the_slots(slots: int) -> 
 
 
 def test_shared_queue_with_shift_takes_the_slower_of_queue_and_compute() -> None:
-    # Compute one step behind the load, the store one behind compute: max(256 + 256, 500) a step. Load 0 at 0, load 1
-    # at 256; load 2 waits for the slot of compute 0, 356 to 856; from there a load and a store go every 512, and compute
-    # k starts with load k + 1, when store k - 2 has left its slot. The last load starts at t = 856 + 512 (n - 3), the
-    # last compute at t + 512, and the last store follows it.
+    # Compute one step behind the load, the store one behind compute: max(256 + 256, 500) a step. Load 0 at 0, load
+    # 1 at 256; load 2 waits for the slot of compute 0, 356 to 856; from there a load and a store go every 512, and
+    # compute k starts with load k + 1, when store k - 2 has left its slot. The last load starts at t = 856 + 512 (n
+    # - 3), the last compute at t + 512, and the last store follows it.
     done = run(one_queue(100, 2, (1, 2)))
     assert done.total_ticks == 856 + 512 * 97 + 512 + 500 + 256
     assert done.busy["dma"] == 100 * 512
@@ -220,8 +226,8 @@ def test_lag_guards_at_a_loop_start(lag: int, outer: int, inner: int) -> None:
 
 
 def test_lag_guard_of_a_pipeline_restarts_with_every_outer_iteration() -> None:
-    # y i waits for x i - 1, and y 0 of an outer iteration for nothing: it follows the y before it, one tick ahead of its
-    # x, and y 1 then stands 2 ticks. So y loses 1 tick a firing but the first.
+    # y i waits for x i - 1, and y 0 of an outer iteration for nothing: it follows the y before it, one tick ahead of
+    # its x, and y 1 then stands 2 ticks. So y loses 1 tick a firing but the first.
     b = builder(("outer", 6), ("i", 2000))
     b.buffer("tile", 2)
     b.stage(Stage("x", "dma", 5, acquires=(Hold("tile"),)))
@@ -247,7 +253,12 @@ def causal(trips: list[int], load: int, compute: int, store: int) -> Program:
     b.stage(Stage("load", "dma", load, acquires=(Hold("kv"),)))
     b.stage(
         Stage(
-            "attend", "mxu", compute, after=(After("load"),), acquires=(Hold("o", first=("key",)),), releases=(Hold("kv"),)
+            "attend",
+            "mxu",
+            compute,
+            after=(After("load"),),
+            acquires=(Hold("o", first=("key",)),),
+            releases=(Hold("kv"),),
         )
     )
     b.stage(Stage("store", "out", store, spans={"key": END}, after=(After("attend"),), releases=(Hold("o"),)))

@@ -102,7 +102,7 @@ def test_parallel_writers(package: Path) -> None:
     assert run(package) == (set(), 106)
 
 
-@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda _: b"\x80\x05garbage."])
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda data: data[: len(data) // 2], lambda _: b"\x80\x05garbage."])
 def test_a_damaged_file_is_replaced(package: Path, damage: Callable[[bytes], bytes]) -> None:
     run(package)
     whole = {path: path.read_bytes() for path in kernels(package)}
@@ -126,7 +126,9 @@ def function(text: str, **names: Any) -> FunctionType:
 
 
 def test_fingerprint_is_of_the_code() -> None:
-    assert fingerprint(function("def f(x):\n    return x + 1")) == fingerprint(function("\n\ndef f(x):  # c\n    return x + 1"))
+    assert fingerprint(function("def f(x):\n    return x + 1")) == fingerprint(
+        function("\n\ndef f(x):  # c\n    return x + 1")
+    )
     texts = ["x + 1", "x + 2", "x - 1", "x + 1.0", "y + 1", "(lambda: x + 1)()", "(lambda: x + 2)()"]
     prints = [fingerprint(function(f"def f(x, y=0):\n    return {text}")) for text in texts]
     assert len(set(prints)) == len(texts)
@@ -201,7 +203,7 @@ def test_folder_by_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 def test_a_named_folder_that_cannot_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ACCSIM_CACHE_DIR", str(tmp_path / "file" / "below"))
-    with pytest.raises(OSError, match="the kernel cache folder .* cannot be made"):
+    with pytest.raises(OSError, match=r"the kernel cache folder .* cannot be made"):
         cache_folder()
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import accsim
+from accsim.config.catalogue import load_accelerator
 from accsim.config.machine import Accelerator
 from accsim.engine.counters import Counters
 from accsim.engine.run import run_program
@@ -28,7 +29,7 @@ def run(mapping: Dataflow, op: Attention, acc: Accelerator) -> tuple[Step, Count
 
 def edge() -> Accelerator:
     """flat_edge with room for every tile of these tests."""
-    return accsim.load_accelerator("flat_edge", set=ROOM)
+    return load_accelerator("flat_edge", set=ROOM)
 
 
 # The naive count
@@ -83,7 +84,9 @@ SHAPES = [
     Attention(batch=3, heads=4, q_len=1, kv_len=77, head_dim=16, kv_heads=2, causal=True),
 ]
 TILES = [(32, 32), (24, 20), (16, 100), (400, 64)]
-shapes = pytest.mark.parametrize("op", SHAPES, ids=lambda op: f"{op.q_len}x{op.kv_len}/{op.heads}/{op.kv_heads}/{op.causal}")
+shapes = pytest.mark.parametrize(
+    "op", SHAPES, ids=lambda op: f"{op.q_len}x{op.kv_len}/{op.heads}/{op.kv_heads}/{op.causal}"
+)
 tiles = pytest.mark.parametrize(("rows", "block"), TILES)
 
 
@@ -149,7 +152,7 @@ def test_searched_fused_attention_never_moves_more_than_unfused(op: Attention, m
     def off_chip(dataflow: str) -> float:
         rep = accsim.simulate(op, machine, dataflow=dataflow)
         assert rep.actions["mac.bf16"] == pytest.approx(op.macs)
-        return sum(rep.traffic_bytes[rep.accelerator.main_memory.name].values())
+        return float(sum(rep.traffic_bytes[rep.accelerator.main_memory.name].values()))
 
     compulsory = op.input_bytes + op.output_bytes
     unfused = off_chip("unfused")
@@ -197,7 +200,13 @@ def mapped(draw: st.DrawFn) -> tuple[str, Attention, Dataflow]:
     shared, kv_heads = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     q_len = draw(st.integers(1, 120))
     op = Attention(
-        draw(st.integers(1, 3)), shared * kv_heads, q_len, q_len + draw(st.integers(0, 80)), 16, kv_heads, draw(st.booleans())
+        draw(st.integers(1, 3)),
+        shared * kv_heads,
+        q_len,
+        q_len + draw(st.integers(0, 80)),
+        16,
+        kv_heads,
+        draw(st.booleans()),
     )
     rows, block = draw(st.integers(1, 80)), draw(st.integers(8, 80))
     flag = draw(st.booleans())
@@ -251,8 +260,9 @@ def test_cores_load_what_their_row_tiles_need(case: tuple[str, Attention, Datafl
 def test_flat_with_a_charged_softmax_is_as_fast_as_fusemax_published(
     heads: int, dim: int, utilization: float, seq: int
 ) -> None:
-    # FuseMax (MICRO 2024), artifact FPSG-UIUC/micro24-fusemax-artifact, attn-flat.csv, cloud, batch 64: util_2d 0.125 for
-    # BERT and TrXL (d = 64), 0.25 for XLM (d = 128). The 1-D array of 256 lanes does 4 operations a score and is full.
+    # FuseMax (MICRO 2024), artifact FPSG-UIUC/micro24-fusemax-artifact, attn-flat.csv, cloud, batch 64: util_2d
+    # 0.125 for BERT and TrXL (d = 64), 0.25 for XLM (d = 128). The 1-D array of 256 lanes does 4 operations a score
+    # and is full.
     op = Attention(batch=64, heads=heads, q_len=seq, kv_len=seq, head_dim=dim)
     rep = accsim.simulate(op, "flat_cloud", dataflow="flat")
     assert rep.overall_utilization == pytest.approx(utilization, rel=0.01)
@@ -274,11 +284,11 @@ def test_flat_latency_as_published(heads: int, seq: int, latency_s: float) -> No
 @pytest.mark.parametrize(("heads", "dim", "utilization", "least"), [(12, 64, 0.125, 0.95), (16, 128, 0.25, 0.8)])
 def test_flat_at_64k_falls_short_for_want_of_room(heads: int, dim: int, utilization: float, least: float) -> None:
     # The artifact still has 0.125 and 0.25. Its traffic shows row tiles of about 159 rows, one in the buffer at a time;
-    # here Attend of one tile overlaps Logit of the next only with two, and two of 128 rows would fill all of 32 MiB. With
-    # less than half of the array's rows in use, Logit and Attend take almost as long as the softmax.
+    # here Attend of one tile overlaps Logit of the next only with two, and two of 128 rows would fill all of 32 MiB.
+    # With less than half of the array's rows in use, Logit and Attend take almost as long as the softmax.
     op = Attention(batch=64, heads=heads, q_len=65536, kv_len=65536, head_dim=dim)
     rep = accsim.simulate(op, "flat_cloud", dataflow="flat")
-    assert 2 * 128 * 65536 * 2 == rep.accelerator.memory("sg").capacity_bytes
+    assert rep.accelerator.memory("sg").capacity_bytes == 2 * 128 * 65536 * 2
     assert least * utilization <= rep.overall_utilization <= utilization
     assert rep.total_cycles >= 4 * 64 * heads * 65536**2 / 256
 
@@ -331,13 +341,13 @@ def test_attend_one_row_behind_fills_the_vector_unit() -> None:
 )
 def test_bad_flat(keywords: dict[str, object], fragment: str) -> None:
     with pytest.raises(accsim.InputError, match=fragment):
-        accsim.Flat(**keywords)  # type: ignore[arg-type]
+        accsim.Flat(**keywords)
 
 
 @pytest.mark.parametrize("keywords", [{"block_q": -1}, {"block_kv": "64"}, {"stationary": "ws"}])
 def test_bad_flash(keywords: dict[str, object]) -> None:
     with pytest.raises(accsim.InputError, match="allowed"):
-        accsim.Flash(**keywords)  # type: ignore[arg-type]
+        accsim.Flash(**keywords)
 
 
 def test_a_row_of_scores_that_does_not_fit() -> None:

@@ -65,7 +65,9 @@ def test_arrays_of_a_point_are_those_of_its_program(machine: str, dataflow: Comp
         for i in range(len(points.table)):
             own = flatten(lowered.shape.program(lowered.block, i)).arrays
             np.testing.assert_array_equal(own.trips, lowered.block.trips[i])
-            assert iteration_classes(own, lowered) == iteration_classes(own._replace(runs=lowered.block.runs[i]), lowered)
+            assert iteration_classes(own, lowered) == iteration_classes(
+                own._replace(runs=lowered.block.runs[i]), lowered
+            )
             np.testing.assert_array_equal(own.row, lowered.block.row[i])
             np.testing.assert_array_equal(own.slots, lowered.block.slots[i])
             np.testing.assert_array_equal(own.stage[:, k.LATENCY], lowered.block.latency[i])
@@ -80,7 +82,6 @@ def test_arrays_of_a_point_are_those_of_its_program(machine: str, dataflow: Comp
 @cases
 def test_ticks_firings_and_bounds_of_every_point(machine: str, dataflow: CompiledDataflow, op: Op) -> None:
     for acc, points, lowered in blocks(machine, dataflow, op):
-        arrays = lowered.shape.static
         ticks = run_points(lowered)
         least, fires = bounds(lowered)
         for i in range(len(points.table)):
@@ -116,7 +117,6 @@ def test_a_batch_may_mix_points_that_need_long_rings_with_others() -> None:
     form = dataflow.space(op, acc)[0].table[0, 2]
     table = np.array([(16, keys, form) for keys in (4096, 8, 2048, 16, 4096, 8)], np.int64)
     lowered = dataflow.lower(op, acc, Points(variant, table), actions=False)
-    arrays = lowered.shape.static
     together = run_points(lowered)
     alone = [int(run_points(lowered.select(np.array([i])))[0]) for i in range(len(table))]
     assert together.tolist() == alone

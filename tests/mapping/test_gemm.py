@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import accsim
+from accsim.config.catalogue import load_accelerator
 from accsim.config.machine import Accelerator
 from accsim.engine.counters import Counters
 from accsim.engine.energy import energy_of, price_list
@@ -41,7 +42,7 @@ def infinite_bandwidth(name: str) -> Accelerator:
     memories = [memory.name for memory in accsim.load_accelerator(name).memories]
     ways = ("read_bandwidth", "write_bandwidth")
     faster = {f"memories.{memory}.{way}": FAST for memory in memories for way in ways}
-    return accsim.load_accelerator(name, set=faster | {f"memories.{memory}.latency": "0 ns" for memory in memories})
+    return load_accelerator(name, set=faster | {f"memories.{memory}.latency": "0 ns" for memory in memories})
 
 
 # Compute cycles
@@ -162,16 +163,15 @@ def test_counts_of_any_mapping(case: tuple[str, Gemm, Stationary]) -> None:
     machine, op, mapping = case
     acc = accsim.load_accelerator(machine)
     step, run = one_step(mapping, op, acc)
-    exact = {"rel": 1e-12, "abs": 0}
-    assert run.actions["mac.bf16"] * step.copies == pytest.approx(op.macs, **exact)
+    assert run.actions["mac.bf16"] * step.copies == pytest.approx(op.macs, rel=1e-12, abs=0)
     main = acc.main_memory.name
     read, write = (run.actions[f"{way}.{main}"] * step.copies for way in ("read", "write"))
     assert read >= (op.input_bytes + op.weight_bytes) * (1 - 1e-12)
-    assert write == pytest.approx(op.output_bytes, **exact)
+    assert write == pytest.approx(op.output_bytes, rel=1e-12, abs=0)
     if len(acc.memories) == 3:
         middle = acc.memories[1].name
         into, out = (run.actions[f"{way}.{middle}"] * step.copies for way in ("write", "read"))
-        assert into == pytest.approx(read + write, **exact)
+        assert into == pytest.approx(read + write, rel=1e-12, abs=0)
         assert out >= read + write - 1e-6
     # No program is faster than its resources allow, or than the bytes it moves.
     rate = acc.main_memory.usable_read_bytes_per_s / acc.clock_hz / TICKS
@@ -223,7 +223,9 @@ def loaded_elements(op: Gemm, mapping: Stationary) -> tuple[int, int]:
     a = b = 0
     for _ in range(op.products):
         m_outside = mapping.order == "mn"
-        for outer, inner in itertools.product(*(range(len(t)) for t in ((tiles_m, tiles_n)[:: 1 if m_outside else -1]))):
+        for outer, inner in itertools.product(
+            *(range(len(t)) for t in ((tiles_m, tiles_n)[:: 1 if m_outside else -1]))
+        ):
             m, n = (tiles_m[outer], tiles_n[inner]) if m_outside else (tiles_m[inner], tiles_n[outer])
             for k in pieces(op.k, mapping.tile_k):
                 if not (mapping.resident and m_outside and inner > 0):
@@ -251,7 +253,9 @@ def test_rereads_follow_the_loops(order: str, resident: bool, tiles: tuple[int, 
 def test_cores_share_what_they_fetch_at_the_same_time() -> None:
     # Two cores with half of the columns each, through cmem: A leaves hbm once, cmem twice; nothing is idle.
     op = Gemm(256, 512, 128)
-    step, run = one_step(accsim.WeightStationary(256, 256, 128, "mn", False, 1, 2), op, accsim.load_accelerator("tpu_v4"))
+    step, run = one_step(
+        accsim.WeightStationary(256, 256, 128, "mn", False, 1, 2), op, accsim.load_accelerator("tpu_v4")
+    )
     assert step.copies == 2
     assert 2 * run.actions["read.hbm"] == op.input_bytes + op.weight_bytes
     assert 2 * run.actions["write.vmem"] - 2 * 256 * 512 == 2 * op.input_bytes + op.weight_bytes

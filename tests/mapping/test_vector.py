@@ -45,7 +45,9 @@ def test_work_and_bytes(op: Op, machine: str, chunk: int | None) -> None:
 def test_softmax_alone_takes_four_operations_a_score(rows: int, cols: int) -> None:
     # flat_edge with memories that never wait: 32 lanes, one cycle an operation; load and store add a few ticks.
     faster = {f"memories.{m}.{way}_bandwidth": FAST for m in ("sg", "dram") for way in ("read", "write")}
-    acc = accsim.load_accelerator("flat_edge", set=faster | {"memories.dram.latency": "0 ns", "memories.sg.capacity": "2 MiB"})
+    acc = accsim.load_accelerator(
+        "flat_edge", set=faster | {"memories.dram.latency": "0 ns", "memories.sg.capacity": "2 MiB"}
+    )
     cycles = accsim.simulate(Softmax(rows, cols), acc, dataflow=accsim.Streamed(rows * cols)).total_cycles
     assert 0 <= cycles - 4 * rows * cols / 32 < 0.01
 

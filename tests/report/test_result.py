@@ -118,7 +118,7 @@ def test_busy_stalls_and_done_fill_the_time(machine: str, workload: str) -> None
                 lost = sum(run.stalls[name].values()) + run.done[name]
                 assert run.busy[name] + lost == run.total_ticks * servers
             for use in run.occupancy.values():
-                assert 0 < use.peak
+                assert use.peak > 0
                 assert use.slot_ticks <= run.total_ticks * use.reserved
     assert all(0 < use["average"] <= 1 for use in rep.occupancy.values())
 
@@ -184,7 +184,9 @@ def test_every_op_pays_the_overhead() -> None:
     rep = accsim.simulate(TWO, "h100_sxm")
     assert rep.critical_path["overhead/op"] == pytest.approx(4 * 2.65e-6 * 1.83e9, rel=1e-6)
     op = Attention(1, 4, 128, 128, 64)
-    assert accsim.simulate(op, "h100_sxm", dataflow="flash").critical_path["overhead/op"] == pytest.approx(4849.5, rel=1e-6)
+    assert accsim.simulate(op, "h100_sxm", dataflow="flash").critical_path["overhead/op"] == pytest.approx(
+        4849.5, rel=1e-6
+    )
     unfused = accsim.simulate(op, "h100_sxm", dataflow="unfused")
     assert unfused.critical_path["overhead/op"] == pytest.approx(3 * 4849.5, rel=1e-6)
 
@@ -229,11 +231,14 @@ def test_each_objective_is_best_at_its_own(objective: str) -> None:
 @pytest.mark.parametrize(
     ("keywords", "fragment"),
     [
-        ({"objective": "latncy"}, r"unknown objective 'latncy', allowed are latency, energy, edp. Did you mean 'latency'\?"),
+        (
+            {"objective": "latncy"},
+            r"unknown objective 'latncy', allowed are latency, energy, edp. Did you mean 'latency'\?",
+        ),
         ({"fidelity": "tiles"}, r"unknown fidelity 'tiles', allowed are analytic, tile. Did you mean 'tile'\?"),
         ({"dataflow": "flesh"}, r"unknown dataflow 'flesh', allowed are .*Did you mean 'flash'\?"),
     ],
 )
 def test_unknown_choices(keywords: dict[str, str], fragment: str) -> None:
     with pytest.raises(accsim.InputError, match=fragment):
-        accsim.simulate(Gemm(8, 8, 8), "flat_edge", **keywords)  # type: ignore[arg-type]
+        accsim.simulate(Gemm(8, 8, 8), "flat_edge", **keywords)
