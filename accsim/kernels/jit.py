@@ -15,10 +15,12 @@ import pickle
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FunctionType, ModuleType
 
 import numba
+import numpy as np
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.dispatcher import Dispatcher
 
@@ -48,8 +50,13 @@ def kernel(function=None, *, inline="never", allocates=False, internal=False):
         nogil=True, inline=inline, _nrt=allocates, no_cpython_wrapper=internal, no_cfunc_wrapper=internal
     )(function)
     if isinstance(dispatcher, Dispatcher):
-        dispatcher._cache = _KernelCache(function)
+        dispatcher._cache = _KernelCache(function, (inline, allocates, internal))
     return dispatcher
+
+
+@lru_cache(maxsize=1)
+def _private_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="accsim-kernels-"))
 
 
 def cache_folder() -> Path:
@@ -64,7 +71,7 @@ def cache_folder() -> Path:
     except OSError as error:
         if named:
             raise OSError(f"the kernel cache folder {folder} cannot be made: {error}") from error
-    return Path(tempfile.mkdtemp(prefix="accsim-kernels-"))
+    return _private_folder()
 
 
 def fingerprint(function) -> str:
@@ -81,8 +88,12 @@ def _feed(function, digest, seen):
     for code in _codes(function.__code__):
         constants = [c for c in code.co_consts if not isinstance(c, CodeType)]
         digest.update(repr((code.co_code, code.co_names, code.co_varnames, constants)).encode())
-        for name in code.co_names:
-            _feed_global(name, function.__globals__.get(name), digest, seen)
+        found = [(name, function.__globals__[name]) for name in code.co_names if name in function.__globals__]
+        modules = [value for _, value in found if isinstance(value, ModuleType) and value is not np]
+        # what is read through a module: any name of the code that the module has
+        found += [(name, vars(module)[name]) for module in modules for name in code.co_names if name in vars(module)]
+        for name, value in found:
+            _feed_global(name, value, digest, seen)
     for cell in function.__closure__ or ():
         _feed_global("cell", cell.cell_contents, digest, seen)
 
@@ -91,6 +102,10 @@ def _feed_global(name, value, digest, seen):
     if isinstance(value, Dispatcher):
         digest.update(repr([value.targetoptions.get(k) for k in ("inline", "_nrt")]).encode())
         _feed(value.py_func, digest, seen)
+    elif isinstance(value, FunctionType):
+        _feed(value, digest, seen)
+    elif isinstance(value, np.ndarray):
+        digest.update(f"{name}={value.dtype}{value.shape}".encode() + value.tobytes())
     elif isinstance(value, int | float | str | bytes | bool | tuple):
         digest.update(f"{name}={value!r}".encode())
     elif isinstance(value, type) and hasattr(value, "_fields"):
@@ -133,27 +148,35 @@ class _KernelCache(FunctionCache):
 
     _impl_class = _Impl
 
-    def __init__(self, py_func):
+    def __init__(self, py_func, options):
         super().__init__(py_func)
+        self._options = options
         self._print = None
 
     def _path(self, sig, codegen) -> Path:
         if self._print is None:
             self._print = fingerprint(self._py_func)
         flags = {k: v for k, v in os.environ.items() if k.startswith("NUMBA_") and k != "NUMBA_CACHE_DIR"}
-        key = (self._print, str(sig), codegen.magic_tuple(), sorted(flags.items()), numba.__version__, sys.version)
+        key = (
+            self._print,
+            self._options,
+            str(sig),
+            codegen.magic_tuple(),
+            sorted(flags.items()),
+            numba.__version__,
+            sys.version,
+        )
         name = self._py_func.__qualname__.replace("<", "").replace(">", "")
         return Path(self._cache_path) / f"{name}-{hashlib.sha256(repr(key).encode()).hexdigest()[:32]}.kernel"
 
     def _load_overload(self, sig, target_context):
         path = self._path(sig, target_context.codegen())
         try:
-            data = pickle.loads(path.read_bytes())
+            return self._impl.rebuild(target_context, pickle.loads(path.read_bytes()))
         except UNREADABLE:
             if announce is not None:
                 announce(self._py_func.__qualname__)
             return None
-        return self._impl.rebuild(target_context, data)
 
     def _save_overload(self, sig, data):
         if not self._impl.check_cachable(data):

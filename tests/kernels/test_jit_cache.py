@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from accsim.kernels.jit import cache_folder, fingerprint, kernel
@@ -102,7 +104,10 @@ def test_parallel_writers(package: Path) -> None:
     assert run(package) == (set(), 106)
 
 
-@pytest.mark.parametrize("damage", [lambda _: b"", lambda data: data[: len(data) // 2], lambda _: b"\x80\x05garbage."])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda _: b"", lambda data: data[: len(data) // 2], lambda _: b"\x80\x05garbage.", lambda _: pickle.dumps(3)],
+)
 def test_a_damaged_file_is_replaced(package: Path, damage: Callable[[bytes], bytes]) -> None:
     run(package)
     whole = {path: path.read_bytes() for path in kernels(package)}
@@ -150,6 +155,25 @@ def test_fingerprint_of_a_callee_knows_how_it_is_inlined() -> None:
         return fingerprint(function("def f(x):\n    return callee(x)", callee=callee))
 
     assert caller("always") != caller("never")
+
+
+def test_fingerprint_is_of_what_is_read_through_a_module() -> None:
+    def caller(number: int) -> str:
+        module = ModuleType("helper")
+        module.callee = kernel(function(f"def f(x):\n    return x * {number}"))  # type: ignore[attr-defined]
+        module.CONSTANT = 7  # type: ignore[attr-defined]
+        return fingerprint(function("def f(x):\n    return helper.callee(x) + helper.CONSTANT", helper=module))
+
+    assert caller(1) == caller(1)
+    assert caller(1) != caller(2)
+
+
+def test_fingerprint_is_of_the_arrays_read() -> None:
+    prints = [
+        fingerprint(function("def f(i):\n    return TABLE[i]", TABLE=np.array(values, kind)))
+        for values, kind in (([1, 2], "i8"), ([1, 3], "i8"), ([1, 2], "f8"))
+    ]
+    assert len(set(prints)) == 3
 
 
 @pytest.mark.parametrize(("one", "other"), [(1, 2), (1.0, 2.0), ("a", "b"), ((1, 2), (1, 3)), (True, False)])
@@ -216,3 +240,4 @@ def test_a_home_that_cannot_be_written_gives_a_private_folder(monkeypatch: pytes
     folder = cache_folder()
     assert folder.parent == tmp_path
     assert folder.name.startswith("accsim-kernels-")
+    assert cache_folder() == folder  # one a process, not one a kernel
