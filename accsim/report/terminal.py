@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,6 +61,8 @@ def progress() -> Iterator[Progress | None]:
         if not said:
             said.append(f"compiling the engine (once; kept in {jit.cache_folder()})")
             say(said[0])
+            helper = [sys.executable, "-m", "accsim.engine.warm"]  # the other half, at the same time
+            subprocess.Popen(helper, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     jit.announce = announce
     try:
