@@ -11,7 +11,6 @@ from accsim.kernels.jit import kernel
 from accsim.kernels.layout import (
     D0,
     D1,
-    D2,
     HI,
     LATENCY,
     LEVELS,
@@ -57,11 +56,20 @@ class Block(NamedTuple):
 
 
 @kernel
-def put(block, i, row, unit, rate1, rate2):
-    """Set the ticks of one row of point i."""
-    block.row[i, row, D0] = unit
-    block.row[i, row, D1] = rate1
-    block.row[i, row, D2] = rate2
+def class_indices(combo, classes, index):
+    """Write the class of each level in combination ``combo`` (the innermost level runs fastest) into ``index``."""
+    for k in range(LEVELS - 1, -1, -1):
+        index[k] = combo % classes[k]
+        combo //= classes[k]
+
+
+@kernel
+def trips_at(level, trips, k, index):
+    """Trips of level k where the levels outside are in the classes of ``index``."""
+    at = level[k, TRIP0]
+    for outer in range(k):
+        at += level[k, TRIP_STRIDE + outer] * index[outer]
+    return trips[at]
 
 
 @kernel(allocates=True)
@@ -80,15 +88,9 @@ def fill_spans(block, i, level, kinds, classes):
         combos *= classes[k]
     index = np.zeros(LEVELS, np.int64)
     for combo in range(combos):
-        rest = combo
-        for k in range(LEVELS - 1, -1, -1):
-            index[k] = rest % classes[k]
-            rest //= classes[k]
+        class_indices(combo, classes, index)
         for k in range(LEVELS):
-            at = level[k, TRIP0]
-            for outer in range(k):
-                at += level[k, TRIP_STRIDE + outer] * index[outer]
-            n = trips[at]
+            n = trips_at(level, trips, k, index)
             half = n // 2
             for s in range(kinds.shape[0]):
                 kind = kinds[s, k]
@@ -157,20 +159,14 @@ def count_fires(level, trips, runs, row, stages, classes, fires):
         combos *= classes[k]
     index = np.zeros(LEVELS, np.int64)
     for combo in range(combos):
-        rest = combo
-        for k in range(LEVELS - 1, -1, -1):
-            index[k] = rest % classes[k]
-            rest //= classes[k]
+        class_indices(combo, classes, index)
         for s in range(stages):
             r = s * combos + combo
             count = 1
             for k in range(LEVELS):
-                at = level[k, TRIP0]
-                for outer in range(k):
-                    at += level[k, TRIP_STRIDE + outer] * index[outer]
                 run = level[k, RUN0] + index[k]
                 first = 0 if index[k] == 0 else runs[run - 1]
-                last = min(runs[run], trips[at])
+                last = min(runs[run], trips_at(level, trips, k, index))
                 count *= max(0, min(row[r, HI + k], last) - max(row[r, LO + k], first))
             fires[r] = count
 

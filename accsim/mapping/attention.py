@@ -13,13 +13,14 @@ from typing import NamedTuple
 from accsim.config.compute_units import SystolicArray
 from accsim.config.machine import Accelerator
 from accsim.kernels.jit import kernel
-from accsim.kernels.matrix import TICKS, ceil_div, ticks_of, tile_work, vector_ticks
-from accsim.mapping.gemm import REGISTER_FILE_BYTES, scale_bytes
+from accsim.kernels.layout import RUN0, TRIP0
+from accsim.kernels.matrix import TICKS, ceil_div, tile_work
+from accsim.kernels.work import scale_bytes
+from accsim.mapping.gemm import REGISTER_FILE_BYTES
 from accsim.mapping.machine_numbers import STATIONARY, ports
 from accsim.mapping.tiling import tile_sizes
 from accsim.workload.ops import Attention
 
-SCORE_BYTES = 4
 TENSOR_CORE_ROWS = 16
 PART_TILES = (1, 2, 3, 4, 6)
 """Row tiles of so many eighths of the array's rows are tried too: where a row of scores is long, no larger one fits."""
@@ -129,60 +130,6 @@ def tile_rows(problem, row_tile, share, tile):
 
 
 @kernel
-def write_matmul(block, i, row, m, n, k, useful, form, scores_in, scores_out, machine, want):
-    """A Logit or Attend tile on the matrix unit; ``useful`` of its MACs are not masked.
-
-    ``scores_in`` and ``scores_out`` are bytes of scores read and written in the local memory (0 in registers); the
-    other operand and the sums are counted from the tile.
-    """
-    work = tile_work(m, n, k, form, machine)
-    element = machine.element_bytes
-    sums = (work.sum_reads + work.sum_writes) * SCORE_BYTES if machine.systolic else 0
-    read = work.reads * element + sums * 0.5 + scores_in
-    write = sums * 0.5 + scores_out
-    block.row[i, row, 0] = ticks_of(work.busy * TICKS, 1.0)
-    if machine.local_shared:
-        block.row[i, row, 1] = ticks_of(read + write, machine.local_read)
-    else:
-        block.row[i, row, 1] = ticks_of(read, machine.local_read)
-        block.row[i, row, 2] = ticks_of(write, machine.local_write)
-    if want:
-        done = float(m) * n * k
-        block.actions[i, row, 0] = min(useful, done)
-        block.actions[i, row, 1] = max(0.0, done - useful)
-        block.actions[i, row, 9] = read
-        block.actions[i, row, 10] = write
-        pes = machine.rows * machine.cols * machine.depth * machine.count * machine.rate
-        block.actions[i, row, 15] = work.steady * pes
-        block.actions[i, row, 16] = work.busy * pes
-
-
-@kernel
-def write_vector(block, i, row, counts, read, write, machine, want):
-    """Vector work: counts of max, exp, add, multiply, divide, rescale, convert, and bytes at the local memory."""
-    cycles = (
-        counts[0] * machine.cost_max
-        + counts[1] * machine.cost_exp
-        + counts[2] * machine.cost_add
-        + counts[3] * machine.cost_multiply
-        + counts[4] * machine.cost_divide
-        + counts[5] * machine.cost_rescale
-        + counts[6] * machine.cost_convert
-    )
-    block.row[i, row, 0] = vector_ticks(cycles, machine)
-    if machine.local_shared:
-        block.row[i, row, 1] = ticks_of(read + write, machine.local_read)
-    else:
-        block.row[i, row, 1] = ticks_of(read, machine.local_read)
-        block.row[i, row, 2] = ticks_of(write, machine.local_write)
-    if want:
-        for op in range(7):
-            block.actions[i, row, 2 + op] = counts[op]
-        block.actions[i, row, 9] = read
-        block.actions[i, row, 10] = write
-
-
-@kernel
 def kv_share(problem, share, passes, machine, resident):
     """Share of K and V loads that reach main memory.
 
@@ -234,3 +181,72 @@ def count_all(block, i, stages, combos, problem, row_tile, share, own_rows, key_
         scale_bytes(block, i, stages[1] * combos + c, rows, 1.0)
         scale_bytes(block, i, stages[2] * combos + c, keys, main)
         scale_bytes(block, i, stages[3] * combos + c, keys, main)
+
+
+@kernel
+def write_loops(block, i, level, problem, row_tile, share, key_block, loops):
+    """Trips and classes of the loops over groups, row tiles and key blocks; ``loops`` sibling loops over the keys.
+
+    Returns the row tiles of a core and the key blocks of a full row.
+    """
+    tiles = ceil_div(share.rows, row_tile)
+    blocks = ceil_div(problem.keys, key_block)
+    block.trips[i, level[1, TRIP0]] = share.groups
+    block.trips[i, level[2, TRIP0]] = tiles
+    if problem.causal:
+        for t in range(tiles):
+            block.trips[i, level[3, TRIP0] + t] = loops * ceil_div(seen_keys(problem, row_tile, share, t), key_block)
+            block.runs[i, level[2, RUN0] + t] = t + 1
+        return tiles, blocks
+    block.trips[i, level[3, TRIP0]] = loops * blocks
+    if share.rows % row_tile:
+        block.runs[i, level[2, RUN0]] = tiles - 1
+    if problem.keys % key_block:
+        for loop in range(loops):
+            block.runs[i, level[3, RUN0] + 2 * loop] = (loop + 1) * blocks - 1
+            if loop + 1 < loops:
+                block.runs[i, level[3, RUN0] + 2 * loop + 1] = (loop + 1) * blocks
+    return tiles, blocks
+
+
+@kernel
+def write_latencies(block, i, stages, row_tile, key_block, problem, form, machine):
+    """Latencies of the loads of Q, K and V, of Logit and Attend, and of the store (``stages``, in this order)."""
+    for load in range(3):
+        block.latency[i, stages[load]] = machine.load_latency
+    block.latency[i, stages[3]] = tile_work(row_tile, key_block, problem.dim, form, machine).once * TICKS
+    block.latency[i, stages[4]] = tile_work(row_tile, problem.dim, key_block, form, machine).once * TICKS
+    block.latency[i, stages[5]] = machine.store_latency
+
+
+@kernel
+def own_work(problem, row_tile, share, tiles):
+    """(rows, visible scores) of one core and group over all its row tiles."""
+    rows, visible = 0.0, 0.0
+    for t in range(tiles):
+        more_rows, more_visible = tile_rows(problem, row_tile, share, t)
+        rows += more_rows
+        visible += more_visible
+    return rows, visible
+
+
+@kernel
+def class_work(problem, row_tile, share, tiles, key_block, row_class):
+    """(rows, visible scores, scores done) of the row tiles of a class; no rows where no tile is in it.
+
+    Under a mask every tile is a class, and what it does are whole key blocks.
+    """
+    tile = row_class if problem.causal else (0 if row_class == 0 else tiles - 1)
+    if tile >= tiles or (row_class > 0 and not problem.causal and share.rows % row_tile == 0):
+        return 0, 0, 0
+    rows, visible = tile_rows(problem, row_tile, share, tile)
+    seen = seen_keys(problem, row_tile, share, tile)
+    return rows, visible, rows * (ceil_div(seen, key_block) * key_block if problem.causal else seen)
+
+
+@kernel
+def fetched_share(problem, row_tile, share, tiles, key_block, machine, resident):
+    """Share of K and V loads that reach main memory, see :func:`kv_share`."""
+    longest = key_blocks(problem, row_tile, share, 1, key_block)
+    passes = key_blocks(problem, row_tile, share, tiles, key_block) / float(longest)
+    return kv_share(problem, share, passes, machine, resident)

@@ -15,9 +15,10 @@ from accsim.engine.tables import IntArray
 from accsim.errors import MappingError
 from accsim.kernels.block import Block, bound_block, run_block
 from accsim.kernels.layout import MAX_TICKS, OVERFLOW
+from accsim.kernels.work import ACTIONS
 from accsim.mapping.base import Dataflow, Step
 from accsim.mapping.machine_numbers import action_names
-from accsim.mapping.shape import ACTIONS, Shape
+from accsim.mapping.shape import Shape
 from accsim.units import format_quantity
 from accsim.workload.ops import Op
 

@@ -16,28 +16,24 @@ from accsim.config.machine import Accelerator
 from accsim.engine.program import After, Hold
 from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
-from accsim.kernels.layout import RUN0, TRIP0
-from accsim.kernels.matrix import TICKS, ceil_div, tile_work
+from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store, write_vector
 from accsim.mapping.attention import (
-    SCORE_BYTES,
     attention_resources,
+    class_work,
     count_all,
+    fetched_share,
     forms,
-    key_blocks,
-    kv_share,
     memory_plan,
+    own_work,
     problem_of,
     row_tile_sizes,
-    seen_keys,
     share_of,
-    tile_rows,
-    write_matmul,
-    write_vector,
+    write_latencies,
+    write_loops,
 )
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.flat import MOST_CAUSAL_TILES, causal_tiles, merge_points
-from accsim.mapping.gemm import write_load, write_store
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers
 from accsim.mapping.shape import Shape, StageShape
 from accsim.mapping.tiling import tile_sizes
@@ -160,20 +156,7 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
         row_tile, key_block, form = points[i, 0], min(points[i, 1], problem.keys), points[i, 2]
         row_tile = min(row_tile, problem.positions * problem.shared)
         share = share_of(problem, row_tile, machine.cores)
-        tiles = ceil_div(share.rows, row_tile)
-        blocks = ceil_div(problem.keys, key_block)
-        block.trips[i, level[1, TRIP0]] = share.groups
-        block.trips[i, level[2, TRIP0]] = tiles
-        if problem.causal:
-            for t in range(tiles):
-                block.trips[i, level[3, TRIP0] + t] = ceil_div(seen_keys(problem, row_tile, share, t), key_block)
-                block.runs[i, level[2, RUN0] + t] = t + 1
-        else:
-            block.trips[i, level[3, TRIP0]] = blocks
-            if share.rows % row_tile:
-                block.runs[i, level[2, RUN0]] = tiles - 1
-            if problem.keys % key_block:
-                block.runs[i, level[3, RUN0]] = blocks - 1
+        tiles, blocks = write_loops(block, i, level, problem, row_tile, share, key_block, 1)
         fill_spans(block, i, level, kinds, classes)
         for buffer in range(5):
             block.slots[i, buffer] = 2
@@ -181,31 +164,20 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
         block.slot_bytes[i, 0] = int(np.ceil(row_tile * dim * element))
         block.slot_bytes[i, 1] = int(np.ceil(key_block * dim * element))
         block.slot_bytes[i, 2] = int(np.ceil(key_block * dim * element))
-        block.slot_bytes[i, 3] = row_tile * key_block * SCORE_BYTES
-        block.slot_bytes[i, 4] = row_tile * (dim + 2) * SCORE_BYTES
+        block.slot_bytes[i, 3] = row_tile * key_block * SUM_BYTES
+        block.slot_bytes[i, 4] = row_tile * (dim + 2) * SUM_BYTES
         if in_registers:  # one sum in fp32, and one on its way out in the op's data type
-            block.slot_bytes[i, 4] = int(np.ceil(row_tile * (dim + 2) * (SCORE_BYTES + element) / 2))
-        for load in (LOAD_Q, LOAD_K, LOAD_V):
-            block.latency[i, load] = machine.load_latency
-        block.latency[i, LOGIT] = tile_work(row_tile, key_block, dim, form, machine).once * TICKS
-        block.latency[i, ATTEND] = tile_work(row_tile, dim, key_block, form, machine).once * TICKS
-        block.latency[i, STORE] = machine.store_latency
-        longest = key_blocks(problem, row_tile, share, 1, key_block)
-        passes = key_blocks(problem, row_tile, share, tiles, key_block) / float(longest)
-        fetched = kv_share(problem, share, passes, machine, False)
-        own_rows, visible = 0.0, 0.0
-        for t in range(tiles):
-            rows, scores_seen = tile_rows(problem, row_tile, share, t)
-            own_rows += rows
-            visible += scores_seen
+            block.slot_bytes[i, 4] = int(np.ceil(row_tile * (dim + 2) * (SUM_BYTES + element) / 2))
+        write_latencies(
+            block, i, (LOAD_Q, LOAD_K, LOAD_V, LOGIT, ATTEND, STORE), row_tile, key_block, problem, form, machine
+        )
+        fetched = fetched_share(problem, row_tile, share, tiles, key_block, machine, False)
+        own_rows, visible = own_work(problem, row_tile, share, tiles)
         copies[i] = float(scores) / (visible * share.groups)
         for rc in range(row_classes):
-            tile = rc if problem.causal else (0 if rc == 0 else tiles - 1)
-            if tile >= tiles or (rc > 0 and not problem.causal and share.rows % row_tile == 0):
-                continue  # a class that no tile is in
-            rows, useful = tile_rows(problem, row_tile, share, tile)
-            seen = seen_keys(problem, row_tile, share, tile)
-            done = rows * ceil_div(seen, key_block) * key_block if problem.causal else rows * seen
+            rows, useful, done = class_work(problem, row_tile, share, tiles, key_block, rc)
+            if rows == 0:
+                continue
             for kc in range(key_classes if problem.keys % key_block else 1):
                 keys = key_block if kc == 0 else problem.keys - (blocks - 1) * key_block
                 c = rc * key_classes + kc
@@ -214,15 +186,17 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
                 write_load(block, i, LOAD_Q * combos + c, q_bytes, q_bytes, share.active, machine, want)
                 write_load(block, i, LOAD_K * combos + c, kv_bytes, kv_bytes * fetched, share.active, machine, want)
                 write_load(block, i, LOAD_V * combos + c, kv_bytes, kv_bytes * fetched, share.active, machine, want)
-                score_bytes = 0.0 if in_registers else float(rows * keys * SCORE_BYTES)
-                sum_bytes = 0.0 if in_registers else float(rows * dim * SCORE_BYTES)
-                write_matmul(block, i, LOGIT * combos + c, rows, keys, dim, part, form, 0.0, score_bytes, machine, want)
+                score_bytes = 0.0 if in_registers else float(rows * keys * SUM_BYTES)
+                sum_bytes = 0.0 if in_registers else float(rows * dim * SUM_BYTES)
+                write_matmul(
+                    block, i, LOGIT * combos + c, (rows, keys, dim), part, form, 0.0, score_bytes, machine, want
+                )
                 each = float(rows * keys)
                 counts = (each, each, each, 0.0, 0.0, float(rows * dim), 0.0)
                 passes = score_bytes + sum_bytes
                 write_vector(block, i, SOFTMAX * combos + c, counts, passes, passes, machine, want)
                 write_matmul(
-                    block, i, ATTEND * combos + c, rows, dim, keys, part, form, sum_bytes, sum_bytes, machine, want
+                    block, i, ATTEND * combos + c, (rows, dim, keys), part, form, sum_bytes, sum_bytes, machine, want
                 )
                 last = (0.0, 0.0, 0.0, 0.0, float(rows * dim), 0.0, float(rows * dim))
                 write_vector(block, i, FINISH * combos + c, last, sum_bytes, sum_bytes, machine, want)

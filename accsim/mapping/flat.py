@@ -17,27 +17,23 @@ from accsim.engine.program import After, Hold
 from accsim.engine.tables import IntArray
 from accsim.kernels.block import END, FIRST_HALF, MIDDLE, SECOND_HALF, START, fill_spans
 from accsim.kernels.jit import kernel
-from accsim.kernels.layout import RUN0, TRIP0
-from accsim.kernels.matrix import TICKS, ceil_div, tile_work
+from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store, write_vector
 from accsim.mapping.attention import (
-    SCORE_BYTES,
     attention_resources,
+    class_work,
     count_all,
+    fetched_share,
     forms,
-    key_blocks,
-    kv_share,
     memory_plan,
+    own_work,
     problem_of,
     row_tile_sizes,
-    seen_keys,
     share_of,
-    tile_rows,
-    write_matmul,
-    write_vector,
+    write_latencies,
+    write_loops,
 )
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
-from accsim.mapping.gemm import write_load, write_store
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers
 from accsim.mapping.shape import Shape, StageShape
 from accsim.mapping.tiling import tile_sizes
@@ -196,23 +192,7 @@ def _lower(points, problem, scores, kept, ahead, machine, level, kinds, classes,
         row_tile, key_block, form = points[i, 0], min(points[i, 1], problem.keys), points[i, 2]
         row_tile = min(row_tile, problem.positions * problem.shared)
         share = share_of(problem, row_tile, machine.cores)
-        tiles = ceil_div(share.rows, row_tile)
-        blocks = ceil_div(problem.keys, key_block)
-        block.trips[i, level[1, TRIP0]] = share.groups
-        block.trips[i, level[2, TRIP0]] = tiles
-        if problem.causal:
-            for t in range(tiles):
-                seen = seen_keys(problem, row_tile, share, t)
-                block.trips[i, level[3, TRIP0] + t] = 2 * ceil_div(seen, key_block)
-                block.runs[i, level[2, RUN0] + t] = t + 1
-        else:
-            block.trips[i, level[3, TRIP0]] = 2 * blocks
-            if share.rows % row_tile:
-                block.runs[i, level[2, RUN0]] = tiles - 1
-            if problem.keys % key_block:
-                for half in range(2):
-                    block.runs[i, level[3, RUN0] + 2 * half] = half * blocks + blocks - 1
-                    block.runs[i, level[3, RUN0] + 2 * half + 1] = (half + 1) * blocks
+        tiles, blocks = write_loops(block, i, level, problem, row_tile, share, key_block, 2)
         fill_spans(block, i, level, kinds, classes)
         held = (blocks if kept else 1) * key_block * dim * element
         score_bytes = row_tile * blocks * key_block * element
@@ -220,33 +200,23 @@ def _lower(points, problem, scores, kept, ahead, machine, level, kinds, classes,
         block.slots[i, 1], block.slot_bytes[i, 1] = 2, int(np.ceil(held))
         block.slots[i, 2], block.slot_bytes[i, 2] = 2, int(np.ceil(held))
         block.slots[i, 3], block.slot_bytes[i, 3] = 2 if ahead else 1, int(np.ceil(score_bytes))
-        sum_bytes = element if blocks == 1 and not in_registers else float(SCORE_BYTES)
+        sum_bytes = element if blocks == 1 and not in_registers else float(SUM_BYTES)
         block.slots[i, 4] = 2
         block.slot_bytes[i, 4] = int(
             np.ceil(row_tile * dim * (0.5 * (sum_bytes + element) if in_registers else sum_bytes))
         )
-        for load in (LOAD_Q, LOAD_K, LOAD_V):
-            block.latency[i, load] = machine.load_latency
-        block.latency[i, LOGIT] = tile_work(row_tile, key_block, dim, form, machine).once * TICKS
-        block.latency[i, ATTEND] = tile_work(row_tile, dim, key_block, form, machine).once * TICKS
-        block.latency[i, STORE] = machine.store_latency
-        longest = key_blocks(problem, row_tile, share, 1, key_block)
-        passes = key_blocks(problem, row_tile, share, tiles, key_block) / float(longest)
-        fetched = kv_share(problem, share, passes, machine, kept)
-        own_rows, visible = 0.0, 0.0
-        for t in range(tiles):
-            rows, scores_seen = tile_rows(problem, row_tile, share, t)
-            own_rows += rows
-            visible += scores_seen
+        write_latencies(
+            block, i, (LOAD_Q, LOAD_K, LOAD_V, LOGIT, ATTEND, STORE), row_tile, key_block, problem, form, machine
+        )
+        fetched = fetched_share(problem, row_tile, share, tiles, key_block, machine, kept)
+        own_rows, visible = own_work(problem, row_tile, share, tiles)
         copies[i] = float(scores) / (visible * share.groups)
         combos = row_classes * key_classes
         for rc in range(row_classes):
-            tile = rc if problem.causal else (0 if rc == 0 else tiles - 1)
-            if tile >= tiles or (rc > 0 and not problem.causal and share.rows % row_tile == 0):
-                continue  # a class that no tile is in
-            rows, useful = tile_rows(problem, row_tile, share, tile)
-            seen = seen_keys(problem, row_tile, share, tile)
-            done = rows * ceil_div(seen, key_block) * key_block if problem.causal else rows * seen
+            rows, useful, done = class_work(problem, row_tile, share, tiles, key_block, rc)
+            if rows == 0:
+                continue
+            q_bytes = rows * dim * element
             counts = (float(done), float(done), float(done), 0.0, float(done), 0.0, 0.0)
             kept_bytes = done * element
             for kc in range(key_classes if problem.keys % key_block else 1):
@@ -256,25 +226,16 @@ def _lower(points, problem, scores, kept, ahead, machine, level, kinds, classes,
                 c = rc * key_classes + kc
                 part = float(useful) * dim * rows * keys / done
                 passing = rows * keys * element
-                write_load(
-                    block,
-                    i,
-                    LOAD_Q * combos + c,
-                    rows * dim * element,
-                    rows * dim * element,
-                    share.active,
-                    machine,
-                    want,
-                )
+                write_load(block, i, LOAD_Q * combos + c, q_bytes, q_bytes, share.active, machine, want)
                 for load in (LOAD_K, LOAD_V):
                     size = keys * dim * element
                     write_load(block, i, load * combos + c, size, size * fetched, share.active, machine, want)
-                write_matmul(block, i, LOGIT * combos + c, rows, keys, dim, part, form, 0.0, passing, machine, want)
+                write_matmul(block, i, LOGIT * combos + c, (rows, keys, dim), part, form, 0.0, passing, machine, want)
                 write_vector(block, i, SOFTMAX * combos + c, counts, 3 * kept_bytes, 2 * kept_bytes, machine, want)
                 sums = 0.0 if in_registers else rows * dim * sum_bytes
                 read = sums * (blocks - 1) / blocks  # the first key block starts from zero
-                write_matmul(block, i, ATTEND * combos + c, rows, dim, keys, part, form, read, sums, machine, want)
-                write_store(block, i, STORE * combos + c, rows * dim * element, share.active, machine, want)
+                write_matmul(block, i, ATTEND * combos + c, (rows, dim, keys), part, form, read, sums, machine, want)
+                write_store(block, i, STORE * combos + c, q_bytes, share.active, machine, want)
         if want:
             moves = (LOAD_Q, STORE, LOAD_K, LOAD_V)
             count_all(block, i, moves, combos, problem, row_tile, share, own_rows, key_block, copies[i], machine, kept)

@@ -19,7 +19,8 @@ from accsim.errors import MappingError
 from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
-from accsim.kernels.matrix import TICKS, ceil_div, ticks_of, tile_work
+from accsim.kernels.matrix import TICKS, ceil_div, tile_work
+from accsim.kernels.work import SUM_BYTES, scale_bytes, write_load, write_matmul, write_store
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, ports
@@ -28,7 +29,6 @@ from accsim.mapping.tiling import splits, tile_sizes
 from accsim.workload.ops import Gemm, Op
 
 LOAD_A, LOAD_B, MATMUL, STORE = range(4)
-SUM_BYTES = 4
 REGISTER_FILE_BYTES = 256 * 1024
 
 
@@ -237,83 +237,18 @@ def _lower(points, extents, outer_is_m, resident, stationary, machine, level, ki
             tm = edge[0] if (first if outer_is_m else second) else tile[0]
             tn = edge[1] if (second if outer_is_m else first) else tile[1]
             tk = edge[2] if third else tile[2]
-            work = tile_work(tm, tn, tk, stationary, machine)
-            _write_load(block, i, 8 * LOAD_A + c, tm * tk * element, share_a, active, machine, want)
-            _write_load(block, i, 8 * LOAD_B + c, tk * tn * element, share_b, active, machine, want)
-            sums = tm * tn * revisit * SUM_BYTES
-            read = work.reads * element + work.sum_reads * SUM_BYTES + sums
-            left = sum_bytes if machine.systolic else element / tiles[2]  # a tensor core sums in its registers
-            write = tm * tn * left + work.sum_writes * SUM_BYTES
-            row = 8 * MATMUL + c
-            block.row[i, row, 0] = ticks_of(work.busy * TICKS, 1.0)
-            write_local_ports(block, i, row, read, write, machine)
+            a_bytes, b_bytes = tm * tk * element, tk * tn * element
+            write_load(block, i, 8 * LOAD_A + c, a_bytes, a_bytes * share_a, active, machine, want)
+            write_load(block, i, 8 * LOAD_B + c, b_bytes, b_bytes * share_b, active, machine, want)
             if want:
                 # ``copies`` leaves out the idle part of a ragged split, but each core loads a whole A and B of its own
                 scale_bytes(block, i, 8 * LOAD_A + c, used_n * n / float(cols), 1.0)
                 scale_bytes(block, i, 8 * LOAD_B + c, used_m * m / float(rows), 1.0)
-                block.actions[i, row, 0] = float(tm) * tn * tk
-                block.actions[i, row, 9] = read
-                block.actions[i, row, 10] = write
-                pes = machine.rows * machine.cols * machine.depth * machine.count * machine.rate
-                block.actions[i, row, 15] = work.steady * pes
-                block.actions[i, row, 16] = work.busy * pes
+            left = sum_bytes if machine.systolic else element / tiles[2]  # a tensor core sums in its registers
+            sums = tm * tn * revisit * SUM_BYTES
+            macs = float(tm) * tn * tk
+            write_matmul(block, i, 8 * MATMUL + c, (tm, tn, tk), macs, stationary, sums, tm * tn * left, machine, want)
             write_store(block, i, 8 * STORE + c, tm * tn * element, active, machine, want)
-
-
-@kernel
-def write_local_ports(block, i, row, read, write, machine):
-    """Ticks that a matrix stage holds the local memory's port(s) for the bytes it reads and writes."""
-    if machine.local_shared:
-        block.row[i, row, 1] = ticks_of(read + write, machine.local_read)
-    else:
-        block.row[i, row, 1] = ticks_of(read, machine.local_read)
-        block.row[i, row, 2] = ticks_of(write, machine.local_write)
-
-
-@kernel
-def _write_load(block, i, row, size, share, active, machine, want):
-    write_load(block, i, row, size, size * share, active, machine, want)
-
-
-@kernel
-def write_load(block, i, row, size, main, active, machine, want):
-    """A load of ``size`` bytes of which ``main`` come from main memory, by each of ``active`` copies."""
-    block.row[i, row, 1] = ticks_of(main * active, machine.main_read)
-    if machine.middle_capacity > 0:
-        block.row[i, row, 2] = ticks_of(size * active, machine.middle_read)
-    else:
-        block.row[i, row, 2] = ticks_of(size, machine.local_write)
-    if want:
-        block.actions[i, row, 10] = size
-        block.actions[i, row, 13] = main
-        if machine.middle_capacity > 0:
-            block.actions[i, row, 11] = size
-            block.actions[i, row, 12] = main
-
-
-@kernel
-def write_store(block, i, row, size, active, machine, want):
-    """A store of ``size`` bytes to main memory by each of ``active`` copies."""
-    block.row[i, row, 1] = ticks_of(size * active, machine.main_write)
-    if machine.middle_capacity > 0:
-        block.row[i, row, 2] = ticks_of(size * active, machine.middle_write)
-    else:
-        block.row[i, row, 2] = ticks_of(size, machine.local_read)
-    if want:
-        block.actions[i, row, 9] = size
-        block.actions[i, row, 14] = size
-        if machine.middle_capacity > 0:
-            block.actions[i, row, 11] = size
-            block.actions[i, row, 12] = size
-
-
-@kernel
-def scale_bytes(block, i, row, factor, main):
-    """Multiply a row's counted bytes where one copy does not stand for all; those of main memory by ``main`` too."""
-    for column in range(9, 15):
-        block.actions[i, row, column] *= factor
-    block.actions[i, row, 12] *= main
-    block.actions[i, row, 13] *= main
 
 
 @kernel

@@ -17,6 +17,7 @@ from accsim.engine.run import run_program
 from accsim.engine.tables import IntArray
 from accsim.errors import InputError, MappingError, nearest
 from accsim.kernels.matrix import TICKS
+from accsim.kernels.work import ACTIONS
 from accsim.mapping.base import Dataflow, Step
 from accsim.mapping.compiled import (
     CompiledDataflow,
@@ -28,7 +29,6 @@ from accsim.mapping.compiled import (
     pj_per_column,
     run_points,
 )
-from accsim.mapping.shape import ACTIONS
 from accsim.workload.ops import Op
 
 OBJECTIVES = ("latency", "energy", "edp")

@@ -21,27 +21,7 @@ from accsim.engine.program import After, Amount, Hold, Program, Span, Stage, var
 from accsim.engine.tables import IntArray
 from accsim.kernels import layout as k
 from accsim.kernels.block import ALL, END, FIRST_HALF, MIDDLE, START, Block, fill_spans
-
-ACTIONS = (
-    "mac",
-    "mac_padded",
-    "max",
-    "exp",
-    "add",
-    "multiply",
-    "divide",
-    "rescale",
-    "convert",
-    "local_read",
-    "local_write",
-    "middle_read",
-    "middle_write",
-    "main_read",
-    "main_write",
-    "pe_steady_cycles",
-    "pe_busy_cycles",
-)
-"""Columns of ``Block.actions``, in order; memories by their place from the array outward."""
+from accsim.kernels.work import ACTIONS
 
 
 @dataclass(frozen=True)

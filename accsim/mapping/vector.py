@@ -14,10 +14,10 @@ from accsim.kernels.block import fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import ceil_div
-from accsim.mapping.attention import attention_resources, write_vector
+from accsim.kernels.work import write_load, write_store, write_vector
+from accsim.mapping.attention import attention_resources
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
-from accsim.mapping.gemm import write_load, write_store
 from accsim.mapping.machine_numbers import machine_numbers
 from accsim.mapping.shape import Shape, StageShape
 from accsim.workload.ops import Norm, Op, Softmax

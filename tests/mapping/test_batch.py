@@ -13,6 +13,7 @@ from accsim.engine.analytic import bound_program
 from accsim.engine.arrays import flatten
 from accsim.engine.run import run_program
 from accsim.kernels import layout as k
+from accsim.kernels import work
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points, bounds, run_points
 from accsim.mapping.machine_numbers import action_names
 from accsim.workload.ops import Attention, Elementwise, Gemm, Norm, Op, Softmax
@@ -121,3 +122,11 @@ def test_a_batch_may_mix_points_that_need_long_rings_with_others() -> None:
     alone = [int(run_points(lowered.select(np.array([i])))[0]) for i in range(len(table))]
     assert together.tolist() == alone
     assert together[1] == together[5]
+
+
+def test_columns_of_actions_have_the_names_they_are_written_under() -> None:
+    named = {name.lower(): getattr(work, name.upper()) for name in work.ACTIONS if hasattr(work, name.upper())}
+    named |= {"max": work.VECTOR, "convert": work.VECTOR + work.VECTOR_OPERATIONS - 1}
+    named |= {"pe_steady_cycles": work.PE_STEADY, "pe_busy_cycles": work.PE_BUSY}
+    assert len(named) == 12
+    assert {name: work.ACTIONS.index(name) for name in named} == named

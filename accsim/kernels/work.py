@@ -1,0 +1,128 @@
+"""What stages cost and count: lowers write ticks and actions of loads, stores, matrix and vector work with these."""
+
+from __future__ import annotations
+
+from accsim.kernels.jit import kernel
+from accsim.kernels.layout import D0, D1, D2
+from accsim.kernels.matrix import TICKS, ticks_of, tile_work, vector_ticks
+
+ACTIONS = (
+    "mac",
+    "mac_padded",
+    "max",
+    "exp",
+    "add",
+    "multiply",
+    "divide",
+    "rescale",
+    "convert",
+    "local_read",
+    "local_write",
+    "middle_read",
+    "middle_write",
+    "main_read",
+    "main_write",
+    "pe_steady_cycles",
+    "pe_busy_cycles",
+)
+"""Columns of ``Block.actions``, in order; memories by their place from the array outward."""
+
+MAC, MAC_PADDED, VECTOR = 0, 1, 2
+LOCAL_READ, LOCAL_WRITE, MIDDLE_READ, MIDDLE_WRITE, MAIN_READ, MAIN_WRITE = 9, 10, 11, 12, 13, 14
+PE_STEADY, PE_BUSY = 15, 16
+VECTOR_OPERATIONS = 7
+SUM_BYTES = 4
+
+
+@kernel
+def write_local(block, i, row, read, write, machine, want):
+    """Bytes that a matrix or vector stage reads and writes in the local memory, and how long they hold its port(s)."""
+    if machine.local_shared:
+        block.row[i, row, D1] = ticks_of(read + write, machine.local_read)
+    else:
+        block.row[i, row, D1] = ticks_of(read, machine.local_read)
+        block.row[i, row, D2] = ticks_of(write, machine.local_write)
+    if want:
+        block.actions[i, row, LOCAL_READ] = read
+        block.actions[i, row, LOCAL_WRITE] = write
+
+
+@kernel
+def write_load(block, i, row, size, main, active, machine, want):
+    """A load of ``size`` bytes of which ``main`` come from main memory, by each of ``active`` copies."""
+    block.row[i, row, D1] = ticks_of(main * active, machine.main_read)
+    if machine.middle_capacity > 0:
+        block.row[i, row, D2] = ticks_of(size * active, machine.middle_read)
+    else:
+        block.row[i, row, D2] = ticks_of(size, machine.local_write)
+    if want:
+        block.actions[i, row, LOCAL_WRITE] = size
+        block.actions[i, row, MAIN_READ] = main
+        if machine.middle_capacity > 0:
+            block.actions[i, row, MIDDLE_READ] = size
+            block.actions[i, row, MIDDLE_WRITE] = main
+
+
+@kernel
+def write_store(block, i, row, size, active, machine, want):
+    """A store of ``size`` bytes to main memory by each of ``active`` copies."""
+    block.row[i, row, D1] = ticks_of(size * active, machine.main_write)
+    if machine.middle_capacity > 0:
+        block.row[i, row, D2] = ticks_of(size * active, machine.middle_write)
+    else:
+        block.row[i, row, D2] = ticks_of(size, machine.local_read)
+    if want:
+        block.actions[i, row, LOCAL_READ] = size
+        block.actions[i, row, MAIN_WRITE] = size
+        if machine.middle_capacity > 0:
+            block.actions[i, row, MIDDLE_READ] = size
+            block.actions[i, row, MIDDLE_WRITE] = size
+
+
+@kernel
+def scale_bytes(block, i, row, factor, main):
+    """Multiply a row's counted bytes where one copy does not stand for all; those of main memory by ``main`` too."""
+    for column in range(LOCAL_READ, MAIN_WRITE + 1):
+        block.actions[i, row, column] *= factor
+    block.actions[i, row, MIDDLE_WRITE] *= main
+    block.actions[i, row, MAIN_READ] *= main
+
+
+@kernel
+def write_matmul(block, i, row, extents, useful, form, read, write, machine, want):
+    """A tile C[m,n] += A[m,k] B[k,n] on the matrix unit; ``useful`` of its MACs are not masked.
+
+    Counts A and B as the stationary form moves them, and partial sums that leave the array and come back in fp32.
+    ``read`` and ``write`` are the bytes of the local memory besides: sums of earlier tiles, results.
+    """
+    m, n, k = extents
+    work = tile_work(m, n, k, form, machine)
+    read += work.reads * machine.element_bytes + work.sum_reads * SUM_BYTES
+    write_local(block, i, row, read, write + work.sum_writes * SUM_BYTES, machine, want)
+    block.row[i, row, D0] = ticks_of(work.busy * TICKS, 1.0)
+    if want:
+        done = float(m) * n * k
+        block.actions[i, row, MAC] = min(useful, done)
+        block.actions[i, row, MAC_PADDED] = max(0.0, done - useful)
+        pes = machine.rows * machine.cols * machine.depth * machine.count * machine.rate
+        block.actions[i, row, PE_STEADY] = work.steady * pes
+        block.actions[i, row, PE_BUSY] = work.busy * pes
+
+
+@kernel
+def write_vector(block, i, row, counts, read, write, machine, want):
+    """Vector work: counts of max, exp, add, multiply, divide, rescale, convert, and bytes at the local memory."""
+    cycles = (
+        counts[0] * machine.cost_max
+        + counts[1] * machine.cost_exp
+        + counts[2] * machine.cost_add
+        + counts[3] * machine.cost_multiply
+        + counts[4] * machine.cost_divide
+        + counts[5] * machine.cost_rescale
+        + counts[6] * machine.cost_convert
+    )
+    block.row[i, row, D0] = vector_ticks(cycles, machine)
+    write_local(block, i, row, read, write, machine, want)
+    if want:
+        for op in range(VECTOR_OPERATIONS):
+            block.actions[i, row, VECTOR + op] = counts[op]
