@@ -83,7 +83,9 @@ def run(
     ] = None,
     settings: Set = None,
     objective: Objective = "latency",
-    fidelity: Annotated[str, typer.Option(help="tile (the engine) or analytic (a lower bound, faster).")] = "tile",
+    fidelity: Annotated[
+        str, typer.Option(help="tile (the engine), analytic (a bound) or cycle (small GEMMs).")
+    ] = "tile",
     ops: Annotated[bool, typer.Option("--ops/--no-ops", help="Show each distinct op.")] = True,
     as_json: Json = False,
 ) -> None:

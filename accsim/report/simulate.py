@@ -17,13 +17,14 @@ from accsim.engine.run import run_program
 from accsim.errors import InputError, MappingError, nearest
 from accsim.mapping.base import Dataflow, Step, find_dataflow
 from accsim.mapping.choose import choose
+from accsim.mapping.cycle import cycle_steps
 from accsim.mapping.search import OBJECTIVES
 from accsim.report.result import OpRow, Report
 from accsim.workload.catalogue import load_workload
 from accsim.workload.ops import Op
 from accsim.workload.trace import Workload
 
-FIDELITIES = ("analytic", "tile")
+FIDELITIES = ("analytic", "tile", "cycle")
 MOST_EVENTS = 200_000
 MOST_WORK = 2**62
 
@@ -47,7 +48,8 @@ def simulate(
     dataflow : a dataflow or its name, used for the ops it serves; what it leaves open is searched. Without one the
         best of the defaults is taken.
     objective : what a search minimizes: ``latency``, ``energy`` or ``edp``.
-    fidelity : ``tile`` runs the engine; ``analytic`` gives its closed-form lower bound.
+    fidelity : ``tile`` runs the engine; ``analytic`` gives its closed-form lower bound; ``cycle`` emulates the array
+        element by element inside the engine's run (GEMMs on one systolic array, small sizes).
     events : keep every firing for a timeline (up to 200,000 a program).
     progress : called with (op name, ops done, distinct ops in all).
 
@@ -75,7 +77,7 @@ def simulate(
         if progress is not None:
             progress(names[op][0], done, len(distinct))
         found = choose(op, acc, flow, objective)
-        steps = found.mapping.steps(op, acc)
+        steps = cycle_steps(found.mapping, op, acc) if fidelity == "cycle" else found.mapping.steps(op, acc)
         rows.append(
             run_steps(
                 acc, op, count, tuple(names[op]), found.mapping, steps, overhead_ticks, fidelity, events, found.points

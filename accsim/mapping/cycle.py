@@ -1,0 +1,62 @@
+"""Fidelity ``cycle``: the matrix work of a GEMM's tiles emulated processing element by processing element.
+
+The tile program stays as it is; only the cycles of its matrix stage come from the emulation instead of the closed
+form. For small cases: every element of the array is moved in every cycle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+from accsim.config.machine import Accelerator, SystolicArray
+from accsim.engine.program import TICKS_PER_CYCLE, Varying, vary
+from accsim.errors import InputError
+from accsim.kernels.systolic import gemm_fold_timing
+from accsim.kernels.systolic_pe import emulate_gemm
+from accsim.mapping.base import Dataflow, Step
+from accsim.mapping.gemm import Stationary
+from accsim.mapping.machine_numbers import OVERLAPS, STATIONARY
+from accsim.workload.ops import Gemm, Op
+
+MOST_ELEMENT_CYCLES = 10**9
+
+
+def cycle_steps(mapping: Dataflow, op: Op, acc: Accelerator) -> tuple[Step, ...]:
+    """The programs of a complete GEMM mapping, with the ticks of their matrix stage emulated.
+
+    Raises
+    ------
+    InputError
+        When the op is not a GEMM, the machine is not one core with one systolic array, or the emulation is too large.
+    """
+    unit = acc.matrix_unit
+    if not isinstance(mapping, Stationary) or not isinstance(op, Gemm):
+        raise InputError(f"fidelity cycle emulates GEMMs, not the {op.kind} '{op.name}'; allowed for it is tile")
+    if not isinstance(unit, SystolicArray) or acc.cores * unit.count > 1:
+        raise InputError(f"fidelity cycle emulates one systolic array, which {acc.name} does not have; use tile")
+    form, overlap = STATIONARY[mapping.form], OVERLAPS[unit.fold_overlap]
+    (step,) = mapping.steps(op, acc)
+    matmul = step.program.stage("matmul")
+    assert isinstance(matmul.ticks, Varying)
+    ticks = matmul.ticks.values.copy()
+    extents = {"m": op.rows, "n": op.n, "k": op.k}
+    sizes = {"m": mapping.tile_m or op.rows, "n": mapping.tile_n or op.n, "k": mapping.tile_k or op.k}
+    edges = {axis: extents[axis] % size or size for axis, size in sizes.items()}
+    for classes in product((0, 1), repeat=len(matmul.ticks.levels)):
+        if ticks[classes] == 0:
+            continue
+        tile = {
+            axis: edges[axis] if edge else sizes[axis] for axis, edge in zip(matmul.ticks.levels, classes, strict=True)
+        }
+        shape = (tile["m"], tile["n"], tile["k"], unit.rows, unit.cols, form, overlap)
+        folds, steady, overhead, once = gemm_fold_timing(*shape)
+        if folds * (steady + overhead) * unit.rows * unit.cols > MOST_ELEMENT_CYCLES:
+            raise InputError(
+                f"fidelity cycle would move more than {MOST_ELEMENT_CYCLES:.0e} elements for a tile of '{op.name}': "
+                "use smaller sizes, or tile"
+            )
+        ticks[classes] = round((emulate_gemm(*shape).cycles - once) * TICKS_PER_CYCLE / unit.rate(op.dtype))
+    emulated = replace(matmul, ticks=vary(matmul.ticks.levels, ticks))
+    stages = tuple(emulated if stage is matmul else stage for stage in step.program.stages)
+    return (replace(step, program=replace(step.program, stages=stages)),)
