@@ -9,7 +9,15 @@ import numpy as np
 
 from accsim.kernels.cursor import advance, reset
 from accsim.kernels.jit import kernel
-from accsim.kernels.jump import apply_jump, move_cursors, periods_left, same_cursors, same_state, save_state
+from accsim.kernels.jump import (
+    apply_jump,
+    move_cursors,
+    periods_left,
+    same_cursors,
+    same_state,
+    save_state,
+    worth_a_look,
+)
 from accsim.kernels.layout import (
     ACTIVE,
     AT,
@@ -32,8 +40,9 @@ from accsim.kernels.layout import (
     plain,
 )
 from accsim.kernels.rounds import play_segment
-from accsim.kernels.segment import build, look_ahead, stretch
+from accsim.kernels.segment import build, look_ahead
 from accsim.kernels.state import grow, new_attribution, new_snapshot, new_state
+from accsim.kernels.stretch import stretch
 
 INNER = LEVELS - 1
 ERROR = -2
@@ -170,6 +179,8 @@ def _try_outer(p, st, level, snap, att):
     """
     for inner in range(level + 1, LEVELS):
         snap.head[inner, VALID] = 0
+    if not worth_a_look(p, st, level, snap):
+        return True
     at = st.cursor[0, IDX + level]
     head = snap.head[level]
     if head[VALID] and at >= head[LIMIT]:

@@ -24,6 +24,7 @@ from accsim.kernels.layout import (
     LEVEL,
     LEVELS,
     LIMIT,
+    LOOKED,
     MARK_LEVEL,
     MARK_STAGE,
     N_ACQ,
@@ -48,6 +49,26 @@ from accsim.kernels.layout import (
     WINDOW,
 )
 from accsim.kernels.segment import I_DEPS, I_HEAD, I_UNIT_AT, X_AT, X_MASK, X_SIZE
+
+SMALL_STATE = 256
+
+
+@kernel(internal=True)
+def worth_a_look(p, st, level, snap):
+    """Whether enough was played since the last look that saving or comparing a state costs less than it can save.
+
+    A small state always is; a large one (long windows) is looked at once per as many firings as it has values.
+    """
+    size = snap.time.shape[1]
+    if size <= SMALL_STATE:
+        return True
+    played = 0
+    for s in range(p.stage.shape[0]):
+        played += st.ring[s, PLAYED]
+    if played - snap.head[level, LOOKED] < size:
+        return False
+    snap.head[level, LOOKED] = played
+    return True
 
 
 @kernel(internal=True)

@@ -125,7 +125,7 @@ class Events(NamedTuple):
 
 
 # Snapshot.head columns
-VALID, AT, LIMIT = 0, 1, 2
+VALID, AT, LIMIT, LOOKED = 0, 1, 2, 3
 
 
 @kernel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accsim.kernels.attribute import attribute_start, attribute_uses, capture_constants, copy_row
 from accsim.kernels.jit import kernel
-from accsim.kernels.jump import apply_jump, bulk_matches, periods_left, same_state, save_state
+from accsim.kernels.jump import apply_jump, bulk_matches, periods_left, same_state, save_state, worth_a_look
 from accsim.kernels.layout import (
     ACQ_AT,
     ACQ_MASK,
@@ -91,6 +91,8 @@ def play_segment(p, st, items, rounds, jump, snap, att, events):
 def _try_jump(p, st, items, rounds, done, snap, att):
     """Rounds done after a jump, if one is possible; saves a state at powers of two. -1 on overflow."""
     level = LEVELS - 1
+    if not worth_a_look(p, st, level, snap):
+        return done
     head = snap.head[level]
     if head[VALID] and bulk_matches(st, items, snap.time[level]):
         step = same_state(p, st, level, snap)

@@ -1,29 +1,25 @@
 """Segments: stretches of rounds in which the same stages fire in the same way, written as a flat item list.
 
-:func:`stretch` says for how many iterations of a level nothing changes its place (condition (a) of the jump); at
-the innermost level that is the length of a segment. :func:`build` writes the items of one.
+:func:`accsim.kernels.stretch.stretch` says for how many rounds; :func:`build` writes the items.
 """
 
 from __future__ import annotations
 
-from accsim.kernels.cursor import fired, in_span, mark_entry, row_at, run_end, will_fire, will_fire_within
+from accsim.kernels.cursor import fired, in_span, mark_entry, row_at, will_fire, will_fire_within
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import (
     ACQ0,
     ACQ1,
-    ACTIVE,
     ATTR,
     BASE,
     BUFFER,
     CARRIED,
-    CLASS,
     CURSOR,
     D0,
     D1,
     D2,
     DEP0,
     DEP1,
-    DONE,
     E_CODE,
     E_INDEX,
     E_NEED,
@@ -43,22 +39,17 @@ from accsim.kernels.layout import (
     LO,
     LOOK_AHEAD,
     MARK,
-    NO_END,
     OK,
-    OPEN,
     RATE1,
     RATE2,
     REL0,
     REL1,
     RING_AT,
     RING_MASK,
-    SHIFT_LEVEL,
     SKIPPED,
     SRC,
     STALL0,
-    TRIP,
     UNIT,
-    WAIT,
     WINDOW,
 )
 
@@ -70,96 +61,6 @@ I_SLOW_NAME, I_RATE1, I_RATE2 = 17, 18, 19
 I_HEAD = 20
 X_AT, X_MASK, X_POS, X_STEP = 0, 1, 2, 3
 X_SIZE = 4
-
-
-@kernel(internal=True)
-def stretch(p, st, level):
-    """Iterations of ``level`` from now on in which every stage, edge and guard keeps its place; 0 if none can.
-
-    At the innermost level the answer is exact, and
-    ``st.rows`` tells the row of each stage that fires now (-1 for the others); further out it leaves one iteration of
-    room for cursors that stand inside an iteration.
-    """
-    m = NO_END
-    outer = level < LEVELS - 1
-    for c in range(p.cursor.shape[0]):
-        cur = st.cursor[c]
-        k = p.cursor[c, SHIFT_LEVEL]
-        if not outer:
-            if not cur[ACTIVE]:
-                continue
-        elif k >= level:
-            if cur[WAIT] > 0 or cur[DONE]:
-                return 0
-            for q in range(level):
-                if cur[IDX + q] != st.cursor[0, IDX + q]:
-                    return 0
-        elif not cur[OPEN]:
-            continue
-        room = 1 if outer else 0
-        m = min(m, cur[TRIP + level] - cur[IDX + level] - room)
-        m = min(m, run_end(p, level, cur[CLASS + level]) - cur[IDX + level] - room)
-    for s in range(p.stage.shape[0]):
-        if m <= 0:
-            return 0
-        c = p.stage[s, CURSOR]
-        if not outer:
-            st.rows[s] = -1
-        if outer:
-            if p.cursor[c, SHIFT_LEVEL] < level and not st.cursor[c, OPEN]:
-                continue
-        elif not st.cursor[c, ACTIVE]:
-            continue
-        m = min(m, _stage_stretch(p, st, s, c, level))
-    return m
-
-
-@kernel(inline="always")
-def _stage_stretch(p, st, s, c, level):
-    row = row_at(p, st, s, c, level)
-    for k in range(level):
-        if not in_span(p, st, row, c, k):
-            return NO_END
-    room = 1 if level < LEVELS - 1 else 0
-    j = st.cursor[c, IDX + level]
-    lo = p.row[row, LO + level]
-    hi = p.row[row, HI + level]
-    if j >= hi or lo >= hi:
-        return NO_END
-    if j < lo:
-        return max(0, lo - j - room)
-    if room == 0:
-        st.rows[s] = row
-    m = hi - j - room
-    for h in range(p.stage[s, ACQ0], p.stage[s, REL1]):
-        if p.hold[h, FIRST] >> level & 1 and j == lo:
-            m = min(m, 1 - room)
-        if p.hold[h, LAST] >> level & 1 and j < hi - 1:
-            m = min(m, hi - 1 - j - room)
-    for d in range(p.stage[s, DEP0], p.stage[s, DEP1]):
-        if p.dep[d, LEVEL] == level:
-            m = min(m, _target_stretch(p, st, d, c, level, j - p.dep[d, LAG], room))
-        elif p.dep[d, LEVEL] > level:
-            m = min(m, _target_stretch(p, st, d, c, level, j, room))
-            if p.dep[d, CARRIED]:
-                m = min(m, _target_stretch(p, st, d, c, level, j - 1, room))
-    return max(0, m)
-
-
-@kernel(inline="always")
-def _target_stretch(p, st, d, c, level, target, room):
-    """For how long the target iteration of dependence d stays on one side of the producer's bounds."""
-    if target < 0:
-        return -target - room
-    row = row_at(p, st, p.dep[d, SRC], c, level)
-    for k in range(level):
-        if not in_span(p, st, row, c, k):
-            return NO_END
-    if target < p.row[row, LO + level]:
-        return p.row[row, LO + level] - target - room
-    if target < p.row[row, HI + level]:
-        return p.row[row, HI + level] - target - room
-    return NO_END
 
 
 @kernel(internal=True)
@@ -338,7 +239,7 @@ def _write_head(p, st, at, s, row):
 
 @kernel(internal=True)
 def build(p, st, rounds):
-    """Write the items of a segment of ``rounds`` rounds (see :func:`stretch`); their number, or -1 on error.
+    """Write the items of a segment of ``rounds`` rounds (see ``stretch``); their number, or -1 on error.
 
     Also counts the rows' firings and the dependences that are not void, unless it stops. A void dependence stays in the
     item, waiting for time 0, so that a cause's place in the stall counts is its position in the stage.

@@ -121,7 +121,7 @@ def new_snapshot(p, st):
         times += 2 * p.slots[b]
     counts = p.stage.shape[0] + 2 * p.slots.shape[0] + st.mark_ring.shape[0]
     return Snapshot(
-        np.zeros((LEVELS, 3), np.int64),
+        np.zeros((LEVELS, 4), np.int64),
         np.empty((LEVELS, times), np.int64),
         np.empty((LEVELS, counts), np.int64),
         np.empty((LEVELS, st.cursor.shape[0], CURSOR_COLUMNS), np.int64),

@@ -306,16 +306,6 @@ def programs(draw: st.DrawFn, most_steps: int = 60) -> Program:
     return program
 
 
-def looks_far_back(program: Program, depth: int) -> bool:
-    """Whether work or results of an earlier iteration outside this level are needed, so all of its steps are kept."""
-    outside = {level.name for level in program.levels[:depth]}
-    return any(
-        (stage.shift and stage.shift_level in outside)
-        or any((after.lag or after.carried) and after.level in outside for after in stage.after)
-        for stage in program.stages
-    )
-
-
 @st.composite
 def long_programs(draw: st.DrawFn, most_steps: int = 40_000) -> Program:
     """A drawn program with one or two of its loops made hundreds or thousands of iterations long."""
@@ -324,8 +314,7 @@ def long_programs(draw: st.DrawFn, most_steps: int = 40_000) -> Program:
     widest = [level.trips if isinstance(level.trips, int) else int(level.trips.values.max()) for level in levels]
     for depth in draw(st.permutations(range(len(levels))))[: draw(st.integers(1, 2))]:
         level = levels[depth]
-        most = most_steps // 80 if looks_far_back(program, depth) else most_steps
-        room = most // (int(np.prod(widest)) // widest[depth])
+        room = most_steps // (int(np.prod(widest)) // widest[depth])
         factor = draw(st.integers(100, 3000))
         if isinstance(level.trips, int) and room > 100:
             runs = tuple(run * draw(st.sampled_from((1, 1, factor // 10))) for run in level.runs)
