@@ -47,6 +47,7 @@ def flatten(program: Program) -> Flat:
         stage[s, k.ROW0] = row0
         stage[s, k.STRIDE : k.STRIDE + k.LEVELS] = _strides(shape)
         stage[s, k.ATTR] = resources[item.unit]
+        stage[s, k.SPAN_DEPTH] = _span_depth(program, item, pad)
         if item.inner is not None:
             stage[s, k.ATTR] = len(names)
             names.append(item.name)
@@ -85,6 +86,12 @@ def _cursors(program: Program, pad: int) -> list[tuple[int, int]]:
         if cursor not in cursors:
             cursors.append(cursor)
     return cursors
+
+
+def _span_depth(program: Program, stage: Stage, pad: int) -> int:
+    """The deepest padded level whose classes a span of the stage depends on, or -1."""
+    spans = [array for depth in range(len(program.levels)) for array in bounds(program, stage, depth)]
+    return max((pad + axis for array in spans for axis, size in enumerate(array.shape) if size > 1), default=-1)
 
 
 def _strides(shape: tuple[int, ...]) -> list[int]:

@@ -113,7 +113,10 @@ def in_span(p, st, row, c, level):
 
 @kernel(inline="always", internal=True)
 def will_fire(p, st, s, c, level, with_current):
-    """Whether stage s fires again before cursor c's current iteration of ``level`` ends."""
+    """Whether stage s fires again before cursor c's current iteration of ``level`` ends.
+
+    Exact where its spans depend on no class of a level inside.
+    """
     cur = st.cursor
     if cur[c, DONE]:
         return False
@@ -134,20 +137,24 @@ def will_fire(p, st, s, c, level, with_current):
 
 
 @kernel(internal=True)
-def will_fire_within(p, st, s, level, ahead, with_current):
-    """Whether stage s fires again before the iteration of ``level`` that lies ``ahead`` of its cursor's ends.
+def will_fire_within(p, st, s, level, iteration, with_current):
+    """Whether stage s fires again before a global iteration of ``level`` ends (the current one or one still to come).
 
-    Walks a copy of the cursor (the last row of ``st.cursor``) from iteration to iteration.
+    Walks a copy of the stage's cursor (the last row of ``st.cursor``) from one innermost loop to the next.
     """
     copy = p.cursor.shape[0]
+    inner = LEVELS - 1
     for q in range(CURSOR_COLUMNS):
         st.cursor[copy, q] = st.cursor[p.stage[s, CURSOR], q]
-    for _ in range(ahead + 1):
-        if will_fire(p, st, s, copy, level, with_current):
+    first = st.cursor[copy, IDX + inner] if with_current else st.cursor[copy, IDX + inner] + 1
+    while st.cursor[copy, DONE] == 0 and st.cursor[copy, GLOBAL + level] <= iteration:
+        row = row_at(p, st, s, copy, inner)
+        inside = True
+        for k in range(inner):
+            inside = inside and in_span(p, st, row, copy, k)
+        if inside and max(first, p.row[row, LO + inner]) < p.row[row, HI + inner]:
             return True
-        with_current = True
-        for k in range(level + 1, LEVELS):
-            st.cursor[copy, IDX + k] = st.cursor[copy, TRIP + k] - 1
-        if advance(p, st, copy, 1) < 0:
-            return False
+        first = 0
+        st.cursor[copy, IDX + inner] = st.cursor[copy, TRIP + inner] - 1
+        advance(p, st, copy, 1)
     return False

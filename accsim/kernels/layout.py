@@ -17,10 +17,10 @@ MAX_TICKS = 2**62
 
 # ProgramArrays.level columns
 TRIP0, TRIP_STRIDE, RUN0 = 0, 1, 5
-# ProgramArrays.stage columns
+# ProgramArrays.stage columns; SPAN_DEPTH is the deepest level whose classes a span depends on, or -1
 UNIT, RATE1, RATE2, CURSOR, LATENCY, ROW0, STRIDE = 0, 1, 2, 3, 4, 5, 6
-DEP0, DEP1, ACQ0, ACQ1, REL0, REL1, ATTR, STALL0 = 10, 11, 12, 13, 14, 15, 16, 17
-STAGE_COLUMNS = 18
+DEP0, DEP1, ACQ0, ACQ1, REL0, REL1, ATTR, STALL0, SPAN_DEPTH = 10, 11, 12, 13, 14, 15, 16, 17, 18
+STAGE_COLUMNS = 19
 # ProgramArrays.row columns: ticks of the unit and of the rates, span per level
 D0, D1, D2, LO, HI = 0, 1, 2, 3, 7
 ROW_COLUMNS = 11

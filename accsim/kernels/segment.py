@@ -47,6 +47,7 @@ from accsim.kernels.layout import (
     RING_AT,
     RING_MASK,
     SKIPPED,
+    SPAN_DEPTH,
     SRC,
     STALL0,
     UNIT,
@@ -76,8 +77,8 @@ def _fail(st, code, stage, index, need):
 def _count_until(p, st, s, d, level, iteration, mark, pending):
     """Firings (as of now, in this round) of dependence d's producer up to the end of a global iteration; -1 on error.
 
-    An iteration that the producer's cursor has not begun needs a look ahead (:func:`look_ahead`), unless one has
-    already found it clear of firings.
+    An iteration that the producer's cursor has not begun, or in which its spans may change, needs a look ahead
+    (:func:`look_ahead`), unless one has already found it clear of firings.
     """
     if iteration < 0:
         return 0
@@ -88,7 +89,7 @@ def _count_until(p, st, s, d, level, iteration, mark, pending):
         if now - iteration > depth:
             return _fail(st, GROW_DEPTH, s, mark, now - iteration)
         return st.mark_ring[mark_entry(st, mark, iteration)]
-    if iteration > now:
+    if iteration > now or p.stage[src, SPAN_DEPTH] > level:
         if iteration > st.dep_clear[d]:
             return _fail(st, LOOK_AHEAD, level, d, iteration)
     elif will_fire(p, st, src, p.stage[src, CURSOR], level, pending):
@@ -297,12 +298,11 @@ def look_ahead(p, st):
     """
     level, d, iteration = st.error[E_STAGE], st.error[E_INDEX], st.error[E_NEED]
     src = p.dep[d, SRC]
-    now = st.cursor[p.stage[src, CURSOR], GLOBAL + level]
     consumer = 0
     while d >= p.stage[consumer, DEP1]:
         consumer += 1
     pending = not (st.rows[src] >= 0 and src < consumer)
-    if will_fire_within(p, st, src, level, iteration - now, pending):
+    if will_fire_within(p, st, src, level, iteration, pending):
         _fail(st, LATER_FIRING, consumer, src, 0)
         return False
     st.dep_clear[d] = iteration

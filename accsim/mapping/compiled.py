@@ -123,5 +123,6 @@ def nearest_fit(lowered: Lowered) -> tuple[int, str]:
     parts = []
     for memory, capacity in lowered.shape.capacities.items():
         size = int(need[i, memories == memory].sum())
-        parts.append(f"needs {format_quantity(size, 'bytes')} in {memory}, has {format_quantity(capacity, 'bytes')}")
+        unit, name = (2**20, "MiB") if size >= 2**20 else (2**10, "KiB")
+        parts.append(f"needs {size / unit:,.4g} {name} in {memory}, has {format_quantity(capacity, 'bytes')}")
     return int(need[i].sum()), f"{lowered.shape.name}: nearest fit {'; '.join(parts)}"

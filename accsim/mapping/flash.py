@@ -44,7 +44,7 @@ LOAD_Q, LOAD_K, LOGIT, SOFTMAX, LOAD_V, ATTEND, FINISH, STORE = range(8)
 
 @dataclass(frozen=True)
 class Flash(CompiledDataflow):
-    """A FlashAttention-2 mapping; ``None`` is searched.
+    """A FlashAttention-2 mapping; choices left ``None`` are searched.
 
     Parameters
     ----------

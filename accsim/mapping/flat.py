@@ -47,7 +47,7 @@ MOST_CAUSAL_TILES = 1024
 
 @dataclass(frozen=True)
 class Flat(CompiledDataflow):
-    """A FLAT mapping at row granularity; ``None`` is searched.
+    """A FLAT mapping at row granularity; choices left ``None`` are searched.
 
     Parameters
     ----------

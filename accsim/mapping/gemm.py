@@ -34,7 +34,7 @@ REGISTER_FILE_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class Stationary(CompiledDataflow):
-    """A GEMM mapping; ``None`` is searched.
+    """A GEMM mapping; choices left ``None`` are searched.
 
     Parameters
     ----------
@@ -82,7 +82,8 @@ class Stationary(CompiledDataflow):
         tile_m, tile_n, tile_k, split_m, split_n, _ = points.table[i].tolist()
         order, resident = points.variant
         assert isinstance(op, Gemm)
-        return type(self)(min(tile_m, op.rows), min(tile_n, op.n), min(tile_k, op.k), order, resident, split_m, split_n)
+        own_m, own_n = -(-op.rows // split_m), -(-op.n // split_n)
+        return type(self)(min(tile_m, own_m), min(tile_n, own_n), min(tile_k, op.k), order, resident, split_m, split_n)
 
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Gemm)

@@ -19,7 +19,7 @@ from accsim.workload.ops import Attention, Gemm, Op, Softmax
 
 @dataclass(frozen=True)
 class Unfused(Dataflow):
-    """Each operator mapped on its own; ``None`` is searched.
+    """Each operator mapped on its own; choices left ``None`` are searched.
 
     Parameters
     ----------

@@ -186,6 +186,7 @@ def print_comparison(console: Console, reports: Mapping[str, Report], kinds: Seq
     first = next(iter(reports.values()))
     print_header(console, first)
     show(console, "Whole workload", _comparison(reports))
+    indented(console, Text(_main_memory(first)))
     parts = {name: only(report, kinds) for name, report in reports.items()}
     inside = {name: part for name, part in parts.items() if part is not None}
     chosen = inside or reports

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 
+def _cached_bytes(op: Op) -> int:
+    """Bytes of keys and values that a causal attention reads from the KV cache."""
+    return op.kv_bytes if isinstance(op, Attention) and op.causal else 0
+
+
 @dataclass(frozen=True)
 class OpRow:
     """One distinct op of a trace, simulated once.
@@ -215,10 +220,10 @@ class Report:
         The KV cache is the keys and values of every causal attention: what a decoder keeps for the tokens to come.
         """
         weights = self.workload.weight_bytes
-        kv_cache = sum(
-            row.op.kv_bytes * row.count for row in self.ops if isinstance(row.op, Attention) and row.op.causal
+        kv_cache = sum(_cached_bytes(row.op) * row.count for row in self.ops)
+        activations = max(
+            (row.op.input_bytes + row.op.output_bytes - _cached_bytes(row.op) for row in self.ops), default=0
         )
-        activations = max((row.op.input_bytes + row.op.output_bytes for row in self.ops), default=0)
         capacity = self.accelerator.main_memory.capacity_bytes
         return {
             "weights": weights,

@@ -27,6 +27,10 @@ def si(value: float, unit: str) -> str:
     """
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}".strip()
+    if unit == "s" and value >= 1000.0:  # nobody reads kiloseconds
+        return f"{value:,.0f} s"
+    if unit == "B" and 1 <= value < 1000.0 and value == int(value):
+        return f"{value:.0f} B"
     power = math.floor(math.log10(float(f"{abs(value):.3e}")) / 3)
     power = max(-len(_SMALL) + 1, min(power, len(_LARGE) - 1))
     prefix = _LARGE[power] if power >= 0 else _SMALL[-power]

@@ -19,7 +19,7 @@ PREFIX = {"p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 
 
 @given(st.floats(1e-11, 1e20))
 def test_si_reads_back_to_four_digits(value: float) -> None:
-    number, unit = si(value, "s").split()
+    number, unit = si(value, "J").split()
     assert 1 <= float(number) < 1000
     assert float(number) * PREFIX.get(unit[:-1], 1.0) == pytest.approx(value, rel=6e-4)
 
@@ -30,6 +30,11 @@ def test_si_reads_back_to_four_digits(value: float) -> None:
 )
 def test_si_at_its_edges(value: float, text: str) -> None:
     assert si(value, "") == text
+
+
+def test_long_times_and_single_bytes_read_as_people_say_them() -> None:
+    assert [si(value, "s") for value in (999.0, 1812.3, 4.2e6)] == ["999.0 s", "1,812 s", "4,200,000 s"]
+    assert [si(value, "B") for value in (2, 2.5, 1000)] == ["2 B", "2.500 B", "1.000 kB"]
 
 
 @given(st.integers(1, 2**62))
