@@ -145,29 +145,34 @@ def run_block(shape, block, windows, depths, jump, total, fires):
             fires[i] = st.fires
 
 
-@kernel(allocates=True)
-def count_fires(level, trips, runs, row, stages, classes, fires):
+@kernel
+def count_fires(level, trips, runs, row, stages, classes, fires, scratch):
     """How often each row fires, in closed form: over the levels, the overlap of its span with its class's run.
 
     Parameters
     ----------
     level, trips, runs, row : as in ``ProgramArrays``.
     stages : their number; each has one row for every combination of ``classes``.
+    scratch : int64[3, 4], room for the classes of a combination and the ends of their runs.
     """
+    index, first, last = scratch[0], scratch[1], scratch[2]
     combos = 1
     for k in range(LEVELS):
         combos *= classes[k]
-    index = np.zeros(LEVELS, np.int64)
     for combo in range(combos):
         class_indices(combo, classes, index)
+        reached = True
+        for k in range(LEVELS):
+            run = level[k, RUN0] + index[k]
+            first[k] = 0 if index[k] == 0 else runs[run - 1]
+            last[k] = min(runs[run], trips_at(level, trips, k, index))
+            reached = reached and first[k] < last[k]
         for s in range(stages):
             r = s * combos + combo
-            count = 1
-            for k in range(LEVELS):
-                run = level[k, RUN0] + index[k]
-                first = 0 if index[k] == 0 else runs[run - 1]
-                last = min(runs[run], trips_at(level, trips, k, index))
-                count *= max(0, min(row[r, HI + k], last) - max(row[r, LO + k], first))
+            count = 1 if reached else 0
+            if reached:
+                for k in range(LEVELS):
+                    count *= max(0, min(row[r, HI + k], last[k]) - max(row[r, LO + k], first[k]))
             fires[r] = count
 
 
@@ -183,9 +188,10 @@ def bound_block(shape, block, classes, bound, fires):
         combos *= classes[k]
     busy = np.zeros(shape.servers.shape[0], np.int64)
     tail = np.zeros(shape.servers.shape[0], np.int64)
+    scratch = np.zeros((3, LEVELS), np.int64)
     for i in range(block.trips.shape[0]):
         row = block.row[i]
-        count_fires(shape.level, block.trips[i], block.runs[i], row, stages, classes, fires[i])
+        count_fires(shape.level, block.trips[i], block.runs[i], row, stages, classes, fires[i], scratch)
         busy[:] = 0
         tail[:] = MAX_TICKS
         for s in range(stages):
