@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from accsim.config.machine import Accelerator, Memory, SystolicArray
-from accsim.errors import MappingError
+from accsim.errors import InputError, Problem
 from accsim.kernels.matrix import TICKS, Machine
 from accsim.kernels.systolic import (
     INPUT_STATIONARY,
@@ -27,6 +27,19 @@ STATIONARY = {
 MOST_MEMORIES = 3
 
 
+def check_memories(acc: Accelerator) -> None:
+    """Refuse a machine with more memories than mappings know how to use.
+
+    Raises
+    ------
+    InputError
+        When there are more than three.
+    """
+    if len(acc.memories) > MOST_MEMORIES:
+        allowed = f"allowed for a simulation are at most {MOST_MEMORIES}: local, one between, main"
+        raise InputError(Problem("", "memories", f"{acc.name} has {len(acc.memories)} memories; {allowed}"))
+
+
 @lru_cache(maxsize=256)
 def machine_numbers(acc: Accelerator, dtype: str) -> Machine:
     """Bare numbers of a machine for one data type.
@@ -34,12 +47,9 @@ def machine_numbers(acc: Accelerator, dtype: str) -> Machine:
     Raises
     ------
     InputError
-        When the matrix unit does not support the data type.
-    MappingError
-        When the machine has more than three memories.
+        When the matrix unit does not support the data type, or the machine has more than three memories.
     """
-    if len(acc.memories) > MOST_MEMORIES:
-        raise MappingError(f"{acc.name} has {len(acc.memories)} memories; mappings model at most {MOST_MEMORIES}")
+    check_memories(acc)
     unit = acc.matrix_unit
     array = isinstance(unit, SystolicArray)
     costs = acc.vector_unit.cycles_per_element

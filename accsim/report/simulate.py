@@ -18,6 +18,7 @@ from accsim.errors import InputError, MappingError, nearest
 from accsim.mapping.base import Dataflow, Step, find_dataflow
 from accsim.mapping.choose import choose
 from accsim.mapping.cycle import cycle_steps
+from accsim.mapping.machine_numbers import check_memories
 from accsim.mapping.search import OBJECTIVES
 from accsim.report.result import OpRow, Report
 from accsim.workload.catalogue import load_workload
@@ -61,6 +62,7 @@ def simulate(
         When an op has no mapping that fits, or more than 2**62 operations.
     """
     acc = accelerator if isinstance(accelerator, Accelerator) else load_accelerator(accelerator)
+    check_memories(acc)
     trace = load_workload(workload)
     _check_choice("objective", objective, OBJECTIVES)
     _check_choice("fidelity", fidelity, FIDELITIES)

@@ -242,3 +242,12 @@ def test_each_objective_is_best_at_its_own(objective: str) -> None:
 def test_unknown_choices(keywords: dict[str, str], fragment: str) -> None:
     with pytest.raises(accsim.InputError, match=fragment):
         accsim.simulate(Gemm(8, 8, 8), "flat_edge", **keywords)
+
+
+def test_a_machine_with_four_memories_is_refused_once() -> None:
+    machine = accsim.load_accelerator("tpu_v4")
+    vmem = machine.memories[0]
+    four = machine.model_copy(update={"memories": (vmem, *machine.memories)})
+    with pytest.raises(accsim.InputError, match=r"memories: tpu_v4 has 4 memories; allowed .* at most 3") as error:
+        accsim.simulate("bert_base", four)
+    assert len(error.value.problems) == 1
