@@ -34,17 +34,14 @@ class Machine(NamedTuple):
     cost_divide: float
     cost_rescale: float
     cost_convert: float
-    local_capacity: int
     local_read: float
     local_write: float
     local_shared: int
     middle_capacity: int
     middle_read: float
     middle_write: float
-    middle_shared: int
     main_read: float
     main_write: float
-    main_shared: int
     load_latency: int
     store_latency: int
 

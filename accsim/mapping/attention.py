@@ -8,20 +8,26 @@ with the first one has the most work.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from accsim.config.compute_units import SystolicArray
 from accsim.config.machine import Accelerator
+from accsim.engine.tables import IntArray
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import TICKS, ceil_div, tile_work
 from accsim.kernels.work import scale_bytes
+from accsim.mapping.compiled import Points
 from accsim.mapping.gemm import REGISTER_FILE_BYTES
 from accsim.mapping.machine_numbers import STATIONARY, ports
 from accsim.mapping.tiling import tile_sizes
 from accsim.workload.ops import Attention
 
 TENSOR_CORE_ROWS = 16
+MOST_CAUSAL_TILES = 1024
+"""A search leaves out row tiles so small that each of more than this many needs numbers of its own under a mask."""
 PART_TILES = (1, 2, 3, 4, 6)
 """Row tiles of so many eighths of the array's rows are tried too: where a row of scores is long, no larger one fits."""
 
@@ -62,6 +68,21 @@ def row_tile_sizes(op: Attention, acc: Accelerator, given: int | None) -> list[i
     if not op.causal:
         return sizes
     return sorted({max(shared, size // shared * shared) for size in sizes})
+
+
+def causal_tiles(op: Attention, acc: Accelerator, row_tile: int) -> int:
+    """Row tiles of a core under a causal mask (each its own class), 0 without."""
+    if not op.causal:
+        return 0
+    return int(-(-share_of(problem_of(op), row_tile, acc.cores).rows // row_tile))
+
+
+def merge_points(found: list[Points]) -> list[Points]:
+    """Points of the same variant in one table."""
+    tables: dict[tuple[Any, ...], list[IntArray]] = {}
+    for points in found:
+        tables.setdefault(points.variant, []).append(points.table)
+    return [Points(variant, np.concatenate(parts)) for variant, parts in tables.items()]
 
 
 def forms(acc: Accelerator, form: str | None) -> list[int]:

@@ -18,12 +18,15 @@ from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store, write_vector
 from accsim.mapping.attention import (
+    MOST_CAUSAL_TILES,
     attention_resources,
+    causal_tiles,
     class_work,
     count_all,
     fetched_share,
     forms,
     memory_plan,
+    merge_points,
     own_work,
     problem_of,
     row_tile_sizes,
@@ -33,7 +36,6 @@ from accsim.mapping.attention import (
 )
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
-from accsim.mapping.flat import MOST_CAUSAL_TILES, causal_tiles, merge_points
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers
 from accsim.mapping.shape import Shape, StageShape
 from accsim.mapping.tiling import tile_sizes

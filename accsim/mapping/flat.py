@@ -8,23 +8,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from accsim.config.machine import Accelerator
 from accsim.engine.program import After, Hold
-from accsim.engine.tables import IntArray
 from accsim.kernels.block import END, FIRST_HALF, MIDDLE, SECOND_HALF, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store, write_vector
 from accsim.mapping.attention import (
+    MOST_CAUSAL_TILES,
     attention_resources,
+    causal_tiles,
     class_work,
     count_all,
     fetched_share,
     forms,
     memory_plan,
+    merge_points,
     own_work,
     problem_of,
     row_tile_sizes,
@@ -41,8 +43,6 @@ from accsim.workload.ops import Attention, Op
 
 LOAD_Q, LOAD_K, LOGIT, SOFTMAX, LOAD_V, ATTEND, STORE = range(7)
 STAGED = ("qo", "qkvo")
-MOST_CAUSAL_TILES = 1024
-"""A search leaves out row tiles so small that each of more than this many needs numbers of its own under a mask."""
 
 
 @dataclass(frozen=True)
@@ -116,21 +116,6 @@ class Flat(CompiledDataflow):
 
 
 register_dataflow("flat", Flat)
-
-
-def causal_tiles(op: Attention, acc: Accelerator, row_tile: int) -> int:
-    """Row tiles of a core under a causal mask (each its own class), 0 without."""
-    if not op.causal:
-        return 0
-    return int(-(-share_of(problem_of(op), row_tile, acc.cores).rows // row_tile))
-
-
-def merge_points(found: list[Points]) -> list[Points]:
-    """Points of the same variant in one table."""
-    tables: dict[tuple[Any, ...], list[IntArray]] = {}
-    for points in found:
-        tables.setdefault(points.variant, []).append(points.table)
-    return [Points(variant, np.concatenate(parts)) for variant, parts in tables.items()]
 
 
 @lru_cache(maxsize=256)

@@ -75,20 +75,25 @@ def machine_numbers(acc: Accelerator, dtype: str) -> Machine:
         element_bytes=dtype_bits(dtype) / 8,
         lanes=acc.vector_unit.lanes,
         **{f"cost_{op}": float(costs[op]) for op in ("max", "exp", "add", "multiply", "divide", "rescale", "convert")},
-        local_capacity=local.capacity_bytes // share,
         local_read=per_tick(local.usable_read_bytes_per_s) / share,
         local_write=per_tick(local.usable_write_bytes_per_s) / share,
         local_shared=int(local.shared_bandwidth),
         middle_capacity=middle.capacity_bytes if middle else 0,
         middle_read=per_tick(middle.usable_read_bytes_per_s) if middle else 1.0,
         middle_write=per_tick(middle.usable_write_bytes_per_s) if middle else 1.0,
-        middle_shared=int(middle.shared_bandwidth) if middle else 1,
         main_read=per_tick(main.usable_read_bytes_per_s),
         main_write=per_tick(main.usable_write_bytes_per_s),
-        main_shared=int(main.shared_bandwidth),
         load_latency=ticks(main.latency_s + (middle.latency_s if middle else 0.0)),
         store_latency=ticks(main.latency_s + (middle.latency_s if middle else 0.0)),
     )
+
+
+def places(acc: Accelerator) -> dict[str, Memory]:
+    """The memories by their place from the array outward: local, main, and middle where there is one between."""
+    found = {"local": acc.memories[0], "main": acc.main_memory}
+    if len(acc.memories) == MOST_MEMORIES:
+        found["middle"] = acc.memories[1]
+    return found
 
 
 def port(memory: Memory, direction: str) -> str:
@@ -98,10 +103,7 @@ def port(memory: Memory, direction: str) -> str:
 
 def ports(acc: Accelerator) -> dict[str, str]:
     """Resource of each place and direction: ``local_read`` … ``main_write`` (no middle where there is none)."""
-    places = {"local": acc.memories[0], "main": acc.main_memory}
-    if len(acc.memories) == MOST_MEMORIES:
-        places["middle"] = acc.memories[1]
-    return {f"{place}_{way}": port(memory, way) for place, memory in places.items() for way in ("read", "write")}
+    return {f"{place}_{way}": port(memory, way) for place, memory in places(acc).items() for way in ("read", "write")}
 
 
 def action_names(acc: Accelerator, dtype: str) -> Mapping[str, str]:
@@ -109,9 +111,6 @@ def action_names(acc: Accelerator, dtype: str) -> Mapping[str, str]:
     names = {"mac": f"mac.{dtype}", "mac_padded": f"mac_padded.{dtype}"}
     names |= {op: f"vector.{op}" for op in ("max", "exp", "add", "multiply", "divide", "rescale", "convert")}
     names |= {column: column for column in ("pe_steady_cycles", "pe_busy_cycles")}
-    places = {"local": acc.memories[0], "main": acc.main_memory}
-    if len(acc.memories) == MOST_MEMORIES:
-        places["middle"] = acc.memories[1]
-    for place, memory in places.items():
+    for place, memory in places(acc).items():
         names |= {f"{place}_{way}": f"{way}.{memory.name}" for way in ("read", "write")}
     return names
