@@ -194,7 +194,7 @@ class _Reader:
         best = (-1, -1)
         where = 0
         for s in range(len(self.program.stages)):
-            at, mask, _, fired, _, top = self.state.ring[s].tolist()
+            at, mask, _, fired, _, top = self.state.ring[s, : k.TOP_AT + 1].tolist()
             entry = top if self.program.resources[int(self.stage[s, k.UNIT])].servers > 1 else at + (fired - 1 & mask)
             if fired and (int(self.state.times[entry]), int(attribution.issued[s])) > best:
                 best = (int(self.state.times[entry]), int(attribution.issued[s]))

@@ -78,7 +78,7 @@ def _unbalanced(program: Program, flat: Flat, state: k.State) -> list[str]:
             continue
         first = int(flat.arrays.stage[s, k.DEP0])
         for i, after in enumerate(stage.after):
-            if not state.dep_hits[first + i]:
+            if not state.dep[first + i, k.HITS]:
                 problems.append(
                     f"stage '{stage.name}': its dependence on '{after.stage}' (level '{after.level}', lag "
                     f"{after.lag}) is void at every firing"

@@ -25,8 +25,9 @@ from accsim.kernels.layout import (
     UNIT,
     Events,
     ProgramArrays,
+    plain,
 )
-from accsim.kernels.state import grow, new_snapshot, new_state
+from accsim.kernels.state import clear_state, grow, new_snapshot, new_state
 
 # kinds of spans a shape may ask for
 ALL, START, END, FIRST_HALF, SECOND_HALF, MIDDLE = 0, 1, 2, 3, 4, 5
@@ -72,6 +73,23 @@ def trips_at(level, trips, k, index):
     return trips[at]
 
 
+@kernel(inline="always")
+def span_of(kind, n):
+    """(lo, hi) of a kind of span in a loop of n trips."""
+    half = n // 2
+    if kind == START:
+        return 0, 1
+    if kind == END:
+        return n - 1, n
+    if kind == FIRST_HALF:
+        return 0, half
+    if kind == SECOND_HALF:
+        return half, n
+    if kind == MIDDLE:
+        return half - 1, half
+    return 0, n
+
+
 @kernel(allocates=True)
 def fill_spans(block, i, level, kinds, classes):
     """Resolve the kinds of spans of every stage against the trips of point i.
@@ -82,33 +100,48 @@ def fill_spans(block, i, level, kinds, classes):
     kinds : int64[stages, 4], one of ALL … MIDDLE for each padded level.
     classes : int64[4], number of classes of each padded level.
     """
-    trips = block.trips[i]
+    row = block.row[i]
     combos = 1
+    varies = False
     for k in range(LEVELS):
         combos *= classes[k]
+        for outer in range(k):
+            varies = varies or level[k, TRIP_STRIDE + outer] > 0
     index = np.zeros(LEVELS, np.int64)
+    trips = np.empty(LEVELS, np.int64)
     for combo in range(combos):
+        if combo > 0 and not varies:
+            break
         class_indices(combo, classes, index)
         for k in range(LEVELS):
-            n = trips_at(level, trips, k, index)
-            half = n // 2
-            for s in range(kinds.shape[0]):
-                kind = kinds[s, k]
-                lo = 0
-                hi = n
-                if kind == START:
-                    hi = 1
-                elif kind == END:
-                    lo = n - 1
-                elif kind == FIRST_HALF:
-                    hi = half
-                elif kind == SECOND_HALF:
-                    lo = half
-                elif kind == MIDDLE:
-                    lo = half - 1
-                    hi = half
-                block.row[i, s * combos + combo, LO + k] = lo
-                block.row[i, s * combos + combo, HI + k] = hi
+            trips[k] = trips_at(level, block.trips[i], k, index)
+        for s in range(kinds.shape[0]):
+            for k in range(LEVELS):
+                row[s * combos + combo, LO + k], row[s * combos + combo, HI + k] = span_of(kinds[s, k], trips[k])
+    if not varies:
+        for s in range(kinds.shape[0]):
+            for r in range(s * combos + 1, (s + 1) * combos):
+                for k in range(LO, LO + 2 * LEVELS):
+                    row[r, k] = row[s * combos, k]
+
+
+@kernel(inline="always")
+def _point(shape, block, stage, i):
+    """Point i as a program; ``stage`` is a copy of the shape's table that takes its latencies."""
+    stage[:, LATENCY] = block.latency[i]
+    return ProgramArrays(
+        shape.level,
+        block.trips[i],
+        block.runs[i],
+        stage,
+        block.row[i],
+        shape.dep,
+        shape.hold,
+        shape.servers,
+        block.slots[i],
+        shape.cursor,
+        shape.mark,
+    )
 
 
 @kernel(allocates=True)
@@ -118,28 +151,27 @@ def run_block(shape, block, windows, depths, jump, total, fires):
     ``total[i]`` becomes its ticks, or minus the code of what stopped it; ``fires[i]`` how often each row fired (when
     it has room). ``windows`` and ``depths`` carry over from point to point.
     """
+    if block.trips.shape[0] == 0:
+        return
     events = Events(np.empty((0, 4), np.int64), np.zeros(1, np.int64))
     stage = shape.stage.copy()
+    p = _point(shape, block, stage, plain(0))
+    st = new_state(p, windows, depths)
+    snap = new_snapshot(p, st)
     for i in range(block.trips.shape[0]):
-        stage[:, LATENCY] = block.latency[i]
-        p = ProgramArrays(
-            shape.level,
-            block.trips[i],
-            block.runs[i],
-            stage,
-            block.row[i],
-            shape.dep,
-            shape.hold,
-            shape.servers,
-            block.slots[i],
-            shape.cursor,
-            shape.mark,
-        )
+        p = _point(shape, block, stage, i)
+        fits = i > 0 and np.array_equal(block.slots[i], block.slots[i - 1])
         while True:
-            st = new_state(p, windows, depths)
-            code = walk(p, st, jump, new_snapshot(p, st), None, events)
+            if fits:
+                clear_state(p, st)
+                snap.head[:] = 0
+            else:
+                st = new_state(p, windows, depths)
+                snap = new_snapshot(p, st)
+            code = walk(p, st, jump, snap, None, events)
             if not grow(st, windows, depths):
                 break
+            fits = False
         total[i] = st.times[TOTAL_AT] if code == OK else -code
         if fires.shape[0] > 0:
             fires[i] = st.fires

@@ -9,15 +9,7 @@ import numpy as np
 
 from accsim.kernels.cursor import advance, reset
 from accsim.kernels.jit import kernel
-from accsim.kernels.jump import (
-    apply_jump,
-    move_cursors,
-    periods_left,
-    same_cursors,
-    same_state,
-    save_state,
-    worth_a_look,
-)
+from accsim.kernels.jump import apply_jump, move_cursors, periods_left, save_state, worth_a_look
 from accsim.kernels.layout import (
     ACTIVE,
     AT,
@@ -40,6 +32,7 @@ from accsim.kernels.layout import (
     plain,
 )
 from accsim.kernels.rounds import play_segment
+from accsim.kernels.same import same_cursors, same_state
 from accsim.kernels.segment import build, look_ahead
 from accsim.kernels.state import grow, new_attribution, new_snapshot, new_state
 from accsim.kernels.stretch import stretch

@@ -8,20 +8,16 @@ have moved by the period's length), otherwise it is the same event and must be o
 
 from __future__ import annotations
 
-from accsim.kernels.cursor import fired, mark_entry, refresh
+from accsim.kernels.cursor import refresh
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import (
     ACQ_AT,
     ACQ_MASK,
     AT,
-    CLASS,
     CURSOR,
-    DEP0,
-    DEP1,
-    DONE,
     GLOBAL,
+    HITS,
     IDX,
-    LEVEL,
     LEVELS,
     LIMIT,
     LOOKED,
@@ -31,7 +27,7 @@ from accsim.kernels.layout import (
     N_REL,
     OPEN,
     PLAYED,
-    RATE1,
+    READ,
     REL_AT,
     REL_MASK,
     RING_AT,
@@ -43,12 +39,10 @@ from accsim.kernels.layout import (
     SRC,
     TOP_AT,
     TOTAL_AT,
-    UNIT,
     VALID,
-    WAIT,
     WINDOW,
 )
-from accsim.kernels.segment import I_DEPS, I_HEAD, I_UNIT_AT, X_AT, X_MASK, X_SIZE
+from accsim.kernels.same import since_mark
 
 SMALL_STATE = 256
 
@@ -104,7 +98,7 @@ def save_state(p, st, level, snap, att, at, limit):
         k += 2
     for j in range(p.mark.shape[0]):
         for i in range(st.mark_at[j + 1] - st.mark_at[j]):
-            count[k] = _since_mark(p, st, j, i)
+            count[k] = since_mark(p, st, j, i)
             k += 1
     for c in range(st.cursor.shape[0]):
         for i in range(st.cursor.shape[1]):
@@ -115,120 +109,10 @@ def save_state(p, st, level, snap, att, at, limit):
         rows = st.fires.shape[0]
         for i in range(rows):
             snap.fires[level, i] = st.fires[i]
-        for i in range(st.dep_hits.shape[0]):
-            snap.fires[level, rows + i] = st.dep_hits[i]
+        for i in range(st.dep.shape[0]):
+            snap.fires[level, rows + i] = st.dep[i, HITS]
     if att is not None:
         _save_vectors(p, st, level, att)
-
-
-@kernel(internal=True)
-def _since_mark(p, st, j, back):
-    """Firings of mark j's stage since the end of its iteration ``back`` before the last one."""
-    s = p.mark[j, MARK_STAGE]
-    iteration = st.cursor[p.stage[s, CURSOR], GLOBAL + p.mark[j, MARK_LEVEL]] - 1 - back
-    if iteration < 0:
-        return fired(st, s)
-    return fired(st, s) - st.mark_ring[mark_entry(st, j, iteration)]
-
-
-@kernel(internal=True)
-def bulk_matches(st, items, time):
-    """Take a quick look: units of all items moved by the same time, and captured causes are older than that."""
-    code = st.code
-    first = code[st.items[0] + I_UNIT_AT]
-    step = st.times[first] - time[first]
-    for item in range(items):
-        at = st.items[item]
-        unit_at = code[at + I_UNIT_AT]
-        if st.times[unit_at] - time[unit_at] != step:
-            return False
-        x = at + I_HEAD
-        for _d in range(code[at + I_DEPS]):
-            if code[x + X_MASK] == 0 and code[x + X_AT] >= st.const_at[0] and st.times[code[x + X_AT]] > time[unit_at]:
-                return False
-            x += X_SIZE
-    return True
-
-
-@kernel(internal=True)
-def _mark_used(p, st, level, snap):
-    """Flag in ``st.rows`` (behind the stages) which resources were used since the snapshot."""
-    base = p.stage.shape[0]
-    for r in range(p.servers.shape[0]):
-        st.rows[base + r] = 0
-    for s in range(base):
-        if st.ring[s, PLAYED] != snap.count[level, s]:
-            st.rows[base + p.stage[s, UNIT]] = 1
-            for k in range(RATE1, RATE1 + 2):
-                if p.stage[s, k] >= 0:
-                    st.rows[base + p.stage[s, k]] = 1
-
-
-@kernel(internal=True)
-def same_state(p, st, level, snap):
-    """The time by which everything active has moved since the snapshot, if the state is the same; else -1."""
-    time = snap.time[level]
-    count = snap.count[level]
-    base = p.stage.shape[0]
-    _mark_used(p, st, level, snap)
-    step = st.times[TOTAL_AT] - time[TOTAL_AT]
-    oldest = st.times[TOTAL_AT]
-    for r in range(p.servers.shape[0]):
-        if st.rows[base + r]:
-            for t in range(st.resource_at[r], st.resource_at[r + 1]):
-                if st.times[t] - time[t] != step:
-                    return -1
-            oldest = min(oldest, time[st.resource_at[r]])
-    n = st.resource_at[p.servers.shape[0]]
-    for s in range(base):
-        ring = st.ring[s]
-        moved = ring[PLAYED] != count[s]
-        for i in range(ring[WINDOW]):
-            now = st.times[ring[RING_AT] + ((ring[PLAYED] - 1 - i) & ring[RING_MASK])]
-            if moved and now - time[n] != step:
-                return -1
-            if not moved and now > oldest:
-                return -1
-            n += 1
-        if moved and st.times[ring[TOP_AT]] != 0 and st.times[ring[TOP_AT]] - time[n] != step:
-            return -1
-        n += 1
-    k = base
-    for b in range(p.slots.shape[0]):
-        row = st.buffer[b]
-        held = row[N_ACQ] - row[N_REL]
-        if held != count[k] - count[k + 1]:
-            return -1
-        moved = row[N_ACQ] != count[k]
-        if moved and count[k] < row[SLOTS]:
-            return -1
-        for i in range(row[SLOTS]):
-            start = st.times[row[ACQ_AT] + ((row[N_ACQ] - 1 - i) & row[ACQ_MASK])]
-            finish = st.times[row[REL_AT] + ((row[N_REL] - 1 - i) & row[REL_MASK])]
-            if moved and (finish - time[n + 1] != step or (i < held and start - time[n] != step)):
-                return -1
-            n += 2
-        k += 2
-    for j in range(p.mark.shape[0]):
-        for i in range(st.mark_at[j + 1] - st.mark_at[j]):
-            if p.mark[j, MARK_LEVEL] >= level and count[k] != _since_mark(p, st, j, i):
-                return -1
-            k += 1
-    return step if _reads_move(p, st, level, count) else -1
-
-
-@kernel(internal=True)
-def _reads_move(p, st, level, count):
-    """Whether no active stage reads, over a level outside, one fixed firing of an active producer."""
-    if level == LEVELS - 1:
-        return True
-    for s in range(p.stage.shape[0]):
-        if st.ring[s, PLAYED] != count[s]:
-            for d in range(p.stage[s, DEP0], p.stage[s, DEP1]):
-                src = p.dep[d, SRC]
-                if p.dep[d, LEVEL] < level and st.ring[src, PLAYED] != count[src]:
-                    return False
-    return True
 
 
 @kernel(internal=True)
@@ -280,24 +164,6 @@ def apply_jump(p, st, level, snap, att, step, periods):
 
 
 @kernel(internal=True)
-def same_cursors(p, st, level, snap):
-    """Whether every cursor stands where it stood, the moving ones as many iterations of ``level`` further on."""
-    period = st.cursor[0, IDX + level] - snap.head[level, AT]
-    for c in range(p.cursor.shape[0]):
-        now = st.cursor[c]
-        was = snap.cursor[level, c]
-        if now[OPEN] != was[OPEN] or now[WAIT] != was[WAIT] or now[DONE] != was[DONE]:
-            return False
-        moving = p.cursor[c, SHIFT_LEVEL] >= level or now[OPEN] == 1
-        if now[IDX + level] - was[IDX + level] != (period if moving else 0):
-            return False
-        for k in range(LEVELS):
-            if k != level and (now[IDX + k] != was[IDX + k] or now[CLASS + k] != was[CLASS + k]):
-                return False
-    return True
-
-
-@kernel(internal=True)
 def move_cursors(p, st, level, snap, periods):
     """Move the cursors, marks, rows and dependences on by whole periods of an outer level (after the times)."""
     for j in range(p.mark.shape[0]):
@@ -318,8 +184,10 @@ def move_cursors(p, st, level, snap, periods):
     rows = st.fires.shape[0]
     for i in range(rows):
         st.fires[i] += periods * (st.fires[i] - snap.fires[level, i])
-    for i in range(st.dep_hits.shape[0]):
-        st.dep_hits[i] += periods * (st.dep_hits[i] - snap.fires[level, rows + i])
+    for i in range(st.dep.shape[0]):
+        st.dep[i, HITS] += periods * (st.dep[i, HITS] - snap.fires[level, rows + i])
+        src = p.dep[i, SRC]
+        st.dep[i, READ] += periods * (st.ring[src, PLAYED] - snap.count[level, src])
 
 
 @kernel(internal=True)

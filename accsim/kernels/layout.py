@@ -35,13 +35,17 @@ MARK_STAGE, MARK_LEVEL = 0, 1
 # State.cursor columns
 IDX, GLOBAL, TRIP, CLASS, OPEN, WAIT, DONE, ACTIVE = 0, 4, 8, 12, 16, 17, 18, 19
 CURSOR_COLUMNS = 20
-# State.buffer columns
-SLOTS, ACQ_AT, ACQ_MASK, REL_AT, REL_MASK, N_ACQ, N_REL, PEAK = 0, 1, 2, 3, 4, 5, 6, 7
-BUFFER_COLUMNS = 8
+# State.buffer columns; 7 is CLIP
+SLOTS, ACQ_AT, ACQ_MASK, REL_AT, REL_MASK, N_ACQ, N_REL, PEAK = 0, 1, 2, 3, 4, 5, 6, 8
+BUFFER_COLUMNS = 9
 # State.ring columns (a stage's finish times inside State.times): firings played and those a jump skipped; the ring
-# is indexed by firings played
-RING_AT, RING_MASK, WINDOW, PLAYED, SKIPPED, TOP_AT = 0, 1, 2, 3, 4, 5
-RING_COLUMNS = 6
+# is indexed by firings played; READ_FROM and CLIP tell what may be read, see `same`
+RING_AT, RING_MASK, WINDOW, PLAYED, SKIPPED, TOP_AT, READ_FROM, CLIP = 0, 1, 2, 3, 4, 5, 6, 7
+RING_COLUMNS = 8
+# State.dep columns: firings of the stage that were not void; iteration up to which a look ahead has found no firing of
+# the producer; firings of the producer up to the one read last; see `reach`; whether no span of the producer is empty
+HITS, CLEAR, READ, REACH, FILLED = 0, 1, 2, 3, 4
+DEP_STATE_COLUMNS = 5
 # State.error columns
 E_CODE, E_STAGE, E_INDEX, E_NEED = 0, 1, 2, 3
 # codes of what stopped a run
@@ -84,8 +88,7 @@ class State(NamedTuple):
     mark_ring: np.ndarray
     stall: np.ndarray
     fires: np.ndarray
-    dep_hits: np.ndarray
-    dep_clear: np.ndarray
+    dep: np.ndarray
     rows: np.ndarray
     code: np.ndarray
     code_at: np.ndarray

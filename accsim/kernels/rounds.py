@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accsim.kernels.attribute import attribute_start, attribute_uses, capture_constants, copy_row
 from accsim.kernels.jit import kernel
-from accsim.kernels.jump import apply_jump, bulk_matches, periods_left, same_state, save_state, worth_a_look
+from accsim.kernels.jump import apply_jump, periods_left, save_state, worth_a_look
 from accsim.kernels.layout import (
     ACQ_AT,
     ACQ_MASK,
@@ -32,6 +32,7 @@ from accsim.kernels.layout import (
     TOTAL_AT,
     VALID,
 )
+from accsim.kernels.same import bulk_matches, same_state
 from accsim.kernels.segment import (
     I_ACQS,
     I_D1,

@@ -14,6 +14,7 @@ from accsim.kernels.layout import (
     BASE,
     BUFFER,
     CARRIED,
+    CLEAR,
     CURSOR,
     D0,
     D1,
@@ -29,6 +30,7 @@ from accsim.kernels.layout import (
     GROW_DEPTH,
     GROW_WINDOW,
     HI,
+    HITS,
     IDX,
     LAG,
     LAST,
@@ -42,6 +44,7 @@ from accsim.kernels.layout import (
     OK,
     RATE1,
     RATE2,
+    READ,
     REL0,
     REL1,
     RING_AT,
@@ -90,7 +93,7 @@ def _count_until(p, st, s, d, level, iteration, mark, pending):
             return _fail(st, GROW_DEPTH, s, mark, now - iteration)
         return st.mark_ring[mark_entry(st, mark, iteration)]
     if iteration > now or p.stage[src, SPAN_DEPTH] > level:
-        if iteration > st.dep_clear[d]:
+        if iteration > st.dep[d, CLEAR]:
             return _fail(st, LOOK_AHEAD, level, d, iteration)
     elif will_fire(p, st, src, p.stage[src, CURSOR], level, pending):
         return _fail(st, LATER_FIRING, s, src, 0)
@@ -151,6 +154,7 @@ def _write_dep(p, st, at, s, d, count, step, rounds):
     if back < 0 or back_last < 0:
         return _fail(st, LATER_FIRING, s, src, 0)
     pos = count - 1 - ring[SKIPPED]
+    st.dep[d, READ] = count + (rounds - 1) * step
     if step == 0 and fires and count <= fired(st, src):
         back = fired(st, src) - count
         if back >= ring[WINDOW]:
@@ -286,7 +290,7 @@ def _count_firings(p, st, rounds):
             x = st.code_at[s] + I_HEAD
             for d in range(p.stage[s, DEP0], p.stage[s, DEP1]):
                 if st.code[x + X_POS] >= 0:
-                    st.dep_hits[d] += rounds
+                    st.dep[d, HITS] += rounds
                 x += X_SIZE
 
 
@@ -305,7 +309,7 @@ def look_ahead(p, st):
     if will_fire_within(p, st, src, level, iteration, pending):
         _fail(st, LATER_FIRING, consumer, src, 0)
         return False
-    st.dep_clear[d] = iteration
+    st.dep[d, CLEAR] = iteration
     return True
 
 

@@ -11,15 +11,25 @@ from accsim.kernels.layout import (
     ACQ_AT,
     ACQ_MASK,
     BUFFER_COLUMNS,
+    CLEAR,
     CURSOR_COLUMNS,
     DEP0,
     DEP1,
+    DEP_STATE_COLUMNS,
     E_CODE,
     E_INDEX,
     E_NEED,
+    FILLED,
     GROW_DEPTH,
     GROW_WINDOW,
+    HITS,
     LEVELS,
+    N_ACQ,
+    N_REL,
+    PEAK,
+    PLAYED,
+    REACH,
+    READ,
     REL0,
     REL1,
     REL_AT,
@@ -27,8 +37,10 @@ from accsim.kernels.layout import (
     RING_AT,
     RING_COLUMNS,
     RING_MASK,
+    SKIPPED,
     SLOTS,
     SOURCE,
+    SRC,
     TOP_AT,
     UNIT,
     WHYS,
@@ -39,6 +51,7 @@ from accsim.kernels.layout import (
     power_of_two,
 )
 from accsim.kernels.segment import I_HEAD, X_SIZE
+from accsim.kernels.stretch import filled, reach
 
 EXACT_ROOM = 16
 
@@ -89,26 +102,52 @@ def new_state(p, windows, depths):
     mark_at = np.zeros(p.mark.shape[0] + 1, np.int64)
     for k in range(p.mark.shape[0]):
         mark_at[k + 1] = mark_at[k] + depths[k]
-    return State(
-        np.zeros(size + p.dep.shape[0], np.int64),
+    st = State(
+        np.empty(size + p.dep.shape[0], np.int64),
         resource_at,
         ring,
         buffer,
-        np.zeros((p.cursor.shape[0] + 1, CURSOR_COLUMNS), np.int64),
+        np.empty((p.cursor.shape[0] + 1, CURSOR_COLUMNS), np.int64),
         mark_at,
-        np.zeros(p.mark.shape[0], np.int64),
-        np.zeros(mark_at[-1], np.int64),
-        np.zeros(buffers + causes, np.int64),
-        np.zeros(p.row.shape[0], np.int64),
-        np.zeros(p.dep.shape[0], np.int64),
-        np.full(p.dep.shape[0], -1, np.int64),
-        np.zeros(stages + resources, np.int64),
-        np.full(code, -1, np.int64),
+        np.empty(p.mark.shape[0], np.int64),
+        np.empty(mark_at[-1], np.int64),
+        np.empty(buffers + causes, np.int64),
+        np.empty(p.row.shape[0], np.int64),
+        np.empty((p.dep.shape[0], DEP_STATE_COLUMNS), np.int64),
+        np.empty(stages + resources + p.mark.shape[0], np.int64),
+        np.empty(code, np.int64),
         code_at,
         np.empty(stages, np.int64),
         const_at,
-        np.zeros(4, np.int64),
+        np.empty(4, np.int64),
     )
+    clear_state(p, st)
+    return st
+
+
+@kernel(internal=True)
+def clear_state(p, st):
+    """Make a state empty, for a program of the same shape with the same slots as the one it was made for."""
+    st.times[:] = 0
+    st.ring[:, PLAYED] = 0
+    st.ring[:, SKIPPED] = 0
+    st.buffer[:, N_ACQ] = 0
+    st.buffer[:, N_REL] = 0
+    st.buffer[:, PEAK] = 0
+    st.cursor[:] = 0
+    st.mark_skipped[:] = 0
+    st.mark_ring[:] = 0
+    st.stall[:] = 0
+    st.fires[:] = 0
+    st.code[:] = -1
+    st.error[:] = 0
+    for s in range(p.stage.shape[0]):
+        for d in range(p.stage[s, DEP0], p.stage[s, DEP1]):
+            st.dep[d, HITS] = 0
+            st.dep[d, CLEAR] = -1
+            st.dep[d, READ] = 0
+            st.dep[d, REACH] = reach(p, s, d)
+            st.dep[d, FILLED] = 1 if filled(p, p.dep[d, SRC]) else 0
 
 
 @kernel(allocates=True, internal=True)
@@ -126,7 +165,7 @@ def new_snapshot(p, st):
         np.empty((LEVELS, counts), np.int64),
         np.empty((LEVELS, st.cursor.shape[0], CURSOR_COLUMNS), np.int64),
         np.empty((LEVELS, st.stall.shape[0]), np.int64),
-        np.empty((LEVELS - 1, st.fires.shape[0] + st.dep_hits.shape[0]), np.int64),
+        np.empty((LEVELS - 1, st.fires.shape[0] + st.dep.shape[0]), np.int64),
     )
 
 

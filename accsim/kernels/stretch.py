@@ -26,7 +26,9 @@ from accsim.kernels.layout import (
     LO,
     NO_END,
     OPEN,
+    REACH,
     REL1,
+    ROW0,
     SHIFT_LEVEL,
     SRC,
     TRIP,
@@ -102,9 +104,48 @@ def _stage_stretch(p, st, s, c, level):
             m = min(m, _target_stretch(p, st, d, c, level, j - p.dep[d, LAG], room))
         elif p.dep[d, LEVEL] > level:
             m = min(m, _target_stretch(p, st, d, c, level, j, room))
-            if p.dep[d, CARRIED]:
+            if p.dep[d, CARRIED] and level < st.dep[d, REACH]:
                 m = min(m, _target_stretch(p, st, d, c, level, j - 1, room))
     return max(0, m)
+
+
+@kernel(internal=True)
+def reach(p, s, d):
+    """The level inside an iteration of which dependence d of stage s finds its producer's firing, once it fires there.
+
+    A carried dependence may read a firing of an earlier iteration of any level. With lag 0, and a producer that begins
+    no later than the consumer at every level inside, it does not for as long as the producer is in its span.
+    """
+    level = p.dep[d, LEVEL]
+    if not p.dep[d, CARRIED] or p.dep[d, LAG] > 0:
+        return level
+    src = p.dep[d, SRC]
+    while level > 0:
+        latest = 0
+        for row in range(p.stage[src, ROW0], _row_end(p, src)):
+            if p.row[row, LO + level] >= p.row[row, HI + level]:
+                return level
+            latest = max(latest, p.row[row, LO + level])
+        for row in range(p.stage[s, ROW0], _row_end(p, s)):
+            if p.row[row, LO + level] < latest:
+                return level
+        level -= 1
+    return level
+
+
+@kernel(internal=True)
+def filled(p, s):
+    """Whether stage s fires in every iteration of a level that lies in its span."""
+    for row in range(p.stage[s, ROW0], _row_end(p, s)):
+        for k in range(LEVELS):
+            if p.row[row, LO + k] >= p.row[row, HI + k]:
+                return False
+    return True
+
+
+@kernel(inline="always")
+def _row_end(p, s):
+    return p.stage[s + 1, ROW0] if s + 1 < p.stage.shape[0] else p.row.shape[0]
 
 
 @kernel(inline="always")

@@ -93,7 +93,8 @@ def write_matmul(block, i, row, extents, useful, form, read, write, machine, wan
     """A tile C[m,n] += A[m,k] B[k,n] on the matrix unit; ``useful`` of its MACs are not masked.
 
     Counts A and B as the stationary form moves them, and partial sums that leave the array and come back in fp32.
-    ``read`` and ``write`` are the bytes of the local memory besides: sums of earlier tiles, results.
+    ``read`` and ``write`` are the bytes of the local memory besides: sums of earlier tiles, results. Returns what
+    a stretch of such tiles pays once, in ticks.
     """
     m, n, k = extents
     work = tile_work(m, n, k, form, machine)
@@ -107,6 +108,7 @@ def write_matmul(block, i, row, extents, useful, form, read, write, machine, wan
         pes = machine.rows * machine.cols * machine.depth * machine.count * machine.rate
         block.actions[i, row, PE_STEADY] = work.steady * pes
         block.actions[i, row, PE_BUSY] = work.busy * pes
+    return work.once * TICKS
 
 
 @kernel

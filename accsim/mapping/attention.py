@@ -17,7 +17,7 @@ from accsim.config.machine import Accelerator
 from accsim.engine.tables import IntArray
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
-from accsim.kernels.matrix import TICKS, ceil_div, tile_work
+from accsim.kernels.matrix import ceil_div
 from accsim.kernels.work import scale_bytes
 from accsim.mapping.compiled import Points
 from accsim.mapping.gemm import REGISTER_FILE_BYTES
@@ -231,18 +231,18 @@ def write_loops(block, i, level, problem, row_tile, share, key_block, loops):
 
 
 @kernel
-def write_latencies(block, i, stages, row_tile, key_block, problem, form, machine):
-    """Latencies of the loads of Q, K and V, of Logit and Attend, and of the store (``stages``, in this order)."""
+def write_latencies(block, i, stages, machine):
+    """Latencies of the loads of Q, K and V and of the store (``stages``, in this order)."""
     for load in range(3):
         block.latency[i, stages[load]] = machine.load_latency
-    block.latency[i, stages[3]] = tile_work(row_tile, key_block, problem.dim, form, machine).once * TICKS
-    block.latency[i, stages[4]] = tile_work(row_tile, problem.dim, key_block, form, machine).once * TICKS
-    block.latency[i, stages[5]] = machine.store_latency
+    block.latency[i, stages[3]] = machine.store_latency
 
 
 @kernel
 def own_work(problem, row_tile, share, tiles):
     """(rows, visible scores) of one core and group over all its row tiles."""
+    if not problem.causal:
+        return float(share.rows), float(share.rows) * problem.keys
     rows, visible = 0.0, 0.0
     for t in range(tiles):
         more_rows, more_visible = tile_rows(problem, row_tile, share, t)

@@ -170,9 +170,7 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
         block.slot_bytes[i, 4] = row_tile * (dim + 2) * SUM_BYTES
         if in_registers:  # one sum in fp32, and one on its way out in the op's data type
             block.slot_bytes[i, 4] = int(np.ceil(row_tile * (dim + 2) * (SUM_BYTES + element) / 2))
-        write_latencies(
-            block, i, (LOAD_Q, LOAD_K, LOAD_V, LOGIT, ATTEND, STORE), row_tile, key_block, problem, form, machine
-        )
+        write_latencies(block, i, (LOAD_Q, LOAD_K, LOAD_V, STORE), machine)
         fetched = fetched_share(problem, row_tile, share, tiles, key_block, machine, False)
         own_rows, visible = own_work(problem, row_tile, share, tiles)
         copies[i] = float(scores) / (visible * share.groups)
@@ -190,19 +188,22 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
                 write_load(block, i, LOAD_V * combos + c, kv_bytes, kv_bytes * fetched, share.active, machine, want)
                 score_bytes = 0.0 if in_registers else float(rows * keys * SUM_BYTES)
                 sum_bytes = 0.0 if in_registers else float(rows * dim * SUM_BYTES)
-                write_matmul(
+                logit = write_matmul(
                     block, i, LOGIT * combos + c, (rows, keys, dim), part, form, 0.0, score_bytes, machine, want
                 )
                 each = float(rows * keys)
                 counts = (each, each, each, 0.0, 0.0, float(rows * dim), 0.0)
                 passes = score_bytes + sum_bytes
                 write_vector(block, i, SOFTMAX * combos + c, counts, passes, passes, machine, want)
-                write_matmul(
+                attend = write_matmul(
                     block, i, ATTEND * combos + c, (rows, dim, keys), part, form, sum_bytes, sum_bytes, machine, want
                 )
                 last = (0.0, 0.0, 0.0, 0.0, float(rows * dim), 0.0, float(rows * dim))
                 write_vector(block, i, FINISH * combos + c, last, sum_bytes, sum_bytes, machine, want)
                 write_store(block, i, STORE * combos + c, q_bytes, share.active, machine, want)
+                if c == 0:
+                    block.latency[i, LOGIT] = logit
+                    block.latency[i, ATTEND] = attend
         if want:
             moves = (LOAD_Q, STORE, LOAD_K, LOAD_V)
             count_all(block, i, moves, combos, problem, row_tile, share, own_rows, key_block, copies[i], machine, False)

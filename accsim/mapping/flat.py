@@ -190,9 +190,7 @@ def _lower(points, problem, scores, kept, ahead, machine, level, kinds, classes,
         block.slot_bytes[i, 4] = int(
             np.ceil(row_tile * dim * (0.5 * (sum_bytes + element) if in_registers else sum_bytes))
         )
-        write_latencies(
-            block, i, (LOAD_Q, LOAD_K, LOAD_V, LOGIT, ATTEND, STORE), row_tile, key_block, problem, form, machine
-        )
+        write_latencies(block, i, (LOAD_Q, LOAD_K, LOAD_V, STORE), machine)
         fetched = fetched_share(problem, row_tile, share, tiles, key_block, machine, kept)
         own_rows, visible = own_work(problem, row_tile, share, tiles)
         copies[i] = float(scores) / (visible * share.groups)
@@ -215,12 +213,19 @@ def _lower(points, problem, scores, kept, ahead, machine, level, kinds, classes,
                 for load in (LOAD_K, LOAD_V):
                     size = keys * dim * element
                     write_load(block, i, load * combos + c, size, size * fetched, share.active, machine, want)
-                write_matmul(block, i, LOGIT * combos + c, (rows, keys, dim), part, form, 0.0, passing, machine, want)
+                logit = write_matmul(
+                    block, i, LOGIT * combos + c, (rows, keys, dim), part, form, 0.0, passing, machine, want
+                )
                 write_vector(block, i, SOFTMAX * combos + c, counts, 3 * kept_bytes, 2 * kept_bytes, machine, want)
                 sums = 0.0 if in_registers else rows * dim * sum_bytes
                 read = sums * (blocks - 1) / blocks  # the first key block starts from zero
-                write_matmul(block, i, ATTEND * combos + c, (rows, dim, keys), part, form, read, sums, machine, want)
+                attend = write_matmul(
+                    block, i, ATTEND * combos + c, (rows, dim, keys), part, form, read, sums, machine, want
+                )
                 write_store(block, i, STORE * combos + c, q_bytes, share.active, machine, want)
+                if c == 0:
+                    block.latency[i, LOGIT] = logit
+                    block.latency[i, ATTEND] = attend
         if want:
             moves = (LOAD_Q, STORE, LOAD_K, LOAD_V)
             count_all(block, i, moves, combos, problem, row_tile, share, own_rows, key_block, copies[i], machine, kept)

@@ -19,7 +19,7 @@ from accsim.errors import MappingError
 from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
-from accsim.kernels.matrix import TICKS, ceil_div, tile_work
+from accsim.kernels.matrix import ceil_div
 from accsim.kernels.work import SUM_BYTES, scale_bytes, write_load, write_matmul, write_store
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
@@ -222,10 +222,8 @@ def _lower(points, extents, outer_is_m, resident, stationary, machine, level, ki
         block.slot_bytes[i, 2] = int(np.ceil(tile[0] * tile[1] * sum_bytes))
         if machine.systolic == 0 and tile[0] * tile[1] * SUM_BYTES > REGISTER_FILE_BYTES:
             block.slot_bytes[i, 2] = 2**50
-        once = tile_work(tile[0], tile[1], tile[2], stationary, machine).once
         block.latency[i, LOAD_A] = machine.load_latency
         block.latency[i, LOAD_B] = machine.load_latency
-        block.latency[i, MATMUL] = once * TICKS
         block.latency[i, STORE] = machine.store_latency
         share_a, share_b = _main_shares(machine, (m, n, depth), tile, tiles, (used_m, used_n), outer_is_m, resident)
         revisit = (tiles[2] - 1.0) / tiles[2] if summed else 0.0
@@ -248,8 +246,12 @@ def _lower(points, extents, outer_is_m, resident, stationary, machine, level, ki
             left = sum_bytes if machine.systolic else element / tiles[2]  # a tensor core sums in its registers
             sums = tm * tn * revisit * SUM_BYTES
             macs = float(tm) * tn * tk
-            write_matmul(block, i, 8 * MATMUL + c, (tm, tn, tk), macs, stationary, sums, tm * tn * left, machine, want)
+            once = write_matmul(
+                block, i, 8 * MATMUL + c, (tm, tn, tk), macs, stationary, sums, tm * tn * left, machine, want
+            )
             write_store(block, i, 8 * STORE + c, tm * tn * element, active, machine, want)
+            if c == 0:
+                block.latency[i, MATMUL] = once
 
 
 @kernel
