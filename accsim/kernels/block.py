@@ -29,8 +29,10 @@ from accsim.kernels.layout import (
 )
 from accsim.kernels.state import clear_state, grow, new_snapshot, new_state
 
-# kinds of spans a shape may ask for
-ALL, START, END, FIRST_HALF, SECOND_HALF, MIDDLE = 0, 1, 2, 3, 4, 5
+# kinds of spans a shape may ask for (``LAST_BEFORE + cut``, ``BETWEEN + MOST_CUTS * first + last``): the innermost
+# level may be cut into sections, loops one after the other
+ALL, START, END, LAST_BEFORE, BETWEEN = 0, 1, 2, 16, 32
+MOST_CUTS = 16
 
 
 class Block(NamedTuple):
@@ -40,6 +42,8 @@ class Block(NamedTuple):
     ----------
     trips : int64[N, trips]
     runs : int64[N, runs], cumulative run ends as in ``ProgramArrays.runs``.
+    cuts : int64[N, classes of the innermost trips x (sections + 1)], where the sections of the innermost level begin
+        and the last one ends; nothing where it is not cut.
     row : int64[N, rows, 11]
     slots : int64[N, buffers]
     slot_bytes : int64[N, buffers]
@@ -49,6 +53,7 @@ class Block(NamedTuple):
 
     trips: np.ndarray
     runs: np.ndarray
+    cuts: np.ndarray
     row: np.ndarray
     slots: np.ndarray
     slot_bytes: np.ndarray
@@ -65,28 +70,31 @@ def class_indices(combo, classes, index):
 
 
 @kernel
-def trips_at(level, trips, k, index):
-    """Trips of level k where the levels outside are in the classes of ``index``."""
-    at = level[k, TRIP0]
+def trip_class(level, k, index):
+    """Which of the trips of level k holds where the levels outside are in the classes of ``index``."""
+    at = 0
     for outer in range(k):
         at += level[k, TRIP_STRIDE + outer] * index[outer]
-    return trips[at]
+    return at
+
+
+@kernel
+def trips_at(level, trips, k, index):
+    """Trips of level k where the levels outside are in the classes of ``index``."""
+    return trips[level[k, TRIP0] + trip_class(level, k, index)]
 
 
 @kernel(inline="always")
-def span_of(kind, n):
+def span_of(kind, n, cuts):
     """(lo, hi) of a kind of span in a loop of n trips."""
-    half = n // 2
+    if kind >= BETWEEN:
+        return cuts[(kind - BETWEEN) // MOST_CUTS], cuts[(kind - BETWEEN) % MOST_CUTS]
+    if kind >= LAST_BEFORE:
+        return cuts[kind - LAST_BEFORE] - 1, cuts[kind - LAST_BEFORE]
     if kind == START:
         return 0, 1
     if kind == END:
         return n - 1, n
-    if kind == FIRST_HALF:
-        return 0, half
-    if kind == SECOND_HALF:
-        return half, n
-    if kind == MIDDLE:
-        return half - 1, half
     return 0, n
 
 
@@ -97,7 +105,7 @@ def fill_spans(block, i, level, kinds, classes):
     Parameters
     ----------
     level : int64[4, ...], the shape's level table.
-    kinds : int64[stages, 4], one of ALL … MIDDLE for each padded level.
+    kinds : int64[stages, 4], the kind of span at each padded level.
     classes : int64[4], number of classes of each padded level.
     """
     row = block.row[i]
@@ -109,15 +117,22 @@ def fill_spans(block, i, level, kinds, classes):
             varies = varies or level[k, TRIP_STRIDE + outer] > 0
     index = np.zeros(LEVELS, np.int64)
     trips = np.empty(LEVELS, np.int64)
+    inner = LEVELS - 1
+    cut_classes = 1
+    for outer in range(inner):
+        if level[inner, TRIP_STRIDE + outer] > 0:
+            cut_classes *= classes[outer]
+    width = block.cuts.shape[1] // cut_classes
     for combo in range(combos):
         if combo > 0 and not varies:
             break
         class_indices(combo, classes, index)
         for k in range(LEVELS):
             trips[k] = trips_at(level, block.trips[i], k, index)
+        cuts = block.cuts[i, width * trip_class(level, inner, index) :]
         for s in range(kinds.shape[0]):
             for k in range(LEVELS):
-                row[s * combos + combo, LO + k], row[s * combos + combo, HI + k] = span_of(kinds[s, k], trips[k])
+                row[s * combos + combo, LO + k], row[s * combos + combo, HI + k] = span_of(kinds[s, k], trips[k], cuts)
     if not varies:
         for s in range(kinds.shape[0]):
             for r in range(s * combos + 1, (s + 1) * combos):

@@ -8,7 +8,7 @@ with the first one has the most work.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,6 @@ from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import ceil_div
 from accsim.kernels.work import scale_bytes
-from accsim.mapping.compiled import Points
 from accsim.mapping.gemm import REGISTER_FILE_BYTES
 from accsim.mapping.machine_numbers import STATIONARY, ports
 from accsim.mapping.tiling import tile_sizes
@@ -30,6 +29,9 @@ MOST_CAUSAL_TILES = 1024
 """A search leaves out row tiles so small that each of more than this many needs numbers of its own under a mask."""
 PART_TILES = (1, 2, 3, 4, 6)
 """Row tiles of so many eighths of the array's rows are tried too: where a row of scores is long, no larger one fits."""
+
+
+Tables = dict["Loops", IntArray]
 
 
 class Problem(NamedTuple):
@@ -70,19 +72,45 @@ def row_tile_sizes(op: Attention, acc: Accelerator, given: int | None) -> list[i
     return sorted({max(shared, size // shared * shared) for size in sizes})
 
 
-def causal_tiles(op: Attention, acc: Accelerator, row_tile: int) -> int:
-    """Row tiles of a core under a causal mask (each its own class), 0 without."""
-    if not op.causal:
-        return 0
-    return int(-(-share_of(problem_of(op), row_tile, acc.cores).rows // row_tile))
+class Loops(NamedTuple):
+    """Which classes the loops over row tiles and key blocks need: the part of a shape that follows from tile sizes.
+
+    Under a mask (``causal``) every row tile is a class with a number of key blocks of its own; otherwise a ragged last
+    row tile is one, and so is a ragged last key block of every loop over the keys.
+    """
+
+    row_classes: int
+    causal: bool
+    ragged_keys: bool
+
+    def levels(self, loops: int) -> tuple[tuple[str, int], ...]:
+        """Levels of a shape with ``loops`` loops over the keys, one after the other."""
+        return ("head", 1), ("row", self.row_classes), ("key", 2 * loops if self.ragged_keys else 1)
+
+    @property
+    def varying(self) -> dict[str, str]:
+        """``Shape.varying_trips``."""
+        return {"key": "row"} if self.causal else {}
 
 
-def merge_points(found: list[Points]) -> list[Points]:
-    """Points of the same variant in one table."""
-    tables: dict[tuple[Any, ...], list[IntArray]] = {}
-    for points in found:
-        tables.setdefault(points.variant, []).append(points.table)
-    return [Points(variant, np.concatenate(parts)) for variant, parts in tables.items()]
+def point_tables(op: Attention, acc: Accelerator, rows: list[int], keys: list[int], form: str | None) -> Tables:
+    """Points (rows of a tile, keys of a block, stationary form) by the loops that they need.
+
+    Several row tiles are a search's: those so small that they give too many causal tiles are left out.
+    """
+    problem = problem_of(op)
+    found: dict[Loops, list[tuple[int, int, int]]] = {}
+    for row in rows:
+        tile = min(row, op.q_len * problem.shared)
+        share = share_of(problem, tile, acc.cores)
+        tiles = int(-(-share.rows // tile))
+        if op.causal and tiles > MOST_CAUSAL_TILES and row != rows[-1]:
+            continue
+        for key in keys:
+            ragged = op.kv_len % min(key, op.kv_len) > 0
+            loops = Loops(tiles, True, False) if op.causal else Loops(1 + (share.rows % tile > 0), False, ragged)
+            found.setdefault(loops, []).extend((row, key, code) for code in forms(acc, form))
+    return {loops: np.array(points, np.int64) for loops, points in found.items()}
 
 
 def forms(acc: Accelerator, form: str | None) -> list[int]:
@@ -205,29 +233,50 @@ def count_all(block, i, stages, combos, problem, row_tile, share, own_rows, key_
 
 
 @kernel
-def write_loops(block, i, level, problem, row_tile, share, key_block, loops):
-    """Trips and classes of the loops over groups, row tiles and key blocks; ``loops`` sibling loops over the keys.
+def write_loops(block, i, level, problem, row_tile, share, key_block, loops, kept):
+    """Trips, cuts and classes of the loops over groups, row tiles and key blocks.
 
+    ``loops`` loops over the keys follow one another: one; two of all key blocks; or three, the second of them over the
+    blocks beyond the first ``kept`` (spilled ones), which are a section of their own in the two others.
     Returns the row tiles of a core and the key blocks of a full row.
     """
     tiles = ceil_div(share.rows, row_tile)
     blocks = ceil_div(problem.keys, key_block)
+    spilled = max(0, blocks - kept) if loops == 3 else 0
     block.trips[i, level[1, TRIP0]] = share.groups
     block.trips[i, level[2, TRIP0]] = tiles
     if problem.causal:
         for t in range(tiles):
-            block.trips[i, level[3, TRIP0] + t] = loops * ceil_div(seen_keys(problem, row_tile, share, t), key_block)
+            seen = ceil_div(seen_keys(problem, row_tile, share, t), key_block)
+            _write_sections(block, i, level, t, loops, seen, max(0, seen - kept) if loops == 3 else 0)
             block.runs[i, level[2, RUN0] + t] = t + 1
         return tiles, blocks
-    block.trips[i, level[3, TRIP0]] = loops * blocks
+    _write_sections(block, i, level, 0, loops, blocks, spilled)
     if share.rows % row_tile:
         block.runs[i, level[2, RUN0]] = tiles - 1
     if problem.keys % key_block:
+        at = level[3, RUN0]
         for loop in range(loops):
-            block.runs[i, level[3, RUN0] + 2 * loop] = (loop + 1) * blocks - 1
+            end = blocks * (loop + 1) if loops < 3 else (blocks if loop == 0 else loop * blocks + spilled)
+            block.runs[i, at + 2 * loop] = end - 1
             if loop + 1 < loops:
-                block.runs[i, level[3, RUN0] + 2 * loop + 1] = (loop + 1) * blocks
+                block.runs[i, at + 2 * loop + 1] = end
     return tiles, blocks
+
+
+@kernel
+def _write_sections(block, i, level, tile, loops, blocks, spilled):
+    """Trips of the loops over the keys of one row tile, and where their sections begin and end."""
+    block.trips[i, level[3, TRIP0] + tile] = blocks * min(loops, 2) + spilled
+    if loops == 2:
+        block.cuts[i, 3 * tile + 1] = blocks
+        block.cuts[i, 3 * tile + 2] = 2 * blocks
+    elif loops == 3:
+        block.cuts[i, 6 * tile + 1] = blocks - spilled
+        block.cuts[i, 6 * tile + 2] = blocks
+        block.cuts[i, 6 * tile + 3] = blocks + spilled
+        block.cuts[i, 6 * tile + 4] = 2 * blocks
+        block.cuts[i, 6 * tile + 5] = 2 * blocks + spilled
 
 
 @kernel

@@ -55,8 +55,10 @@ class Dataflow(ABC):
         return (self,)
 
 
-def check_choices(mapping: object, *, positive: Sequence[str], among: Mapping[str, Sequence[str | bool]]) -> None:
-    """Check the fields of a mapping that are not None: positive whole numbers, and choices from a list.
+def check_choices(
+    mapping: object, *, positive: Sequence[str], among: Mapping[str, Sequence[str | bool]], natural: Sequence[str] = ()
+) -> None:
+    """Check the fields of a mapping that are not None: whole numbers from 1 or (natural) from 0, choices from a list.
 
     Raises
     ------
@@ -64,10 +66,12 @@ def check_choices(mapping: object, *, positive: Sequence[str], among: Mapping[st
         With every problem.
     """
     problems = []
-    for name in positive:
+    for name in (*positive, *natural):
         value = getattr(mapping, name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            problems.append(Problem("", name, f"read {value!r}, allowed is a positive whole number", None))
+        least = 0 if name in natural else 1
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            what = "a whole number from 0 on" if name in natural else "a positive whole number"
+            problems.append(Problem("", name, f"read {value!r}, allowed is {what}", None))
     for name, allowed in among.items():
         value = getattr(mapping, name)
         if value is not None and value not in allowed:

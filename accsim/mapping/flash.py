@@ -18,16 +18,14 @@ from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store, write_vector
 from accsim.mapping.attention import (
-    MOST_CAUSAL_TILES,
+    Loops,
     attention_resources,
-    causal_tiles,
     class_work,
     count_all,
     fetched_share,
-    forms,
     memory_plan,
-    merge_points,
     own_work,
+    point_tables,
     problem_of,
     row_tile_sizes,
     share_of,
@@ -75,14 +73,8 @@ class Flash(CompiledDataflow):
         rows = row_tile_sizes(op, acc, self.block_q)
         keys = [self.block_kv] if self.block_kv else tile_sizes(op.kv_len, getattr(acc.matrix_unit, "cols", 64), 5)
         pipelines = [self.pipeline] if self.pipeline is not None else [False, True]
-        found = []
-        for row in rows:
-            table = np.array([(row, key, form) for key in keys for form in forms(acc, self.stationary)], np.int64)
-            tiles = causal_tiles(op, acc, row)
-            if tiles > MOST_CAUSAL_TILES and not self.block_q and row != rows[-1]:
-                continue
-            found += [Points((ahead, tiles), table) for ahead in pipelines]
-        return merge_points(found)
+        tables = point_tables(op, acc, rows, keys, self.stationary)
+        return [Points((ahead, loops), table) for loops, table in tables.items() for ahead in pipelines]
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Flash:
         row, key, form = points.table[i].tolist()
@@ -91,8 +83,8 @@ class Flash(CompiledDataflow):
 
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Attention)
-        ahead, tiles = points.variant
-        shape = _shape(acc, ahead, tiles)
+        ahead, loops = points.variant
+        shape = _shape(acc, ahead, loops)
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
         _lower(
@@ -107,7 +99,7 @@ register_dataflow("flash2", Flash)
 
 
 @lru_cache(maxsize=256)
-def _shape(acc: Accelerator, ahead: bool, tiles: int) -> Shape:
+def _shape(acc: Accelerator, ahead: bool, loops: Loops) -> Shape:
     resources, loads, stores, local = attention_resources(acc)
     sums, capacities = memory_plan(acc)
     memory = acc.memories[0].name
@@ -133,15 +125,14 @@ def _shape(acc: Accelerator, ahead: bool, tiles: int) -> Shape:
             shift=2 if ahead else 1, shift_level="key", after=(After("finish"),), releases=(Hold("out"),),
         ),
     )  # fmt: skip
-    levels = (("head", 1), ("row", tiles), ("key", 1)) if tiles else (("head", 1), ("row", 2), ("key", 2))
     return Shape(
         "flash2" + (" pipelined" if ahead else ""),
-        levels,
+        loops.levels(1),
         resources,
         {"q": memory, "k": memory, "v": memory, "scores": sums, "out": sums},
         stages,
         capacities,
-        {"key": "row"} if tiles else {},
+        loops.varying,
     )
 
 
@@ -158,7 +149,7 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
         row_tile, key_block, form = points[i, 0], min(points[i, 1], problem.keys), points[i, 2]
         row_tile = min(row_tile, problem.positions * problem.shared)
         share = share_of(problem, row_tile, machine.cores)
-        tiles, blocks = write_loops(block, i, level, problem, row_tile, share, key_block, 1)
+        tiles, blocks = write_loops(block, i, level, problem, row_tile, share, key_block, 1, 0)
         fill_spans(block, i, level, kinds, classes)
         for buffer in range(5):
             block.slots[i, buffer] = 2
@@ -178,7 +169,7 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
             rows, useful, done = class_work(problem, row_tile, share, tiles, key_block, rc)
             if rows == 0:
                 continue
-            for kc in range(key_classes if problem.keys % key_block else 1):
+            for kc in range(key_classes):
                 keys = key_block if kc == 0 else problem.keys - (blocks - 1) * key_block
                 c = rc * key_classes + kc
                 part = float(useful) * dim * rows * keys / done

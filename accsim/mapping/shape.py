@@ -20,8 +20,18 @@ from accsim.engine.program import START as FIRST_INDEX
 from accsim.engine.program import After, Amount, Hold, Program, Span, Stage, vary
 from accsim.engine.tables import IntArray
 from accsim.kernels import layout as k
-from accsim.kernels.block import ALL, END, FIRST_HALF, MIDDLE, START, Block, fill_spans
+from accsim.kernels.block import ALL, BETWEEN, END, LAST_BEFORE, MOST_CUTS, START, Block, fill_spans
 from accsim.kernels.work import ACTIONS
+
+
+def between(first: int, last: int) -> int:
+    """The kind of span from one cut of the innermost level to another."""
+    return BETWEEN + MOST_CUTS * first + last
+
+
+def last_before(cut: int) -> int:
+    """The kind of span that is the last index before a cut of the innermost level."""
+    return LAST_BEFORE + cut
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,7 @@ class Shape:
     ----------
     levels : name of each loop, outermost first, with its number of classes.
     varying_trips : level -> the outer level whose classes its trips vary with.
+    sections : loops, one after the other, that the innermost level is cut into.
     buffers : buffer -> the memory it lies in.
     """
 
@@ -57,6 +68,7 @@ class Shape:
     stages: tuple[StageShape, ...]
     capacities: Mapping[str, int]
     varying_trips: Mapping[str, str] = field(default_factory=dict)
+    sections: int = 1
 
     @property
     def classes(self) -> IntArray:
@@ -78,12 +90,16 @@ class Shape:
         return Block(
             np.ones((points, trips), np.int64),
             np.full((points, runs), k.NO_END, np.int64),
+            np.zeros((points, self._cut_count()), np.int64),
             np.zeros((points, rows, k.ROW_COLUMNS), np.int64),
             np.ones((points, len(self.buffers)), np.int64),
             np.zeros((points, len(self.buffers)), np.int64),
             np.zeros((points, len(self.stages)), np.int64),
             np.zeros((points if actions else 0, rows if actions else 0, len(ACTIONS))),
         )
+
+    def _cut_count(self) -> int:
+        return self._trip_count(self.levels[-1][0]) * (self.sections + 1) if self.sections > 1 else 0
 
     def _trip_count(self, level: str) -> int:
         outer = self.varying_trips.get(level)
@@ -106,9 +122,10 @@ class Shape:
 
     @cached_property
     def static(self) -> k.ProgramArrays:
-        """The arrays all points of the shape share, taken from one with four trips everywhere and no durations."""
+        """The arrays all points of the shape share, taken from one with four trips a section and no durations."""
         block = self.new_block(1, actions=False)
-        block.trips[:, 1:] = 4
+        block.trips[:, 1:] = 4 * self.sections
+        block.cuts[0] = 4 * (np.arange(block.cuts.shape[1]) % (self.sections + 1))
         fill_spans(block, 0, self.level_table(), self.kinds, self.classes)
         return flatten(self.program(block, 0)).arrays
 
@@ -178,7 +195,7 @@ class Shape:
     def _declared_level(self, shape: StageShape) -> str:
         """The deepest level at which the stage's span is not of one index, whatever the trips of a point are."""
         names = [name for name, _ in self.levels]
-        several = [name for name in names if shape.spans.get(name, ALL) not in (START, END, MIDDLE)]
+        several = [name for name in names if not _is_one_index(shape.spans.get(name, ALL))]
         return [*names[:1], *several][-1]
 
     def _span(self, block: Block, i: int, s: int, level: str, kind: int) -> Span:
@@ -196,4 +213,9 @@ class Shape:
         lo, hi = table[(*pick, k.LO + depth)], table[(*pick, k.HI + depth)]
         if outer is not None:
             return Span(vary(outer, lo), vary(outer, hi))
-        return Span(int(lo), None if kind not in (FIRST_HALF, MIDDLE) else int(hi))
+        ends = kind >= BETWEEN and (kind - BETWEEN) % MOST_CUTS == self.sections
+        return Span(int(lo), None if kind == ALL or ends else int(hi))
+
+
+def _is_one_index(kind: int) -> bool:
+    return kind in (START, END) or LAST_BEFORE <= kind < BETWEEN

@@ -95,13 +95,13 @@ def mapping_short(mapping: Dataflow) -> str:
 
 
 def _choices(mapping: object) -> list[tuple[str, str]]:
-    """(field, text) of every choice that says something: no defaults, no False, no split by 1."""
+    """(field, text) of every choice that says something: no defaults, no False, no split by 1, no spill."""
     found = []
     all_fields = fields(mapping) if is_dataclass(mapping) else ()
     for field in all_fields:
         value = getattr(mapping, field.name)
         silent = value is None or value is False or value == field.default
-        if silent or (field.name.startswith("split_") and value == 1):
+        if silent or (field.name.startswith("split_") and value == 1) or (field.name == "spill" and value == 0):
             continue
         if value is True:
             text = field.name

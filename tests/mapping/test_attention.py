@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import pytest
@@ -15,16 +15,17 @@ from accsim.config.machine import Accelerator
 from accsim.engine.counters import Counters
 from accsim.engine.run import run_program
 from accsim.mapping.base import Dataflow, Step
+from accsim.mapping.search import search
 from accsim.workload.ops import Attention
 
 TICKS = 4096
 ROOM = {"memories.sg.capacity": "64 MiB"}
 
 
-def run(mapping: Dataflow, op: Attention, acc: Accelerator) -> tuple[Step, Counters]:
+def run(mapping: Dataflow, op: Attention, acc: Accelerator, *, jump: bool = True) -> tuple[Step, Counters]:
     """The one program of a complete mapping and its run."""
     (step,) = mapping.steps(op, acc)
-    return step, run_program(step.program, attribution=False)
+    return step, run_program(step.program, attribution=False, jump=jump)
 
 
 def edge() -> Accelerator:
@@ -45,6 +46,7 @@ class Work:
     rows: int = 0
     keys_once: int = 0
     keys_each_tile: int = 0
+    away: int = 0
 
 
 def sees(op: Attention, position: int) -> int:
@@ -52,8 +54,11 @@ def sees(op: Attention, position: int) -> int:
     return sum(1 for key in range(op.kv_len) if not op.causal or key <= op.kv_len - op.q_len + position)
 
 
-def count(op: Attention, row_tile: int, block: int) -> Work:
-    """Go through the row tiles of every group, from the last position, and the key blocks that each of them needs."""
+def count(op: Attention, row_tile: int, block: int, stays: int = 2**62) -> Work:
+    """Go through the row tiles of every group, from the last position, and the key blocks that each of them needs.
+
+    Scores beyond ``stays`` keys of a row are away from the chip.
+    """
     work = Work()
     shared = op.heads // op.kv_heads
     rows = [position for position in reversed(range(op.q_len)) for _ in range(shared)]
@@ -68,6 +73,7 @@ def count(op: Attention, row_tile: int, block: int) -> Work:
             work.computed += len(tile) * loaded
             work.rescaled += len(tile) * blocks * op.head_dim
             work.rows += len(tile)
+            work.away += len(tile) * max(0, loaded - stays)
             work.keys_each_tile += loaded
             most = max(most, loaded)
         work.keys_once += most
@@ -114,6 +120,44 @@ def test_flat_work_and_traffic(op: Attention, rows: int, block: int, pipelined: 
     keys = work.keys_once if staged == "qkvo" else work.keys_each_tile
     assert done.actions["read.dram"] == 2 * op.head_dim * (work.rows + 2 * keys)
     assert done.actions["write.dram"] == op.output_bytes
+
+
+@shapes
+@pytest.mark.parametrize("pipelined", [False, True])
+@pytest.mark.parametrize("staged", ["qo", "qkvo"])
+def test_spilled_scores_leave_and_come_back_twice(op: Attention, pipelined: bool, staged: str) -> None:
+    rows, block, spill = 24, 16, 2
+    whole = accsim.Flat(rows=rows, block_kv=block, staged=staged, pipelined=pipelined, spill=0)
+    _, kept = run(whole, op, edge())
+    step, done = run(replace(whole, spill=spill), op, edge())
+    _, direct = run(replace(whole, spill=spill), op, edge(), jump=False)
+    # Once as scores and once as weights: every score beyond the key blocks that stay, block by block under a mask.
+    rows, block = clamp(op, rows, block)
+    away = count(op, rows, block, (-(-op.kv_len // block) - spill) * block).away
+    assert away > 0
+    assert step.copies == 1
+    assert done.actions["write.dram"] == kept.actions["write.dram"] + 2 * 2 * away
+    assert done.actions["read.dram"] == kept.actions["read.dram"] + 2 * 2 * away
+    for name in ("mac.bf16", "vector.max", "vector.exp", "vector.add", "vector.divide"):
+        assert done.actions[name] == pytest.approx(kept.actions[name], rel=1e-12)
+    assert done.total_ticks >= kept.total_ticks
+    assert direct == done
+
+
+def test_a_search_spills_as_little_as_it_must() -> None:
+    # With one tile size left, the scores that stay fill the buffer up to less than one more key block.
+    op = Attention(batch=1, heads=1, q_len=64, kv_len=2**15, head_dim=64)
+    mapping = accsim.Flat(rows=32, block_kv=256, staged="qo", pipelined=False, stationary="output_stationary")
+    acc = load_accelerator("flat_edge")
+    found = search(mapping, op, acc).mapping
+    assert isinstance(found, accsim.Flat)
+    assert found.spill is not None
+    assert 0 < found.spill < 2**15 // 256
+    (step,) = found.steps(op, acc)
+    held = sum(b.slots * b.slot_bytes for b in step.program.buffers)
+    assert held <= 512 * 2**10 < held + 32 * 256 * 2
+    with pytest.raises(accsim.MappingError, match=r"needs .* in sg, has"):
+        replace(found, spill=found.spill - 1).steps(op, acc)
 
 
 @shapes
@@ -350,11 +394,17 @@ def test_bad_flash(keywords: dict[str, object]) -> None:
         accsim.Flash(**keywords)
 
 
-def test_a_row_of_scores_that_does_not_fit() -> None:
+def test_a_row_of_scores_that_may_not_spill() -> None:
     # 32 rows of 2^20 scores in bf16 are 64 MiB; sg has 512 KiB.
     op = Attention(batch=1, heads=1, q_len=64, kv_len=2**20, head_dim=64)
     with pytest.raises(accsim.MappingError, match=r"nearest fit needs .* in sg, has 512 KiB"):
-        accsim.simulate(op, "flat_edge", dataflow="flat")
+        accsim.simulate(op, "flat_edge", dataflow=accsim.Flat(spill=0))
+
+
+def test_a_spill_that_leaves_nothing_on_the_chip() -> None:
+    op = Attention(batch=1, heads=1, q_len=64, kv_len=256, head_dim=64)
+    with pytest.raises(accsim.MappingError, match="spill=4 leaves no key block"):
+        accsim.simulate(op, "flat_edge", dataflow=accsim.Flat(block_kv=64, spill=4))
 
 
 def test_unsupported_dtype() -> None:

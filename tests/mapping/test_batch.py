@@ -27,6 +27,8 @@ CASES: list[tuple[str, CompiledDataflow, Op]] = [
     ("h100_sxm", accsim.OutputStationary(tile_k=64, split_n=4), Gemm(100, 150, 200)),
     ("flat_edge", accsim.Flat(), RAGGED),
     ("flat_edge", accsim.Flash(), RAGGED),
+    ("flat_edge", accsim.Flat(block_kv=32, spill=3), RAGGED),
+    ("flat_cloud", accsim.Flat(rows=16, block_kv=16, spill=5), CAUSAL),
     ("flat_cloud", accsim.Flat(rows=16), CAUSAL),
     ("flat_edge", accsim.Flash(block_kv=32), CAUSAL),
     ("tpu_v4", accsim.Flat(rows=64), CAUSAL),
