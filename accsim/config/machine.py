@@ -65,6 +65,8 @@ class Memory(FileModel):
     """Bytes that enter it at its peak. Default: as reads."""
     shared_bandwidth: bool = False
     """True if reads and writes share one port."""
+    double_buffered: bool = False
+    """True if transfers from and to the memory outside have ports of their own, at the same bandwidths."""
     latency_s: Latency = Field(alias="latency")
     """From a request to its first byte."""
     banks: Count = 1

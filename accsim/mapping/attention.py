@@ -20,7 +20,7 @@ from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import ceil_div
 from accsim.kernels.work import scale_bytes
 from accsim.mapping.gemm import REGISTER_FILE_BYTES
-from accsim.mapping.machine_numbers import STATIONARY, ports
+from accsim.mapping.machine_numbers import STATIONARY
 from accsim.mapping.tiling import tile_sizes
 from accsim.workload.ops import Attention
 
@@ -130,16 +130,6 @@ def memory_plan(acc: Accelerator) -> tuple[str, dict[str, int]]:
     if acc.matrix_unit.kind == "systolic":
         return local.name, capacities
     return "registers", capacities | {"registers": REGISTER_FILE_BYTES}
-
-
-def attention_resources(acc: Accelerator) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """(all resources, rates of a load, rates of a store, ports of the local memory)."""
-    at = ports(acc)
-    middle = "middle_read" in at
-    loads = (at["main_read"], at["middle_read"] if middle else at["local_write"])
-    stores = (at["main_write"], at["middle_write"] if middle else at["local_read"])
-    local = tuple(dict.fromkeys((at["local_read"], at["local_write"])))
-    return ("dma", "matrix", "vector", *dict.fromkeys((*loads, *stores, *local))), loads, stores, local
 
 
 @kernel

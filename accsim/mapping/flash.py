@@ -19,7 +19,6 @@ from accsim.kernels.jit import kernel
 from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store, write_vector
 from accsim.mapping.attention import (
     Loops,
-    attention_resources,
     class_work,
     count_all,
     fetched_share,
@@ -34,7 +33,7 @@ from accsim.mapping.attention import (
 )
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
-from accsim.mapping.machine_numbers import STATIONARY, machine_numbers
+from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, ways
 from accsim.mapping.shape import Shape, StageShape
 from accsim.mapping.tiling import tile_sizes
 from accsim.workload.ops import Attention, Op
@@ -100,7 +99,8 @@ register_dataflow("flash2", Flash)
 
 @lru_cache(maxsize=256)
 def _shape(acc: Accelerator, ahead: bool, loops: Loops) -> Shape:
-    resources, loads, stores, local = attention_resources(acc)
+    way = ways(acc)
+    loads, stores, local = way
     sums, capacities = memory_plan(acc)
     memory = acc.memories[0].name
     behind = 1 if ahead else 0
@@ -128,7 +128,7 @@ def _shape(acc: Accelerator, ahead: bool, loops: Loops) -> Shape:
     return Shape(
         "flash2" + (" pipelined" if ahead else ""),
         loops.levels(1),
-        resources,
+        way.resources("dma", "matrix", "vector"),
         {"q": memory, "k": memory, "v": memory, "scores": sums, "out": sums},
         stages,
         capacities,

@@ -23,7 +23,6 @@ from accsim.kernels.matrix import ceil_div
 from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store, write_vector
 from accsim.mapping.attention import (
     Loops,
-    attention_resources,
     class_work,
     count_all,
     fetched_share,
@@ -38,7 +37,7 @@ from accsim.mapping.attention import (
 )
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
-from accsim.mapping.machine_numbers import STATIONARY, machine_numbers
+from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, ways
 from accsim.mapping.shape import Shape, StageShape, between, last_before
 from accsim.mapping.tiling import tile_sizes
 from accsim.workload.ops import Attention, Op
@@ -184,7 +183,8 @@ register_dataflow("flat", Flat)
 
 @lru_cache(maxsize=256)
 def _shape(acc: Accelerator, kept: bool, ahead: bool, spilled: bool, loops: Loops) -> Shape:
-    resources, loads, stores, local = attention_resources(acc)
+    way = ways(acc)
+    loads, stores, local = way
     sums, capacities = memory_plan(acc)
     memory = acc.memories[0].name
     once = {"row": START} if kept else {}
@@ -261,7 +261,7 @@ def _shape(acc: Accelerator, kept: bool, ahead: bool, spilled: bool, loops: Loop
     return Shape(
         "flat row" + " staged" * kept + " pipelined" * ahead + " spilled" * spilled,
         loops.levels(3 if spilled else 2),
-        resources,
+        way.resources("dma", "matrix", "vector"),
         {"q": memory, "k": memory, "v": memory, "scores": memory, "out": sums, **dict.fromkeys(passing, memory)},
         tuple(stage for stage in stages if spilled or stage.name not in SPILLED_STAGES),
         capacities,

@@ -15,7 +15,6 @@ import numpy as np
 
 from accsim.config.machine import Accelerator
 from accsim.engine.program import After, Hold
-from accsim.errors import MappingError
 from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
@@ -23,7 +22,7 @@ from accsim.kernels.matrix import ceil_div
 from accsim.kernels.work import SUM_BYTES, scale_bytes, write_load, write_matmul, write_store
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
-from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, ports
+from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, ways
 from accsim.mapping.shape import Shape, StageShape
 from accsim.mapping.tiling import splits, tile_sizes
 from accsim.workload.ops import Gemm, Op
@@ -133,13 +132,9 @@ def default_gemm(acc: Accelerator) -> Stationary:
 
 @lru_cache(maxsize=256)
 def _shape(acc: Accelerator, form: str, order: str, resident: bool) -> Shape:
-    at = ports(acc)
+    way = ways(acc)
     outer, inner = ("m", "n") if order == "mn" else ("n", "m")
     outer_load, inner_load = ("load_a", "load_b") if order == "mn" else ("load_b", "load_a")
-    second = "middle" if "middle_read" in at else "local"
-    loads = (at["main_read"], at["middle_read" if second == "middle" else "local_write"])
-    stores = (at["main_write"], at["middle_write" if second == "middle" else "local_read"])
-    local = tuple(dict.fromkeys((at["local_read"], at["local_write"])))
     kept = (resident and {inner: START}) or {}
     arrivals = {
         outer_load: After(outer_load, level="k", carried=True) if resident else After(outer_load),
@@ -147,14 +142,14 @@ def _shape(acc: Accelerator, form: str, order: str, resident: bool) -> Shape:
     }
     freed = {outer_load: Hold(outer_load[-1], last=(inner,) if resident else ()), inner_load: Hold(inner_load[-1])}
     stages = [
-        StageShape(name, "dma", _unique(loads), kept if name == outer_load else {}, acquires=(Hold(name[-1]),))
+        StageShape(name, "dma", way.loads, kept if name == outer_load else {}, acquires=(Hold(name[-1]),))
         for name in ("load_a", "load_b")
     ]
     stages.append(
         StageShape(
             "matmul",
             "matrix",
-            local,
+            way.local,
             after=(arrivals["load_a"], arrivals["load_b"]),
             acquires=(Hold("c", first=("k",)),),
             releases=(freed["load_a"], freed["load_b"]),
@@ -164,7 +159,7 @@ def _shape(acc: Accelerator, form: str, order: str, resident: bool) -> Shape:
         StageShape(
             "store_c",
             "dma",
-            _unique(stores),
+            way.stores,
             {"k": END},
             shift=1,
             shift_level="k",
@@ -173,21 +168,14 @@ def _shape(acc: Accelerator, form: str, order: str, resident: bool) -> Shape:
         )
     )
     memory = acc.memories[0]
-    names = ("dma", "matrix", *dict.fromkeys((*loads, *stores, *local)))
     return Shape(
         f"{form} gemm",
         (("product", 1), (outer, 2), (inner, 2), ("k", 2)),
-        names,
+        way.resources("dma", "matrix"),
         {"a": memory.name, "b": memory.name, "c": memory.name},
         tuple(stages),
         {memory.name: memory.capacity_bytes // (1 if memory.scope == "core" else acc.cores)},
     )
-
-
-def _unique(names: tuple[str, str]) -> tuple[str, ...]:
-    if names[0] == names[1]:
-        raise MappingError(f"a load would hold '{names[0]}' twice")
-    return names
 
 
 @kernel(allocates=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 from accsim.config.machine import Accelerator, Memory, SystolicArray
 from accsim.errors import InputError, Problem
@@ -25,19 +27,24 @@ STATIONARY = {
     "input_stationary": INPUT_STATIONARY,
 }
 MOST_MEMORIES = 3
+OUTER = "outer"
 
 
 def check_memories(acc: Accelerator) -> None:
-    """Refuse a machine with more memories than mappings know how to use.
+    """Refuse a machine with more memories than mappings know how to use, or with ports of the same name.
 
     Raises
     ------
     InputError
-        When there are more than three.
+        When there are more than three, or when a memory's name is that of another one's port.
     """
     if len(acc.memories) > MOST_MEMORIES:
         allowed = f"allowed for a simulation are at most {MOST_MEMORIES}: local, one between, main"
         raise InputError(Problem("", "memories", f"{acc.name} has {len(acc.memories)} memories; {allowed}"))
+    for one, other in itertools.combinations(acc.memories, 2):
+        if both := all_ports(one) & all_ports(other):
+            message = f"{one.name} and {other.name} would both have a port '{min(both)}'; name one of them otherwise"
+            raise InputError(Problem("", "memories", message))
 
 
 @lru_cache(maxsize=256)
@@ -96,14 +103,43 @@ def places(acc: Accelerator) -> dict[str, Memory]:
     return found
 
 
-def port(memory: Memory, direction: str) -> str:
+def port(memory: Memory, direction: str, side: str = "") -> str:
     """Name of the resource that reads (or writes) of a memory hold: one name where both share a port."""
-    return memory.name if memory.shared_bandwidth else f"{memory.name}_{direction}"
+    return "_".join(part for part in (memory.name, side, "" if memory.shared_bandwidth else direction) if part)
 
 
-def ports(acc: Accelerator) -> dict[str, str]:
-    """Resource of each place and direction: ``local_read`` … ``main_write`` (no middle where there is none)."""
-    return {f"{place}_{way}": port(memory, way) for place, memory in places(acc).items() for way in ("read", "write")}
+def all_ports(memory: Memory) -> set[str]:
+    """Names of every port that a memory may have."""
+    return {port(memory, way, side) for way in ("read", "write") for side in ("", OUTER)}
+
+
+class Ways(NamedTuple):
+    """Ports that are held on the way: of a load, of a store, of work on what lies in the local memory."""
+
+    loads: tuple[str, str]
+    stores: tuple[str, str]
+    local: tuple[str, ...]
+
+    def resources(self, *units: str) -> tuple[str, ...]:
+        """Units, then every port once."""
+        return (*units, *dict.fromkeys((*self.loads, *self.stores, *self.local)))
+
+
+def ways(acc: Accelerator) -> Ways:
+    """The ports of a machine's memories.
+
+    A load holds the main memory's port and that of the memory it passes on the way or, without one, of the local
+    memory. That is a port of its own where the local memory is double-buffered.
+    """
+    at = places(acc)
+    local, main, second = at["local"], at["main"], at.get("middle", at["local"])
+    side = OUTER if second is local and local.double_buffered else ""
+    into, out_of = ("read", "write") if "middle" in at else ("write", "read")
+    return Ways(
+        (port(main, "read"), port(second, into, side)),
+        (port(main, "write"), port(second, out_of, side)),
+        tuple(dict.fromkeys((port(local, "read"), port(local, "write")))),
+    )
 
 
 def action_names(acc: Accelerator, dtype: str) -> Mapping[str, str]:

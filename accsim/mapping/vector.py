@@ -15,10 +15,9 @@ from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import ceil_div
 from accsim.kernels.work import write_load, write_store, write_vector
-from accsim.mapping.attention import attention_resources
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
-from accsim.mapping.machine_numbers import machine_numbers
+from accsim.mapping.machine_numbers import machine_numbers, ways
 from accsim.mapping.shape import Shape, StageShape
 from accsim.workload.ops import Norm, Op, Softmax
 from accsim.workload.vector_counts import VECTOR_OPERATIONS
@@ -87,12 +86,13 @@ def _unit(op: Op) -> tuple[int, int]:
 
 @lru_cache(maxsize=256)
 def _shape(acc: Accelerator) -> Shape:
-    resources, loads, stores, local = attention_resources(acc)
+    way = ways(acc)
+    loads, stores, local = way
     memory = acc.memories[0]
     return Shape(
         "streamed",
         (("chunk", 2),),
-        tuple(name for name in resources if name != "matrix"),
+        way.resources("dma", "vector"),
         {"in": memory.name, "out": memory.name},
         (
             StageShape("load", "dma", loads, acquires=(Hold("in"),)),

@@ -10,6 +10,7 @@ import numpy as np
 from accsim.config.machine import Accelerator
 from accsim.engine.program import Amount, Program, Stage, Varying
 from accsim.errors import InputError, Problem, nearest
+from accsim.mapping.machine_numbers import all_ports
 from accsim.report.result import OpRow, Report
 
 
@@ -66,7 +67,7 @@ def _known(report: Report) -> dict[str, set[str]]:
     resources = {r.name for row in report.ops for step in row.steps for r in step.program.resources}
     known = {name: {name} for name in resources}
     for memory in report.accelerator.memories:
-        ports = resources & {memory.name, f"{memory.name}_read", f"{memory.name}_write"}
+        ports = resources & all_ports(memory)
         if ports:
             known[memory.name] = ports
     return known

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from accsim.cli import app
 
 FLAT_EDGE = (Path(__file__).resolve().parents[2] / "hw_configs" / "flat_edge.yaml").read_text()
+TINY = ("--set", "memories.sg.capacity=256 KiB")
 LONG = "attention?batch=1&heads=1&q_len=65536&kv_len=65536&head_dim=64"
 RUN = ("run", "flat_edge")
 BERT = ("run", "flat_edge", "bert_base")
@@ -72,7 +73,11 @@ BAD = [
     (("run", "flat_edge"), 2, ["Missing argument", "WORKLOAD"]),
     ((*BERT, "--frob"), 2, ["No such option", "--frob"]),
     # nothing fits
-    ((*RUN, LONG, "--dataflow", "flat"), 3, ["no mapping of 'attention' fits flat_edge", "in sg, has 512 KiB"]),
+    (
+        (*RUN, LONG, *TINY, "--dataflow", "unfused"),
+        3,
+        ["no mapping of 'attention' fits flat_edge", "in sg, has 256 KiB"],
+    ),
     ((*BERT, "--set", "memories.sg.capacity=64 B"), 3, ["no mapping of", "in sg, has 64 B"]),
     ((*RUN, "softmax?rows=1&cols=1000000000"), 3, ["no mapping of 'softmax'", "nearest fit needs"]),
     ((*RUN, "gemm?m=99999999999&n=99999999999&k=9"), 3, ["'gemm' has", "allowed are at most 2^62"]),
@@ -138,12 +143,12 @@ def test_malformed_workload_file(tmp_path: Path, text: str, fragments: list[str]
 
 
 def test_comparison_shows_what_fits_and_tells_what_does_not() -> None:
-    result = CliRunner().invoke(app, ["run", "flat_edge", LONG, "--compare", "flat,unfused"])
+    result = CliRunner().invoke(app, ["run", "flat_edge", LONG, *TINY, "--compare", "unfused,flat"])
     assert result.exit_code == 3
-    assert "unfused" in result.stdout
-    assert "accsim: flat: no mapping of 'attention' fits flat_edge" in result.stderr
+    assert "spill" in result.stdout
+    assert "accsim: unfused: no mapping of 'attention' fits flat_edge" in result.stderr
     assert "Traceback" not in result.stderr
 
 
 def test_all_of_a_comparison_refused() -> None:
-    checked(("run", "flat_edge", LONG, "--compare", "flat"), 3, ["flat: no mapping of 'attention'"])
+    checked(("run", "flat_edge", LONG, *TINY, "--compare", "unfused"), 3, ["unfused: no mapping of 'attention'"])

@@ -97,6 +97,21 @@ def test_full_overlap_pays_fill_and_drain_once(m: int, n: int, k: int) -> None:
     assert rep.compute_cycles == ceil(m / 32) * ceil(n / 32) * k + 2 * 32 + 32 - 2
 
 
+def test_transfers_do_not_meet_the_array_in_a_double_buffered_memory() -> None:
+    # systolic_128, four tiles along n of 4096 x 128 x 1024: the SRAM port is just as wide as the array needs, so
+    # nothing may wait for it. Loads of A and the first B, folds, the last store: 2 bytes an element, 102.4 B a cycle.
+    op = Gemm(4096, 512, 1024)
+    mapping = FORMS["output_stationary"](4096, 128, 1024, "mn", True, 1, 1)
+    _, run = one_step(mapping, op, load_accelerator("systolic_128"))
+    folds = 4 * scale_sim_cycles("output_stationary", Gemm(4096, 128, 1024), 128, 128)
+    loads = 2 * (4096 * 1024 + 1024 * 128) / 102.4 + 100
+    store = 2 * 4096 * 128 / 102.4 + 100
+    assert run.total_ticks / TICKS == pytest.approx(loads + folds + store, abs=0.01)
+    one_port = load_accelerator("systolic_128", set={"memories.sram.double_buffered": "false"})
+    _, blocked = one_step(mapping, op, one_port)
+    assert blocked.total_ticks > run.total_ticks
+
+
 @pytest.mark.parametrize(("m", "n", "k"), [(8, 4, 16), (64, 64, 64), (65, 63, 17), (1, 4, 300)])
 def test_tensor_core_counts_blocks(m: int, n: int, k: int) -> None:
     # h100_sxm: four tensor cores an SM, each one 8 x 4 x 16 block of multiply-accumulates a cycle.
