@@ -20,7 +20,6 @@ from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import TICKS, ceil_div, tile_work
 from accsim.kernels.work import scale_bytes
 from accsim.mapping.compiled import Points
-from accsim.mapping.gemm import REGISTER_FILE_BYTES
 from accsim.mapping.machine_numbers import STATIONARY, ports
 from accsim.mapping.tiling import tile_sizes
 from accsim.workload.ops import Attention
@@ -90,18 +89,6 @@ def forms(acc: Accelerator, form: str | None) -> list[int]:
     if acc.matrix_unit.kind != "systolic":
         return [STATIONARY["output_stationary"]]
     return [STATIONARY[form]] if form else sorted(STATIONARY.values())
-
-
-def memory_plan(acc: Accelerator) -> tuple[str, dict[str, int]]:
-    """(memory that sums lie in, capacities): the register file of a tensor core, else the local memory.
-
-    Source: 256 KiB of registers in a streaming multiprocessor (NVIDIA H100 white paper; the same since Volta).
-    """
-    local = acc.memories[0]
-    capacities = {local.name: local.capacity_bytes // (1 if local.scope == "core" else acc.cores)}
-    if acc.matrix_unit.kind == "systolic":
-        return local.name, capacities
-    return "registers", capacities | {"registers": REGISTER_FILE_BYTES}
 
 
 def attention_resources(acc: Accelerator) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]:

@@ -25,7 +25,6 @@ from accsim.mapping.attention import (
     count_all,
     fetched_share,
     forms,
-    memory_plan,
     merge_points,
     own_work,
     problem_of,
@@ -36,7 +35,7 @@ from accsim.mapping.attention import (
 )
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
-from accsim.mapping.machine_numbers import STATIONARY, machine_numbers
+from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, memory_plan
 from accsim.mapping.shape import Shape, StageShape
 from accsim.mapping.tiling import tile_sizes
 from accsim.workload.ops import Attention, Op
