@@ -20,6 +20,7 @@ _PUBLIC = {
     "AccsimError": "accsim.errors",
     "InputError": "accsim.errors",
     "MappingError": "accsim.errors",
+    "TooLongError": "accsim.errors",
     "Workload": "accsim.workload.trace",
     "load_workload": "accsim.workload.catalogue",
     "list_workloads": "accsim.workload.catalogue",

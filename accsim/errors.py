@@ -66,6 +66,23 @@ class InputError(AccsimError):
         return "\n".join(str(problem) for problem in self.problems)
 
 
+class TooLongError(InputError):
+    """An op or a program that takes more time than can be counted.
+
+    Parameters
+    ----------
+    message
+        What is too long, the time it takes at least, and what is allowed.
+    least_ticks, most_ticks
+        The same in ticks.
+    """
+
+    def __init__(self, message: str, least_ticks: float, most_ticks: int) -> None:
+        super().__init__(message)
+        self.least_ticks = least_ticks
+        self.most_ticks = most_ticks
+
+
 class MappingError(AccsimError):
     """No feasible mapping; lists the rejected ones with their reasons.
 

@@ -19,7 +19,7 @@ from accsim.engine.program import (
     Varying,
 )
 from accsim.engine.tables import bounds, most_fires, single, spread
-from accsim.errors import nearest
+from accsim.errors import TooLongError, nearest
 
 MAX_SHIFT = 2**20
 
@@ -80,7 +80,7 @@ def _check_resources(program: Program) -> list[str]:
 
 
 def _check_amount(
-    program: Program, amount: Amount, where: str, least: int, most: int, *, outside: int = MAX_LEVELS
+    program: Program, amount: Amount, where: str, least: int, most: int | None, *, outside: int = MAX_LEVELS
 ) -> list[str]:
     """Problems of one amount; ``outside`` is the depth of the level it bounds (it may vary with outer ones only)."""
     if isinstance(amount, Varying):
@@ -98,8 +98,9 @@ def _check_amount(
         low, high = int(amount.values.min()), int(amount.values.max())
     else:
         low = high = amount
-    if low < least or high > most:
-        return [f"{where} = {low if low < least else high}; allowed is {least} to {most}"]
+    if low < least or (most is not None and high > most):
+        allowed = f"at least {least}" if most is None else f"{least} to {most}"
+        return [f"{where} = {low if low < least else high}; allowed is {allowed}"]
     return []
 
 
@@ -117,14 +118,34 @@ def _check_stage(program: Program, stage: Stage, stages: set[str]) -> list[str]:
     if len(stage.rates) > 2:
         problems.append(f"{where}: {len(stage.rates)} rates; at most 2 are allowed")
     problems += [f"{where}: rate '{n}' is a pool; a rate has one server" for n in held[1:] if servers[n] > 1]
-    problems += _check_amount(program, stage.ticks, f"{where}: ticks", 0, MAX_STAGE_TICKS)
-    for name, ticks in stage.rates:
-        problems += _check_amount(program, ticks, f"{where}: ticks of rate '{name}'", 0, MAX_STAGE_TICKS)
+    for what, ticks in _durations(stage):
+        problems += _check_amount(program, ticks, f"{where}: {what}", 0, None)
     if not 0 <= stage.latency <= MAX_STAGE_TICKS:
         problems.append(f"{where}: latency {stage.latency}; allowed is 0 to {MAX_STAGE_TICKS}")
     if stage.shift is not None and not 0 <= stage.shift <= MAX_SHIFT:
         problems.append(f"{where}: shift {stage.shift}; allowed is 0 to {MAX_SHIFT}")
     return problems + _check_spans(program, stage, where) + _check_edges(program, stage, where, stages)
+
+
+def _durations(stage: Stage) -> list[tuple[str, Amount]]:
+    """How long a stage holds its unit and its rates, each with its name."""
+    return [("ticks", stage.ticks), *((f"ticks of rate '{name}'", ticks) for name, ticks in stage.rates)]
+
+
+def check_length(program: Program) -> None:
+    """Refuse a program with a stage that is too long to be counted.
+
+    Raises
+    ------
+    TooLongError
+        When one firing takes more than 2**60 ticks.
+    """
+    for stage in program.stages:
+        for what, amount in _durations(stage):
+            longest = int(amount.values.max()) if isinstance(amount, Varying) else amount
+            if longest > MAX_STAGE_TICKS:
+                message = f"stage '{stage.name}': {what} = {longest}; allowed is 0 to {MAX_STAGE_TICKS}"
+                raise TooLongError(f"program '{program.name}' is too long: {message}", longest, MAX_STAGE_TICKS)
 
 
 def _check_spans(program: Program, stage: Stage, where: str) -> list[str]:

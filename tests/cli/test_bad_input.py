@@ -75,7 +75,17 @@ BAD = [
     ((*RUN, LONG, "--dataflow", "flat"), 3, ["no mapping of 'attention' fits flat_edge", "in sg, has 512 KiB"]),
     ((*BERT, "--set", "memories.sg.capacity=64 B"), 3, ["no mapping of", "in sg, has 64 B"]),
     ((*RUN, "softmax?rows=1&cols=1000000000"), 3, ["no mapping of 'softmax'", "nearest fit needs"]),
-    ((*RUN, "gemm?m=99999999999&n=99999999999&k=9"), 3, ["'gemm' has", "allowed are at most 2^62"]),
+    # too long to be counted
+    (
+        (*RUN, "gemm?m=1000000000&n=1000000000&k=1000000000"),
+        2,
+        ["'gemm' has 1e+27 operations or bytes", "at least 3.29e+07 years on flat_edge", "at most 2^62 operations"],
+    ),
+    (
+        (*BERT, "--set", "memories.dram.read_bandwidth=1 B/s"),
+        2,
+        ["'embedding_add' would take at least 27.3 days", "2^62 ticks", "940 MHz are 13.9 days", "or split it"],
+    ),
 ]
 
 
