@@ -109,6 +109,19 @@ class MappingError(AccsimError):
         return "\n".join(lines)
 
 
+def check_choice(what: str, value: str, allowed: Sequence[str]) -> None:
+    """Refuse a name that is not among those allowed.
+
+    Raises
+    ------
+    InputError
+        With what it is a name of, the allowed ones and the nearest.
+    """
+    if value not in allowed:
+        message = f"unknown {what} '{value}', allowed are {', '.join(allowed)}"
+        raise InputError(Problem("", "", message, nearest(str(value), allowed)))
+
+
 def plain_name(name: str) -> str:
     """Name in lower case without the separators ``_``, ``-`` and blank, for comparing spellings.
 

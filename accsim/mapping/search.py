@@ -15,7 +15,7 @@ from accsim.config.machine import Accelerator
 from accsim.engine.energy import energy_of, price_list
 from accsim.engine.run import run_program
 from accsim.engine.tables import IntArray
-from accsim.errors import InputError, MappingError, TooLongError, nearest
+from accsim.errors import InputError, MappingError, TooLongError, check_choice
 from accsim.kernels.matrix import TICKS
 from accsim.kernels.work import ACTIONS
 from accsim.mapping.base import Dataflow, Step
@@ -71,10 +71,7 @@ def search(dataflow: Dataflow, op: Op, acc: Accelerator, objective: str = "laten
     TooLongError
         When all that fits takes longer than can be counted.
     """
-    if objective not in OBJECTIVES:
-        guess = nearest(objective, OBJECTIVES)
-        hint = f" Did you mean '{guess}'?" if guess else ""
-        raise InputError(f"unknown objective '{objective}', allowed are {', '.join(OBJECTIVES)}.{hint}")
+    check_choice("objective", objective, OBJECTIVES)
     if op.kind not in dataflow.kinds:
         kinds = ", ".join(dataflow.kinds)
         raise InputError(f"{type(dataflow).__name__} maps {kinds}, not the {op.kind} '{op.name}'")

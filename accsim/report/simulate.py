@@ -14,7 +14,7 @@ from accsim.engine.counters import Counters
 from accsim.engine.energy import energy_of, price_list
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.engine.run import run_program
-from accsim.errors import InputError, TooLongError, nearest
+from accsim.errors import InputError, TooLongError, check_choice
 from accsim.mapping.base import Dataflow, Step, find_dataflow
 from accsim.mapping.choose import choose
 from accsim.mapping.cycle import cycle_steps
@@ -66,8 +66,8 @@ def simulate(
     acc = accelerator if isinstance(accelerator, Accelerator) else load_accelerator(accelerator)
     check_memories(acc)
     trace = load_workload(workload)
-    _check_choice("objective", objective, OBJECTIVES)
-    _check_choice("fidelity", fidelity, FIDELITIES)
+    check_choice("objective", objective, OBJECTIVES)
+    check_choice("fidelity", fidelity, FIDELITIES)
     flow = find_dataflow(dataflow) if isinstance(dataflow, str) else dataflow
     _check_work(trace, acc, flow)
     overhead = acc.overheads.get("op")
@@ -152,10 +152,3 @@ def _check_work(trace: Workload, acc: Accelerator, dataflow: Dataflow | None) ->
             time = duration(least_seconds(entry.op, acc))
             message = f"'{entry.name}' has {work:.3g} operations or bytes and would take at least {time} on {acc.name}"
             raise InputError(f"{message}; allowed are at most 2^62 operations: {REMEDY}")
-
-
-def _check_choice(what: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        guess = nearest(str(value), allowed)
-        hint = f" Did you mean '{guess}'?" if guess else ""
-        raise InputError(f"unknown {what} '{value}', allowed are {', '.join(allowed)}.{hint}")
