@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +22,8 @@ from accsim.engine.tables import bounds, most_fires, single, spread
 from accsim.errors import TooLongError, nearest
 
 MAX_SHIFT = 2**20
+UNDECIDED = -1
+"""The shift of a stage whose producers ask for shifts at different levels, until it is refused."""
 
 
 def check_program(program: Program) -> list[str]:
@@ -230,21 +232,27 @@ def _declared_level(program: Program, stage: Stage) -> str:
 def _default_shift(program: Program, stage: Stage, done: dict[str, Stage]) -> tuple[int, str | None]:
     if stage.shift is not None:
         return stage.shift, stage.shift_level
-    options: set[tuple[int, str | None]] = set()
+    asked = _asked_shifts(program, stage, done)
+    if len({level for _, level in asked.values()}) > 1:
+        return UNDECIDED, None
+    return max(asked.values(), default=(0, None))
+
+
+def _asked_shifts(program: Program, stage: Stage, done: Mapping[str, Stage]) -> dict[str, tuple[int, str | None]]:
+    """Producer -> the shift above 0 and its level that it asks of the stage; ``done`` are the stages before."""
+    asked = {}
     for after in stage.after:
         producer = done.get(after.stage)
         if producer is None:
             continue
+        shift, level = producer.shift or 0, producer.shift_level
         loaded = None if producer.after else _buffer_between(producer, stage)
-        if loaded is None:
-            options.add((producer.shift or 0, producer.shift_level))
-        else:
+        if loaded is not None:
             slots = next(b.slots for b in program.buffers if b.name == loaded.buffer)
-            options.add(((producer.shift or 0) + slots - 1, _acquire_level(program, producer, loaded)))
-    moved = {option for option in options if option[0] > 0}
-    if len({level for _, level in moved}) > 1:
-        return -1, None
-    return max(moved, default=(0, None))
+            shift, level = shift + slots - 1, _acquire_level(program, producer, loaded)
+        if shift > 0:
+            asked[producer.name] = (shift, level)
+    return asked
 
 
 def _buffer_between(load: Stage, stage: Stage) -> Hold | None:
@@ -275,9 +283,16 @@ def check_defaults(program: Program) -> list[str]:
     """Problems of a filled-in program: shifts that cannot be inherited, carried lags, unthrottled producers."""
     problems = []
     inner = program.levels[-1].name
+    done: dict[str, Stage] = {}
     for stage in program.stages:
-        if stage.shift == -1:
-            problems.append(f"stage '{stage.name}' would inherit shifts of different levels: state its shift")
+        if stage.shift == UNDECIDED:
+            asked = _asked_shifts(program, stage, done)
+            parts = [f"'{name}' for {shift} of '{level}'" for name, (shift, level) in asked.items()]
+            problems.append(
+                f"stage '{stage.name}': its producers ask for shifts at different levels, {' and '.join(parts)}: "
+                "set shift= and shift_level= of the stage"
+            )
+        done[stage.name] = stage
         for after in stage.after:
             if after.carried and after.level == inner and after.lag > 1:
                 problems.append(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from accsim.engine.builder import ProgramBuilder
-from accsim.engine.program import After, Amount, Hold, Span, Stage, vary
+from accsim.engine.program import START, After, Amount, Hold, Span, Stage, vary
 from accsim.engine.run import run_program
 from accsim.errors import MappingError, TooLongError
 
@@ -187,8 +187,38 @@ def test_shifts_of_different_levels_are_not_inherited() -> None:
         compute={"shift": 1, "shift_level": "i"},
     )
     b.stage(Stage("store", "port", 3, after=(After("load"), After("compute"))))
-    with pytest.raises(MappingError, match="stage 'store' would inherit shifts of different levels: state its shift"):
+    message = (
+        "stage 'store': its producers ask for shifts at different levels, 'load' for 1 of 'o' and 'compute' for 1 of "
+        "'i': set shift= and shift_level= of the stage"
+    )
+    with pytest.raises(MappingError, match=re.escape(message)):
         b.build()
+
+
+def loads_kept_at_two_levels(**compute: Any) -> ProgramBuilder:
+    """One load a row, kept over the row in 3 slots, and one a step in 2 slots; a stage that needs both."""
+    b = ProgramBuilder("two levels")
+    b.level("row", 3)
+    b.level("step", 4)
+    b.resource("dma")
+    b.resource("mxu")
+    b.buffer("kept", 3)
+    b.buffer("streamed", 2)
+    b.stage(Stage("load_kept", "dma", 5, spans={"step": START}, acquires=(Hold("kept"),)))
+    b.stage(Stage("load", "dma", 5, acquires=(Hold("streamed"),)))
+    releases = (Hold("kept", last=("step",)), Hold("streamed"))
+    b.stage(Stage("compute", "mxu", 7, after=(After("load_kept"), After("load")), releases=releases, **compute))
+    return b
+
+
+def test_default_shifts_of_loads_at_different_levels_name_what_to_set() -> None:
+    with pytest.raises(MappingError) as caught:
+        loads_kept_at_two_levels().build()
+    assert caught.value.rejected == (
+        "stage 'compute': its producers ask for shifts at different levels, 'load_kept' for 2 of 'row' and 'load' for "
+        "1 of 'step': set shift= and shift_level= of the stage",
+    )
+    assert loads_kept_at_two_levels(shift=1, shift_level="step").build().stage("compute").shift == 1
 
 
 def test_all_problems_at_once() -> None:
