@@ -19,7 +19,7 @@ def least_seconds(op: Op, acc: Accelerator) -> float:
     read_s = (op.input_bytes + op.weight_bytes) / main.usable_read_bytes_per_s
     write_s = op.output_bytes / main.usable_write_bytes_per_s
     compute_s = op.macs / acc.peak_macs_per_s(op.dtype) if op.macs else 0.0
-    return max(compute_s, read_s, write_s)
+    return max(compute_s, read_s + write_s if main.shared_bandwidth else max(read_s, write_s))
 
 
 def too_long(op: Op, acc: Accelerator, least_ticks: float, most_ticks: int) -> TooLongError:

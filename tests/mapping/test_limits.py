@@ -21,21 +21,23 @@ def machine(name: str, **rates: str) -> accsim.Accelerator:
 
 
 @pytest.mark.parametrize(
-    ("op", "seconds"),
+    ("op", "shared", "seconds"),
     [
         # A, B and C of 2 bytes at 50 GiB/s; 4096^3 MACs on 1024 elements take longer.
-        (accsim.Gemm(4096, 4096, 4096), 4096**3 / 1024 / CLOCK_HZ),
-        (accsim.Gemm(4096, 1, 4096), 2 * (4096 * 4096 + 4096) / (50 * 2**30)),
-        (accsim.Elementwise(elements=10**9, function="add"), 2 * 2 * 10**9 / (50 * 2**30)),
+        (accsim.Gemm(4096, 4096, 4096), True, 4096**3 / 1024 / CLOCK_HZ),
+        (accsim.Gemm(4096, 1, 4096), True, 2 * (4096 * 4096 + 4096 + 4096) / (50 * 2**30)),
+        (accsim.Elementwise(elements=10**9, function="add"), True, 3 * 2 * 10**9 / (50 * 2**30)),
+        (accsim.Elementwise(elements=10**9, function="add"), False, 2 * 2 * 10**9 / (50 * 2**30)),
     ],
 )
-def test_least_seconds(op: Any, seconds: float) -> None:
-    assert least_seconds(op, accsim.load_accelerator("flat_edge")) == pytest.approx(seconds, rel=1e-12)
+def test_least_seconds(op: Any, shared: bool, seconds: float) -> None:
+    acc = accsim.load_accelerator("flat_edge", set={"memories.dram.shared_bandwidth": shared})
+    assert least_seconds(op, acc) == pytest.approx(seconds, rel=1e-12)
 
 
 @pytest.mark.parametrize("objective", ["latency", "energy", "edp"])
 def test_an_op_just_below_and_just_above_the_limit(objective: str) -> None:
-    # Two reads of 2 bytes an element; the one write goes through a port of its own.
+    # Two reads of 2 bytes an element; writes stay as fast as they are.
     op = accsim.Elementwise(elements=10**6, function="add")
     size = 2 * 2 * 10**6
     below = machine("flat_edge", read_bandwidth=f"{size / (0.99 * LIMIT_S)!r} B/s")
