@@ -31,6 +31,7 @@ _PUBLIC = {
     "Elementwise": "accsim.workload.ops",
     "Dataflow": "accsim.mapping.base",
     "Step": "accsim.mapping.base",
+    "TileProgram": "accsim.mapping.writer",
     "register_dataflow": "accsim.mapping.base",
     "list_dataflows": "accsim.mapping.base",
     "WeightStationary": "accsim.mapping.gemm",
