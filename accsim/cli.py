@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from accsim.errors import AccsimError, InputError, MappingError, Problem, nearest
+from accsim.errors import AccsimError, InputError, MappingError, Problem, TooLongError, check_choice
 from accsim.report.terminal import Progress, console, escape_what_cannot_be_shown, progress, say, write_json, write_text
 
 if TYPE_CHECKING:
@@ -134,17 +134,17 @@ def _report_dict(report: Report, ops: bool) -> dict[str, Any]:
 def _run_comparison(
     acc: Accelerator, work: Workload, names: Sequence[str], objective: str, fidelity: str, ops: bool, as_json: bool
 ) -> None:
-    """One report a dataflow; those without a feasible mapping are told on stderr and decide the exit code."""
+    """One report a dataflow; those that do not fit or take too long are told on stderr and decide the exit code."""
     from accsim.mapping.base import find_dataflow
     from accsim.report.result import SCHEMA_VERSION
 
     reports: dict[str, Report] = {}
-    refused: dict[str, MappingError] = {}
+    refused: dict[str, AccsimError] = {}
     with progress() as advance:
         for name in names:
             try:
                 reports[name] = _simulate(acc, work, name, objective, fidelity, _named(advance, name))
-            except MappingError as error:
+            except (MappingError, TooLongError) as error:
                 refused[name] = error
     if as_json:
         runs = {name: _report_dict(report, ops) for name, report in reports.items()}
@@ -158,7 +158,7 @@ def _run_comparison(
     for name, reason in refused.items():
         say(f"{name}: {reason}")
     if refused:
-        raise typer.Exit(MappingError.exit_code)
+        raise typer.Exit(max(error.exit_code for error in refused.values()))
 
 
 def _named(advance: Progress | None, dataflow: str) -> Progress | None:
@@ -259,16 +259,17 @@ def _print_mapped(report: Report, program: bool, as_json: bool) -> None:
 
 
 @app.command(short_help="Print the JSON Schema of an input file.")
-def schema(kind: FileKind, as_json: Json = False) -> None:
-    """Print the JSON Schema of an input file, for editors (JSON with or without --json)."""
+def schema(
+    kind: FileKind,
+    as_json: Annotated[bool, typer.Option("--json", help="As without it: a schema is JSON.")] = False,
+) -> None:
+    """Print the JSON Schema of an input file, for editors."""
     from accsim.config.schema import energy_schema, machine_schema
     from accsim.workload.files import workload_schema
 
     del as_json
     known = {"machine": machine_schema, "workload": workload_schema, "energy": energy_schema}
-    if kind not in known:
-        message = f"unknown kind of file '{kind[:60]}', allowed are {', '.join(known)}"
-        raise InputError(Problem("", "", message, nearest(kind, known)))
+    check_choice("kind of file", kind[:60], tuple(known))
     write_json(known[kind]())
 
 

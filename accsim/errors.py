@@ -66,6 +66,23 @@ class InputError(AccsimError):
         return "\n".join(str(problem) for problem in self.problems)
 
 
+class TooLongError(InputError):
+    """An op or a program that takes more time than can be counted.
+
+    Parameters
+    ----------
+    message
+        What is too long, the time it takes at least, and what is allowed.
+    least_ticks, most_ticks
+        The same in ticks.
+    """
+
+    def __init__(self, message: str, least_ticks: float, most_ticks: int) -> None:
+        super().__init__(message)
+        self.least_ticks = least_ticks
+        self.most_ticks = most_ticks
+
+
 class MappingError(AccsimError):
     """No feasible mapping; lists the rejected ones with their reasons.
 
@@ -90,6 +107,19 @@ class MappingError(AccsimError):
         if hidden > 0:
             lines.append(f"  ... and {hidden} more")
         return "\n".join(lines)
+
+
+def check_choice(what: str, value: str, allowed: Sequence[str]) -> None:
+    """Refuse a name that is not among those allowed.
+
+    Raises
+    ------
+    InputError
+        With what it is a name of, the allowed ones and the nearest.
+    """
+    if value not in allowed:
+        message = f"unknown {what} '{value}', allowed are {', '.join(allowed)}"
+        raise InputError(Problem("", "", message, nearest(str(value), allowed)))
 
 
 def plain_name(name: str) -> str:

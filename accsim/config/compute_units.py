@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from accsim.config.energy import VECTOR_OPS
-from accsim.config.fields import Area, ByDtype
+from accsim.config.fields import Area, ByDtype, Capacity
 from accsim.config.frozen import FrozenDict
 from accsim.config.reader import FileModel
 from accsim.errors import InputError
@@ -48,7 +48,9 @@ class _MatrixUnit(FileModel):
 class SystolicArray(_MatrixUnit):
     """A grid of processing elements, one multiply-accumulate each a cycle at rate 1."""
 
-    elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(("m", "n", "k"), "belongs to the kind tensor_core")
+    elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("m", "n", "k", "registers"), "belongs to the kind tensor_core"
+    )
 
     kind: Literal["systolic"]
     """systolic or tensor_core; each has its own keys."""
@@ -82,6 +84,8 @@ class TensorCore(_MatrixUnit):
     """Columns of the block."""
     k: Side
     """Products summed for each element of the block."""
+    registers_bytes: Capacity = Field(alias="registers")
+    """Register file of one core, shared by its units: sums in progress lie in it."""
 
     @property
     def macs_per_cycle(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from accsim.engine.check import check_defaults, check_program, fill_defaults
+from accsim.engine.check import check_defaults, check_length, check_program, fill_defaults
 from accsim.engine.program import Amount, Buffer, Level, Program, Resource, Stage
 from accsim.errors import MappingError
 
@@ -53,6 +53,8 @@ class ProgramBuilder:
         MappingError
             With every problem found: unknown names, bad ranges and trips, an unthrottled producer, buffers over
             capacity. What only counting in issue order can tell is raised by the run.
+        TooLongError
+            When one firing of a stage takes more than 2**60 ticks.
         """
         levels = tuple(self._levels) or (Level("once", 1),)
         program = Program(
@@ -60,6 +62,7 @@ class ProgramBuilder:
         )
         problems = check_program(program)
         if not problems:
+            check_length(program)
             program = fill_defaults(program)
             problems = check_defaults(program)
         if problems:

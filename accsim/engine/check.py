@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,9 +19,11 @@ from accsim.engine.program import (
     Varying,
 )
 from accsim.engine.tables import bounds, most_fires, single, spread
-from accsim.errors import nearest
+from accsim.errors import TooLongError, nearest
 
 MAX_SHIFT = 2**20
+UNDECIDED = -1
+"""The shift of a stage whose producers ask for shifts at different levels, until it is refused."""
 
 
 def check_program(program: Program) -> list[str]:
@@ -80,7 +82,7 @@ def _check_resources(program: Program) -> list[str]:
 
 
 def _check_amount(
-    program: Program, amount: Amount, where: str, least: int, most: int, *, outside: int = MAX_LEVELS
+    program: Program, amount: Amount, where: str, least: int, most: int | None, *, outside: int = MAX_LEVELS
 ) -> list[str]:
     """Problems of one amount; ``outside`` is the depth of the level it bounds (it may vary with outer ones only)."""
     if isinstance(amount, Varying):
@@ -98,8 +100,9 @@ def _check_amount(
         low, high = int(amount.values.min()), int(amount.values.max())
     else:
         low = high = amount
-    if low < least or high > most:
-        return [f"{where} = {low if low < least else high}; allowed is {least} to {most}"]
+    if low < least or (most is not None and high > most):
+        allowed = f"at least {least}" if most is None else f"{least} to {most}"
+        return [f"{where} = {low if low < least else high}; allowed is {allowed}"]
     return []
 
 
@@ -117,14 +120,34 @@ def _check_stage(program: Program, stage: Stage, stages: set[str]) -> list[str]:
     if len(stage.rates) > 2:
         problems.append(f"{where}: {len(stage.rates)} rates; at most 2 are allowed")
     problems += [f"{where}: rate '{n}' is a pool; a rate has one server" for n in held[1:] if servers[n] > 1]
-    problems += _check_amount(program, stage.ticks, f"{where}: ticks", 0, MAX_STAGE_TICKS)
-    for name, ticks in stage.rates:
-        problems += _check_amount(program, ticks, f"{where}: ticks of rate '{name}'", 0, MAX_STAGE_TICKS)
+    for what, ticks in _durations(stage):
+        problems += _check_amount(program, ticks, f"{where}: {what}", 0, None)
     if not 0 <= stage.latency <= MAX_STAGE_TICKS:
         problems.append(f"{where}: latency {stage.latency}; allowed is 0 to {MAX_STAGE_TICKS}")
     if stage.shift is not None and not 0 <= stage.shift <= MAX_SHIFT:
         problems.append(f"{where}: shift {stage.shift}; allowed is 0 to {MAX_SHIFT}")
     return problems + _check_spans(program, stage, where) + _check_edges(program, stage, where, stages)
+
+
+def _durations(stage: Stage) -> list[tuple[str, Amount]]:
+    """How long a stage holds its unit and its rates, each with its name."""
+    return [("ticks", stage.ticks), *((f"ticks of rate '{name}'", ticks) for name, ticks in stage.rates)]
+
+
+def check_length(program: Program) -> None:
+    """Refuse a program with a stage that is too long to be counted.
+
+    Raises
+    ------
+    TooLongError
+        When one firing takes more than 2**60 ticks.
+    """
+    for stage in program.stages:
+        for what, amount in _durations(stage):
+            longest = int(amount.values.max()) if isinstance(amount, Varying) else amount
+            if longest > MAX_STAGE_TICKS:
+                message = f"stage '{stage.name}': {what} = {longest}; allowed is 0 to {MAX_STAGE_TICKS}"
+                raise TooLongError(f"program '{program.name}' is too long: {message}", longest, MAX_STAGE_TICKS)
 
 
 def _check_spans(program: Program, stage: Stage, where: str) -> list[str]:
@@ -209,21 +232,27 @@ def _declared_level(program: Program, stage: Stage) -> str:
 def _default_shift(program: Program, stage: Stage, done: dict[str, Stage]) -> tuple[int, str | None]:
     if stage.shift is not None:
         return stage.shift, stage.shift_level
-    options: set[tuple[int, str | None]] = set()
+    asked = _asked_shifts(program, stage, done)
+    if len({level for _, level in asked.values()}) > 1:
+        return UNDECIDED, None
+    return max(asked.values(), default=(0, None))
+
+
+def _asked_shifts(program: Program, stage: Stage, done: Mapping[str, Stage]) -> dict[str, tuple[int, str | None]]:
+    """Producer -> the shift above 0 and its level that it asks of the stage; ``done`` are the stages before."""
+    asked = {}
     for after in stage.after:
         producer = done.get(after.stage)
         if producer is None:
             continue
+        shift, level = producer.shift or 0, producer.shift_level
         loaded = None if producer.after else _buffer_between(producer, stage)
-        if loaded is None:
-            options.add((producer.shift or 0, producer.shift_level))
-        else:
+        if loaded is not None:
             slots = next(b.slots for b in program.buffers if b.name == loaded.buffer)
-            options.add(((producer.shift or 0) + slots - 1, _acquire_level(program, producer, loaded)))
-    moved = {option for option in options if option[0] > 0}
-    if len({level for _, level in moved}) > 1:
-        return -1, None
-    return max(moved, default=(0, None))
+            shift, level = shift + slots - 1, _acquire_level(program, producer, loaded)
+        if shift > 0:
+            asked[producer.name] = (shift, level)
+    return asked
 
 
 def _buffer_between(load: Stage, stage: Stage) -> Hold | None:
@@ -254,9 +283,16 @@ def check_defaults(program: Program) -> list[str]:
     """Problems of a filled-in program: shifts that cannot be inherited, carried lags, unthrottled producers."""
     problems = []
     inner = program.levels[-1].name
+    done: dict[str, Stage] = {}
     for stage in program.stages:
-        if stage.shift == -1:
-            problems.append(f"stage '{stage.name}' would inherit shifts of different levels: state its shift")
+        if stage.shift == UNDECIDED:
+            asked = _asked_shifts(program, stage, done)
+            parts = [f"'{name}' for {shift} of '{level}'" for name, (shift, level) in asked.items()]
+            problems.append(
+                f"stage '{stage.name}': its producers ask for shifts at different levels, {' and '.join(parts)}: "
+                "set shift= and shift_level= of the stage"
+            )
+        done[stage.name] = stage
         for after in stage.after:
             if after.carried and after.level == inner and after.lag > 1:
                 problems.append(

@@ -8,7 +8,7 @@ from accsim.engine.arrays import Flat, flatten
 from accsim.engine.counters import Counters, read_counters
 from accsim.engine.program import MAX_PROGRAM_TICKS, Program
 from accsim.engine.tables import IntArray
-from accsim.errors import MappingError
+from accsim.errors import MappingError, TooLongError
 from accsim.kernels import layout as k
 from accsim.kernels.engine import run_attributed, run_plain
 
@@ -26,7 +26,9 @@ def run_program(program: Program, *, jump: bool = True, attribution: bool = True
     ------
     MappingError
         When issue order shows a later firing, a broken slot or release rule, disagreeing counts, a dependence that is
-        void at every firing, more than 2**62 ticks, or more than ``most_events`` events.
+        void at every firing, or more than ``most_events`` events.
+    TooLongError
+        When the program takes more than 2**62 ticks, or its ticks times its slots or servers exceed 2**63.
     """
     flat = flatten(program)
     windows = np.ones(len(program.stages), np.int64)
@@ -37,10 +39,22 @@ def run_program(program: Program, *, jump: bool = True, attribution: bool = True
     else:
         code, state, events = run_plain(flat.arrays, windows, depths, jump, most_events)
         vectors = None
+    total = int(state.times[k.TOTAL_AT])
+    if code == k.OVERFLOW:
+        raise _too_long(program, MAX_PROGRAM_TICKS, MAX_PROGRAM_TICKS)
     problems = _stopped(program, code, state.error) or _unbalanced(program, flat, state)
     if problems:
         raise MappingError(f"program '{program.name}' cannot run", problems)
+    widest = max([b.slots for b in program.buffers] + [r.servers for r in program.resources])
+    if total * widest >= 2**63:
+        raise _too_long(program, total, (2**63 - 1) // widest, f", since it has {widest} slots or servers of a kind")
     return read_counters(program, flat, state, events, vectors)
+
+
+def _too_long(program: Program, ticks: int, most: int, reason: str = "") -> TooLongError:
+    return TooLongError(
+        f"the program '{program.name}' takes {ticks} ticks or more; allowed are {most}{reason}", ticks, most
+    )
 
 
 def _stopped(program: Program, code: int, error: IntArray) -> list[str]:
@@ -62,9 +76,7 @@ def _stopped(program: Program, code: int, error: IntArray) -> list[str]:
         ]
     if code == k.RELEASE_RULE:
         return [f"stage '{stage}' gives back a slot of '{program.buffers[index].name}' before it is taken"]
-    if code == k.EVENTS_FULL:
-        return ["more events than asked for: raise most_events"]
-    return [f"the program takes more than {MAX_PROGRAM_TICKS} ticks: it is too long to be counted"]
+    return ["more events than asked for: raise most_events"]
 
 
 def _unbalanced(program: Program, flat: Flat, state: k.State) -> list[str]:
@@ -83,7 +95,4 @@ def _unbalanced(program: Program, flat: Flat, state: k.State) -> list[str]:
                     f"stage '{stage.name}': its dependence on '{after.stage}' (level '{after.level}', lag "
                     f"{after.lag}) is void at every firing"
                 )
-    widest = max([b.slots for b in program.buffers] + [r.servers for r in program.resources])
-    if int(state.times[k.TOTAL_AT]) * widest >= 2**63:
-        problems.append(f"the program's {widest} slots or servers times its ticks exceed 2**63: it is too long")
     return problems

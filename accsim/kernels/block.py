@@ -15,6 +15,7 @@ from accsim.kernels.layout import (
     LATENCY,
     LEVELS,
     LO,
+    MAX_STAGE_TICKS,
     MAX_TICKS,
     OK,
     RATE1,
@@ -223,11 +224,20 @@ def count_fires(level, trips, runs, row, stages, classes, fires, scratch):
             fires[r] = count
 
 
+@kernel
+def held_after(held, fires, ticks):
+    """Ticks that a resource is held after ``fires`` more of ``ticks`` each, no more than just above ``MAX_TICKS``."""
+    if held + float(fires) * ticks > MAX_TICKS:
+        return MAX_TICKS + 1
+    return held + fires * ticks
+
+
 @kernel(allocates=True)
 def bound_block(shape, block, classes, bound, fires):
     """Lower bound of every point's ticks: the busiest resource, plus the least latency of its stages.
 
-    Also fills ``fires`` (int64[N, rows]) in closed form.
+    More than ``MAX_TICKS`` where a point is too long to be run, or one of its stages is. Also fills ``fires``
+    (int64[N, rows]) in closed form.
     """
     stages = shape.stage.shape[0]
     combos = 1
@@ -240,6 +250,7 @@ def bound_block(shape, block, classes, bound, fires):
         row = block.row[i]
         count_fires(shape.level, block.trips[i], block.runs[i], row, stages, classes, fires[i], scratch)
         busy[:] = 0
+        too_long = False
         tail[:] = MAX_TICKS
         for s in range(stages):
             unit = shape.stage[s, UNIT]
@@ -252,12 +263,13 @@ def bound_block(shape, block, classes, bound, fires):
                 for k in range(2):
                     rate = shape.stage[s, RATE1 + k]
                     if rate >= 0:
-                        busy[rate] += fires[i, r] * row[r, D1 + k]
+                        busy[rate] = held_after(busy[rate], fires[i, r], row[r, D1 + k])
                         slowest = max(slowest, row[r, D1 + k])
-                busy[unit] += fires[i, r] * slowest
+                busy[unit] = held_after(busy[unit], fires[i, r], slowest)
+                too_long = too_long or slowest > MAX_STAGE_TICKS
             if fired:
                 tail[unit] = min(tail[unit], block.latency[i, s])
-        most = 0
+        most = MAX_TICKS + 1 if too_long else 0
         for r in range(busy.shape[0]):
             least = busy[r] // shape.servers[r]
             if tail[r] < MAX_TICKS:

@@ -14,6 +14,7 @@ from accsim.kernels.jit import kernel
 LEVELS = 4
 NO_END = 2**62
 MAX_TICKS = 2**62
+MAX_STAGE_TICKS = 2**60
 
 # ProgramArrays.level columns
 TRIP0, TRIP_STRIDE, RUN0 = 0, 1, 5

@@ -8,6 +8,7 @@ from accsim.kernels.jit import kernel
 from accsim.kernels.systolic import OUTPUT_STATIONARY, WEIGHT_STATIONARY, gemm_fold_timing
 
 TICKS = 4096
+MOST_TICKS = 2**61
 
 
 class Machine(NamedTuple):
@@ -70,9 +71,14 @@ def ceil_div(a, b):
 
 @kernel
 def ticks_of(count, per_tick):
-    """Ticks to move ``count`` (bytes, cycles of lanes) at ``per_tick``, rounded up; 0 for nothing."""
+    """Ticks to move ``count`` (bytes, cycles of lanes) at ``per_tick``, rounded up; 0 for nothing.
+
+    No more than ``MOST_TICKS``, which no program may hold a stage for.
+    """
     if count <= 0:
         return 0
+    if count / per_tick >= MOST_TICKS:
+        return MOST_TICKS
     whole = int(count / per_tick)
     return whole if whole * per_tick >= count else whole + 1
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accsim.kernels.jit import kernel
-from accsim.kernels.systolic import OUTPUT_STATIONARY, OVERLAP_FULL, OVERLAP_NONE, array_view
+from accsim.kernels.systolic import OUTPUT_STATIONARY, OVERLAP_FULL, OVERLAP_NONE, array_view, fold_cycles
 
 NOTHING: Final = -1
 
@@ -29,7 +29,8 @@ class ArrayRun(NamedTuple):
     but results are still on their way out, ``fill_cycles`` all others: preload, operands on their way to the last PE,
     waits. ``macs`` counts the whole array, padding included; ``useful_macs`` without it. ``result_words`` is the most
     results that left one column in one cycle. ``faults`` counts operands that met in a PE without belonging together,
-    or that overwrote one still needed; it is 0 unless the schedule is impossible in hardware.
+    or that overwrote one still needed; it is 0 unless the schedule is impossible in hardware. ``lost_results`` counts
+    results that had not left the array after ``most_cycles``; it is 0 unless the emulation is broken.
     """
 
     cycles: int
@@ -40,6 +41,7 @@ class ArrayRun(NamedTuple):
     useful_macs: int
     result_words: int
     faults: int
+    lost_results: int
 
 
 class Stretch(NamedTuple):
@@ -149,6 +151,12 @@ def _move_preload(registers: StationaryRegisters, fold: int, target: int, tally:
 
 
 @kernel
+def most_cycles(stretch: Stretch, rows: int, cols: int) -> int:
+    """Cycles of the folds one after the other, each alone; no overlap takes longer."""
+    return int(stretch.steps.size * fold_cycles(rows, cols, 0) + stretch.steps.sum())
+
+
+@kernel
 def _run_stationary(
     registers: StationaryRegisters, stretch: Stretch, overlap: int, tally: Tally
 ) -> tuple[int, int, int]:
@@ -156,7 +164,8 @@ def _run_stationary(
     rows, cols = registers.stream.shape
     folds = stretch.steps.size
     cycles = steady = drain = loaded = pushed = fold = step_in_fold = step = 0
-    while tally.results[0] < stretch.fold_of_step.size * cols:
+    limit = most_cycles(stretch, rows, cols)
+    while tally.results[0] < stretch.fold_of_step.size * cols and cycles < limit:
         empty = tally.results[0] == step * cols
         entering = NOTHING
         if fold < folds and (step_in_fold > 0 or (loaded > fold and (overlap == OVERLAP_FULL or empty))):
@@ -237,10 +246,12 @@ def _move_results(registers: OutputRegisters, tally: Tally) -> None:
 @kernel
 def _run_output(registers: OutputRegisters, stretch: Stretch, overlap: int, tally: Tally) -> tuple[int, int, int]:
     """Stream every fold and shift its results out; total, steady and drain cycles."""
-    results_a_fold = registers.left.size
+    rows, cols = registers.left.shape
+    results_a_fold = rows * cols
+    limit = most_cycles(stretch, rows, cols)
     folds = stretch.steps.size
     cycles = steady = drain = fold = step_in_fold = step = 0
-    while tally.results[0] < folds * results_a_fold:
+    while tally.results[0] < folds * results_a_fold and cycles < limit:
         entering = NOTHING
         empty = tally.results[0] == fold * results_a_fold
         if fold < folds and (step_in_fold > 0 or overlap == OVERLAP_FULL or empty):
@@ -300,6 +311,7 @@ def emulate_stretch(
             finished=np.zeros(cols, np.int64),
         )
         cycles, steady, drain = _run_output(output, stretch, overlap, tally)
+        results = steps.size * rows * cols
     else:
         held = StationaryRegisters(
             left_edge=np.full(rows, NOTHING),
@@ -312,6 +324,7 @@ def emulate_stretch(
             entry_target=np.full(cols, NOTHING),
         )
         cycles, steady, drain = _run_stationary(held, stretch, overlap, tally)
+        results = fold_of_step.size * cols
     return ArrayRun(
         cycles,
         cycles - steady - drain,
@@ -321,6 +334,7 @@ def emulate_stretch(
         tally.useful_macs[0],
         tally.result_words[0],
         tally.faults[0],
+        results - tally.results[0],
     )
 
 

@@ -19,7 +19,6 @@ from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import ceil_div
 from accsim.kernels.work import scale_bytes
-from accsim.mapping.gemm import REGISTER_FILE_BYTES
 from accsim.mapping.machine_numbers import STATIONARY
 from accsim.mapping.tiling import tile_sizes
 from accsim.workload.ops import Attention
@@ -118,18 +117,6 @@ def forms(acc: Accelerator, form: str | None) -> list[int]:
     if acc.matrix_unit.kind != "systolic":
         return [STATIONARY["output_stationary"]]
     return [STATIONARY[form]] if form else sorted(STATIONARY.values())
-
-
-def memory_plan(acc: Accelerator) -> tuple[str, dict[str, int]]:
-    """(memory that sums lie in, capacities): the register file of a tensor core, else the local memory.
-
-    Source: 256 KiB of registers in a streaming multiprocessor (NVIDIA H100 white paper; the same since Volta).
-    """
-    local = acc.memories[0]
-    capacities = {local.name: local.capacity_bytes // (1 if local.scope == "core" else acc.cores)}
-    if acc.matrix_unit.kind == "systolic":
-        return local.name, capacities
-    return "registers", capacities | {"registers": REGISTER_FILE_BYTES}
 
 
 @kernel

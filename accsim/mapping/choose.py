@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from accsim.config.machine import Accelerator
-from accsim.errors import MappingError
+from accsim.errors import MappingError, TooLongError
 from accsim.mapping.base import Dataflow, find_dataflow
 from accsim.mapping.flash import Flash
 from accsim.mapping.flat import Flat
@@ -32,16 +32,23 @@ def choose(op: Op, acc: Accelerator, dataflow: Dataflow | str | None, objective:
         For an unknown dataflow or objective.
     MappingError
         When nothing fits, with what was rejected and why.
+    TooLongError
+        When all that fits takes longer than can be counted.
     """
     given = find_dataflow(dataflow) if isinstance(dataflow, str) else dataflow
     options = (given,) if given is not None and op.kind in given.kinds else default_dataflows(op, acc)
     found: list[Found] = []
     rejected: list[str] = []
+    long: list[TooLongError] = []
     for option in options:
         try:
             found.append(search(option, op, acc, objective))
         except MappingError as error:
             rejected += error.rejected or [str(error)]
+        except TooLongError as error:
+            long.append(error)
+    if not found and long:
+        raise long[0]
     if not found:
         raise MappingError(f"no mapping of '{op.name}' fits {acc.name}", rejected)
     return min(found, key=lambda item: item.cost)

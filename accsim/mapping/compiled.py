@@ -14,7 +14,7 @@ from accsim.engine.energy import price_list
 from accsim.engine.tables import IntArray
 from accsim.errors import MappingError
 from accsim.kernels.block import Block, bound_block, run_block
-from accsim.kernels.layout import MAX_TICKS, OVERFLOW
+from accsim.kernels.layout import D0, D2, MAX_STAGE_TICKS, MAX_TICKS, OVERFLOW
 from accsim.kernels.work import ACTIONS
 from accsim.mapping.base import Dataflow, Step
 from accsim.mapping.machine_numbers import action_names
@@ -23,6 +23,7 @@ from accsim.units import format_quantity
 from accsim.workload.ops import Op
 
 FloatArray = npt.NDArray[np.float64]
+TOO_LONG = MAX_TICKS + 1
 
 
 class Points(NamedTuple):
@@ -40,14 +41,19 @@ class Lowered:
     block: Block
     copies: FloatArray
 
-    def overflow(self) -> tuple[npt.NDArray[np.bool_], IntArray]:
-        """(whether each point fits, bytes needed in the fullest memory relative to its capacity)."""
-        need = self.block.slots * self.block.slot_bytes
+    def fits(self) -> npt.NDArray[np.bool_]:
+        """Whether each point fits."""
+        need = self.block.slots * self.block.slot_bytes.astype(float)
         fits = np.ones(len(need), bool)
         memories = np.array(list(self.shape.buffers.values()))
         for memory, capacity in self.shape.capacities.items():
             fits &= need[:, memories == memory].sum(axis=1) <= capacity
-        return fits, need.sum(axis=1)
+        return fits
+
+    def most_ticks(self) -> int:
+        """The limit that points exceed which are all too long: a stage's where each has such a one, or a program's."""
+        longest = self.block.row[:, :, D0 : D2 + 1].max(axis=(1, 2))
+        return MAX_STAGE_TICKS if longest.min() > MAX_STAGE_TICKS else MAX_TICKS
 
     def select(self, chosen: npt.NDArray[Any]) -> Lowered:
         """The points of an index array."""
@@ -86,7 +92,7 @@ def pj_per_column(acc: Accelerator, dtype: str) -> FloatArray:
 
 
 def bounds(lowered: Lowered) -> tuple[IntArray, IntArray]:
-    """(lower bound of each point's ticks, fires of each row) in closed form."""
+    """(lower bound of each point's ticks, fires of each row) in closed form; ``TOO_LONG`` or more where a run is."""
     points = len(lowered.block.trips)
     bound = np.zeros(points, np.int64)
     fires = np.zeros(lowered.block.row.shape[:2], np.int64)
@@ -95,7 +101,7 @@ def bounds(lowered: Lowered) -> tuple[IntArray, IntArray]:
 
 
 def run_points(lowered: Lowered) -> IntArray:
-    """Ticks of every point from the engine.
+    """Ticks of every point from the engine; ``TOO_LONG`` where they are more than 2**62.
 
     Raises
     ------
@@ -108,11 +114,10 @@ def run_points(lowered: Lowered) -> IntArray:
     windows = np.ones(len(arrays.stage), np.int64)
     depths = np.ones(len(arrays.mark), np.int64)
     run_block(arrays, lowered.block, windows, depths, True, total, np.zeros((0, 0), np.int64))
-    if np.any(total < 0):
-        code = -int(total.min())
-        reason = f"takes more than {MAX_TICKS} ticks" if code == OVERFLOW else f"is refused by the engine (code {code})"
-        raise MappingError(f"a mapping of shape '{lowered.shape.name}' {reason}")
-    return total
+    refused = total[(total < 0) & (total != -OVERFLOW)]
+    if len(refused):
+        raise MappingError(f"a mapping of shape '{lowered.shape.name}' is refused by the engine (code {-refused[0]})")
+    return np.where(total < 0, TOO_LONG, total)
 
 
 def nearest_fit(lowered: Lowered) -> tuple[int, str]:

@@ -11,7 +11,7 @@ from itertools import product
 
 from accsim.config.machine import Accelerator, SystolicArray
 from accsim.engine.program import TICKS_PER_CYCLE, Varying, vary
-from accsim.errors import InputError
+from accsim.errors import InputError, MappingError
 from accsim.kernels.systolic import gemm_fold_timing
 from accsim.kernels.systolic_pe import emulate_gemm
 from accsim.mapping.base import Dataflow, Step
@@ -29,6 +29,8 @@ def cycle_steps(mapping: Dataflow, op: Op, acc: Accelerator) -> tuple[Step, ...]
     ------
     InputError
         When the op is not a GEMM, the machine is not one core with one systolic array, or the emulation is too large.
+    MappingError
+        When the emulation fails its own checks.
     """
     unit = acc.matrix_unit
     if not isinstance(mapping, Stationary) or not isinstance(op, Gemm):
@@ -56,7 +58,13 @@ def cycle_steps(mapping: Dataflow, op: Op, acc: Accelerator) -> tuple[Step, ...]
                 f"fidelity cycle would move more than {MOST_ELEMENT_CYCLES:.0e} elements for a tile of '{op.name}': "
                 "use smaller sizes, or tile"
             )
-        ticks[classes] = round((emulate_gemm(*shape).cycles - once) * TICKS_PER_CYCLE / unit.rate(op.dtype))
+        run = emulate_gemm(*shape)
+        if run.faults or run.lost_results:
+            raise MappingError(
+                f"the emulated array mixes {run.faults} operands and loses {run.lost_results} results of a tile of "
+                f"'{op.name}', which is a defect of the emulation: use fidelity tile"
+            )
+        ticks[classes] = round((run.cycles - once) * TICKS_PER_CYCLE / unit.rate(op.dtype))
     emulated = replace(matmul, ticks=vary(matmul.ticks.levels, ticks))
     stages = tuple(emulated if stage is matmul else stage for stage in step.program.stages)
     return (replace(step, program=replace(step.program, stages=stages)),)

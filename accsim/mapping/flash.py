@@ -22,7 +22,6 @@ from accsim.mapping.attention import (
     class_work,
     count_all,
     fetched_share,
-    memory_plan,
     own_work,
     point_tables,
     problem_of,
@@ -33,7 +32,7 @@ from accsim.mapping.attention import (
 )
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
-from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, ways
+from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
 from accsim.mapping.tiling import tile_sizes
 from accsim.workload.ops import Attention, Op

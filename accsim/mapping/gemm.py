@@ -22,13 +22,12 @@ from accsim.kernels.matrix import ceil_div
 from accsim.kernels.work import SUM_BYTES, scale_bytes, write_load, write_matmul, write_store
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
-from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, ways
+from accsim.mapping.machine_numbers import REGISTERS, STATIONARY, machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
 from accsim.mapping.tiling import splits, tile_sizes
 from accsim.workload.ops import Gemm, Op
 
 LOAD_A, LOAD_B, MATMUL, STORE = range(4)
-REGISTER_FILE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -145,14 +144,21 @@ def _shape(acc: Accelerator, form: str, order: str, resident: bool) -> Shape:
         StageShape(name, "dma", way.loads, kept if name == outer_load else {}, acquires=(Hold(name[-1]),))
         for name in ("load_a", "load_b")
     ]
+    memory = acc.memories[0].name
+    place, capacities = memory_plan(acc)
+    buffers = {"a": memory, "b": memory, "c": memory} | ({"sums": place} if place == REGISTERS else {})
     stages.append(
         StageShape(
             "matmul",
             "matrix",
             way.local,
             after=(arrivals["load_a"], arrivals["load_b"]),
-            acquires=(Hold("c", first=("k",)),),
-            releases=(freed["load_a"], freed["load_b"]),
+            acquires=tuple(Hold(name, first=("k",)) for name in buffers if name in ("c", "sums")),
+            releases=(
+                freed["load_a"],
+                freed["load_b"],
+                *(Hold(name, last=("k",)) for name in buffers if name == "sums"),
+            ),
         )
     )
     stages.append(
@@ -167,14 +173,13 @@ def _shape(acc: Accelerator, form: str, order: str, resident: bool) -> Shape:
             releases=(Hold("c"),),
         )
     )
-    memory = acc.memories[0]
     return Shape(
         f"{form} gemm",
         (("product", 1), (outer, 2), (inner, 2), ("k", 2)),
         way.resources("dma", "matrix"),
-        {"a": memory.name, "b": memory.name, "c": memory.name},
+        buffers,
         tuple(stages),
-        {memory.name: memory.capacity_bytes // (1 if memory.scope == "core" else acc.cores)},
+        capacities,
     )
 
 
@@ -208,8 +213,9 @@ def _lower(points, extents, outer_is_m, resident, stationary, machine, level, ki
         block.slot_bytes[i, 0] = int(np.ceil(tile[0] * tile[2] * element))
         block.slot_bytes[i, 1] = int(np.ceil(tile[2] * tile[1] * element))
         block.slot_bytes[i, 2] = int(np.ceil(tile[0] * tile[1] * sum_bytes))
-        if machine.systolic == 0 and tile[0] * tile[1] * SUM_BYTES > REGISTER_FILE_BYTES:
-            block.slot_bytes[i, 2] = 2**50
+        if machine.systolic == 0:
+            block.slots[i, 3] = 1
+            block.slot_bytes[i, 3] = tile[0] * tile[1] * SUM_BYTES
         block.latency[i, LOAD_A] = machine.load_latency
         block.latency[i, LOAD_B] = machine.load_latency
         block.latency[i, STORE] = machine.store_latency

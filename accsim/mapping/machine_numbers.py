@@ -28,6 +28,8 @@ STATIONARY = {
 }
 MOST_MEMORIES = 3
 OUTER = "outer"
+REGISTERS = "matrix_unit.registers"
+"""Where sums lie on a tensor core; a path of the machine file, which no memory can be named."""
 
 
 def check_memories(acc: Accelerator) -> None:
@@ -101,6 +103,15 @@ def places(acc: Accelerator) -> dict[str, Memory]:
     if len(acc.memories) == MOST_MEMORIES:
         found["middle"] = acc.memories[1]
     return found
+
+
+def memory_plan(acc: Accelerator) -> tuple[str, dict[str, int]]:
+    """(where sums in progress lie, capacities of one core): a tensor core's registers, else the local memory."""
+    local, unit = acc.memories[0], acc.matrix_unit
+    capacities = {local.name: local.capacity_bytes // (1 if local.scope == "core" else acc.cores)}
+    if isinstance(unit, SystolicArray):
+        return local.name, capacities
+    return REGISTERS, capacities | {REGISTERS: unit.registers_bytes}
 
 
 def port(memory: Memory, direction: str, side: str = "") -> str:

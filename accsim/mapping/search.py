@@ -15,11 +15,12 @@ from accsim.config.machine import Accelerator
 from accsim.engine.energy import energy_of, price_list
 from accsim.engine.run import run_program
 from accsim.engine.tables import IntArray
-from accsim.errors import InputError, MappingError, nearest
+from accsim.errors import InputError, MappingError, TooLongError, check_choice
 from accsim.kernels.matrix import TICKS
 from accsim.kernels.work import ACTIONS
 from accsim.mapping.base import Dataflow, Step
 from accsim.mapping.compiled import (
+    TOO_LONG,
     CompiledDataflow,
     FloatArray,
     Lowered,
@@ -29,6 +30,7 @@ from accsim.mapping.compiled import (
     pj_per_column,
     run_points,
 )
+from accsim.mapping.limits import too_long
 from accsim.workload.ops import Op
 
 OBJECTIVES = ("latency", "energy", "edp")
@@ -66,11 +68,10 @@ def search(dataflow: Dataflow, op: Op, acc: Accelerator, objective: str = "laten
         For an unknown objective, or a dataflow that does not serve the op.
     MappingError
         When nothing in the space fits, with the nearest fit.
+    TooLongError
+        When all that fits takes longer than can be counted.
     """
-    if objective not in OBJECTIVES:
-        guess = nearest(objective, OBJECTIVES)
-        hint = f" Did you mean '{guess}'?" if guess else ""
-        raise InputError(f"unknown objective '{objective}', allowed are {', '.join(OBJECTIVES)}.{hint}")
+    check_choice("objective", objective, OBJECTIVES)
     if op.kind not in dataflow.kinds:
         kinds = ", ".join(dataflow.kinds)
         raise InputError(f"{type(dataflow).__name__} maps {kinds}, not the {op.kind} '{op.name}'")
@@ -84,18 +85,23 @@ def _search_candidates(dataflow: Dataflow, op: Op, acc: Accelerator, objective: 
     candidates = dataflow.candidates(op, acc, objective)
     best: tuple[float, Dataflow] | None = None
     rejected = []
+    long: list[TooLongError] = []
     for candidate in candidates:
         try:
-            steps = candidate.steps(op, acc)
+            cost = _cost_of_steps(candidate.steps(op, acc), op, acc, objective)
+        except TooLongError as error:
+            long.append(error)
         except MappingError as error:
             rejected.append(str(error))
-            continue
-        cost = _cost_of_steps(steps, op, acc, objective)
-        if best is None or cost < best[0]:
-            best = (cost, candidate)
+        else:
+            if best is None or cost < best[0]:
+                best = (cost, candidate)
+    if best is None and long:
+        shortest = min(long, key=lambda error: error.least_ticks)
+        raise too_long(op, acc, shortest.least_ticks, shortest.most_ticks)
     if best is None:
         raise MappingError(f"no mapping of '{op.name}' fits {acc.name}", rejected)
-    return Found(best[1], best[0], len(candidates), len(candidates) - len(rejected))
+    return Found(best[1], best[0], len(candidates), len(candidates) - len(rejected) - len(long))
 
 
 def _cost_of_steps(steps: Sequence[Step], op: Op, acc: Accelerator, objective: str) -> float:
@@ -136,22 +142,27 @@ class _Ranked:
 def _search_points(dataflow: CompiledDataflow, op: Op, acc: Accelerator, objective: str) -> Found:
     ranked = []
     rejected: dict[str, tuple[int, str]] = {}
+    most_ticks = 0
     spaces = dataflow.space(op, acc)
     for points in spaces:
         lowered = dataflow.lower(op, acc, points, actions=True)
-        fits = np.flatnonzero(lowered.overflow()[0])
+        fits = np.flatnonzero(lowered.fits())
         if len(fits) == 0:
             name = lowered.shape.name
             rejected[name] = min(rejected.get(name, (2**62, "")), nearest_fit(lowered))
         else:
-            ranked.append(_rank(points, lowered.select(fits), fits, op, acc, objective))
+            lowered = lowered.select(fits)
+            most_ticks = max(most_ticks, lowered.most_ticks())
+            ranked.append(_rank(points, lowered, fits, op, acc, objective))
     if not ranked:
         reasons = [reason for _, reason in rejected.values()]
         raise MappingError(f"no mapping of '{op.name}' fits {acc.name}", reasons)
     run: list[_Run] = []
     for shape in sorted(ranked, key=lambda shape: float(shape.least[0])):
         run += _run_points_that_may_win(shape, acc, objective, min((r.cost for r in run), default=np.inf))
-    least = min(r.cost for r in run)
+    least = min((r.cost for r in run), default=np.inf)
+    if least == np.inf:
+        raise too_long(op, acc, most_ticks, most_ticks)
     winner = min((r for r in run if r.cost <= least * (1 + TIE)), key=lambda r: (r.traffic_bytes, r.dynamic_j, r.cost))
     mapping = dataflow.complete(op, acc, winner.points, winner.index)
     tried = sum(len(points.table) for points in spaces)
@@ -169,22 +180,25 @@ def _rank(points: Points, lowered: Lowered, fits: IntArray, op: Op, acc: Acceler
 
 
 def _cost(ticks: IntArray, dynamic_j: FloatArray, acc: Accelerator, objective: str) -> FloatArray:
+    """The objective of points; infinite where a point takes longer than can be counted."""
     seconds = ticks / TICKS / acc.clock_hz
     joules = dynamic_j + acc.power.idle_w * seconds
-    return {"latency": seconds, "energy": joules, "edp": seconds * joules}[objective]
+    cost = {"latency": seconds, "energy": joules, "edp": seconds * joules}[objective]
+    return np.where(ticks < TOO_LONG, cost, np.inf)
 
 
 def _run_points_that_may_win(shape: _Ranked, acc: Accelerator, objective: str, limit: float) -> list[_Run]:
     """The points whose bound allows to be as good as ``limit``, run; those that are much worse left out."""
     run: list[_Run] = []
     first, size = 0, FIRST_CHUNK
-    while first < len(shape.least) and shape.least[first] <= limit * (1 + TIE):
-        end = int(np.searchsorted(shape.least, limit * (1 + TIE), side="right"))
+    countable = int(np.searchsorted(shape.least, np.inf))
+    while first < countable and shape.least[first] <= limit * (1 + TIE):
+        end = min(countable, int(np.searchsorted(shape.least, limit * (1 + TIE), side="right")))
         chosen = np.arange(first, min(first + size, end))
         costs = _cost(run_points(shape.lowered.select(chosen)), shape.dynamic_j[chosen], acc, objective)
         limit = min(limit, float(costs.min()))
         for at, cost in zip(chosen.tolist(), costs.tolist(), strict=True):
-            if cost <= limit * (1 + TIE):
+            if cost <= limit * (1 + TIE) and cost < np.inf:
                 index = int(shape.index[at])
                 run.append(_Run(cost, float(shape.traffic_bytes[at]), float(shape.dynamic_j[at]), shape.points, index))
         first += len(chosen)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
-from rich import box
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.report.result import OpRow, Report
+from accsim.report.sheet import GAP, Sheet, put
 from accsim.report.words import binary, cycles, mapping_short, parameters, percent, si
 from accsim.workload.trace import Entry, Workload
 
@@ -29,54 +26,33 @@ LEAST_SHARE = 0.0005
 MOST_LETTERS = 28
 
 
-def table(*columns: str, words: Sequence[int] = (0,), wrap: Sequence[int] = ()) -> Table:
-    """An empty table; the columns at ``words`` are words, the rest numbers; those at ``wrap`` may break lines."""
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, header_style="bold")
-    for i, name in enumerate(columns):
-        justify: Literal["left", "right"] = "left" if i in words else "right"
-        overflow: Literal["fold", "ellipsis"] = "fold" if i in wrap else "ellipsis"
-        made.add_column(Text(name), justify=justify, overflow=overflow, no_wrap=i not in wrap)
-    return made
-
-
-def add_row(to: Table, *cells: str) -> None:
-    """A row of plain text; nothing in it is taken as markup."""
-    to.add_row(*(Text(cell) for cell in cells))
-
-
-def show(console: Console, title: str, content: Table) -> None:
+def show(console: Console, title: str, content: Sheet) -> None:
     """A table under its title, after a blank line."""
     console.print()
-    console.print(Text(title, style="bold"))
-    indented(console, content)
-
-
-def indented(console: Console, content: Table | Text) -> None:
-    """A table or a text, two columns in."""
-    console.print(Padding(content, (0, 0, 0, 2), expand=False))
+    put(console, Text(title, style="bold"))
+    put(console, content, GAP)
 
 
 def print_header(console: Console, report: Report) -> None:
     """What was run on what, and how far to trust it."""
     acc = report.accelerator
     given = parameters(report.workload.parameters)
-    console.print(Text(f"{report.workload.name}{f' ({given})' if given else ''} on {acc.name}", style="bold"))
-    console.print(f"fidelity {report.fidelity}, objective {report.objective}, trust: {TRUST[report.trust]}")
-    console.print(Text(f"machine {acc.hash}, energy table {acc.energy.name} {acc.energy.hash}"))
+    put(console, Text(f"{report.workload.name}{f' ({given})' if given else ''} on {acc.name}", style="bold"))
+    put(console, Text(f"fidelity {report.fidelity}, objective {report.objective}, trust: {TRUST[report.trust]}"))
+    put(console, Text(f"machine {acc.hash}, energy table {acc.energy.name} {acc.energy.hash}"))
 
 
 def print_run(console: Console, report: Report, *, ops: bool) -> None:
     """One run: summary, resources, memories, energy and (with ``ops``) a row for each distinct op."""
     print_header(console, report)
-    summary = table("", "", words=(0, 1), wrap=(1,))
-    summary.show_header = False
+    summary = Sheet(("", ""), words=(0, 1), wrap=(1,))
     for name, text in _summary(report):
-        add_row(summary, name, text)
+        summary.add(name, text)
     console.print()
-    indented(console, summary)
+    put(console, summary, GAP)
     show(console, "Resources", _resources(report))
     show(console, "Memories", _memories(report))
-    indented(console, Text(_main_memory(report)))
+    put(console, Text(_main_memory(report)), GAP)
     show(console, "Energy", _energy(report))
     if ops:
         print_ops(console, report)
@@ -117,8 +93,8 @@ def _off_chip(report: Report, way: str) -> str:
     return si(report.traffic_bytes[report.accelerator.main_memory.name][way], "B")
 
 
-def _resources(report: Report) -> Table:
-    found = table("resource", "busy", "waits most for", "of the time", words=(0, 2))
+def _resources(report: Report) -> Sheet:
+    found = Sheet(("resource", "busy", "waits most for", "of the time"), words=(0, 2))
     total = report.total_cycles or 1.0
     stalls = report.stalls
     for name, share in sorted(report.utilization.items(), key=lambda item: -item[1]):
@@ -126,18 +102,18 @@ def _resources(report: Report) -> Table:
             continue
         causes = stalls.get(name, {})
         worst = max(causes, key=lambda cause: causes[cause], default="")
-        add_row(found, name, percent(share), worst.replace(":", " "), percent(causes[worst] / total) if worst else "")
+        found.add(name, percent(share), worst.replace(":", " "), percent(causes[worst] / total) if worst else "")
     return found
 
 
-def _memories(report: Report) -> Table:
-    found = table("memory", "capacity", "read", "written", "read rate", "write rate")
+def _memories(report: Report) -> Sheet:
+    found = Sheet(("memory", "capacity", "read", "written", "read rate", "write rate"))
     for memory in report.accelerator.memories:
         moved = report.traffic_bytes[memory.name]
         many = report.accelerator.cores if memory.scope == "core" else 1
         rates = [si(moved[way] / report.latency_s, "B/s") if report.latency_s else "" for way in ("read", "write")]
         capacity = (f"{many} x " if many > 1 else "") + binary(memory.capacity_bytes)
-        add_row(found, memory.name, capacity, si(moved["read"], "B"), si(moved["write"], "B"), *rates)
+        found.add(memory.name, capacity, si(moved["read"], "B"), si(moved["write"], "B"), *rates)
     return found
 
 
@@ -148,23 +124,23 @@ def _main_memory(report: Report) -> str:
     return f"{report.accelerator.main_memory.name} holds {', '.join(parts)} of {si(held['capacity'], 'B')}: {verdict}"
 
 
-def _energy(report: Report) -> Table:
-    found = table("part", "energy", "share")
+def _energy(report: Report) -> Sheet:
+    found = Sheet(("part", "energy", "share"))
     for part, joules in sorted(report.energy_breakdown_j.items(), key=lambda item: -item[1]):
         if joules:
-            add_row(found, part, si(joules, "J"), percent(joules / report.energy_j))
+            found.add(part, si(joules, "J"), percent(joules / report.energy_j))
     return found
 
 
-def _ops(report: Report) -> Table:
-    found = table("op", "count", "cycles", "time", "energy", "bound by", "mapping", words=(0, 5, 6), wrap=(6,))
+def _ops(report: Report) -> Sheet:
+    found = Sheet(("op", "count", "cycles", "time", "energy", "bound by", "mapping"), words=(0, 5, 6), wrap=(6,))
     total = report.total_cycles or 1.0
     for row in report.ops:
         more = f" +{len(row.names) - 1}" if len(row.names) > 1 else ""
         spent = row.count * row.ticks / TICKS_PER_CYCLE
         energy = si(row.count * row.energy.total_j, "J")
         cells = (str(row.count), cycles(spent), percent(spent / total), energy, row.bound_by)
-        add_row(found, _brief(row.names[0]) + more, *cells, mapping_short(row.mapping))
+        found.add(_brief(row.names[0]) + more, *cells, mapping_short(row.mapping))
     return found
 
 
@@ -186,7 +162,7 @@ def print_comparison(console: Console, reports: Mapping[str, Report], kinds: Seq
     first = next(iter(reports.values()))
     print_header(console, first)
     show(console, "Whole workload", _comparison(reports))
-    indented(console, Text(_main_memory(first)))
+    put(console, Text(_main_memory(first)), GAP)
     parts = {name: only(report, kinds) for name, report in reports.items()}
     inside = {name: part for name, part in parts.items() if part is not None}
     chosen = inside or reports
@@ -197,11 +173,11 @@ def print_comparison(console: Console, reports: Mapping[str, Report], kinds: Seq
         show(console, "Mappings", _mappings(chosen, kinds))
 
 
-def _mappings(reports: Mapping[str, Report], kinds: Sequence[str]) -> Table:
-    found = table("dataflow", "op", "cycles", "mapping", words=(0, 1, 3), wrap=(3,))
+def _mappings(reports: Mapping[str, Report], kinds: Sequence[str]) -> Sheet:
+    found = Sheet(("dataflow", "op", "cycles", "mapping"), words=(0, 1, 3), wrap=(3,))
     for name, report in reports.items():
         for row in _mapped(report, kinds):
-            add_row(found, name, _brief(row.names[0]), cycles(row.ticks / TICKS_PER_CYCLE), mapping_short(row.mapping))
+            found.add(name, _brief(row.names[0]), cycles(row.ticks / TICKS_PER_CYCLE), mapping_short(row.mapping))
     return found
 
 
@@ -209,13 +185,13 @@ def _mapped(report: Report, kinds: Sequence[str]) -> list[OpRow]:
     return [row for row in report.ops if row.op.kind in kinds]
 
 
-def _comparison(reports: Mapping[str, Report]) -> Table:
+def _comparison(reports: Mapping[str, Report]) -> Sheet:
     """One column a dataflow, one row a figure."""
-    found = table("", *reports)
+    found = Sheet(("", *reports))
     base = next(iter(reports.values())).latency_s
 
     def line(name: str, text: Callable[[Report], str]) -> None:
-        add_row(found, name, *(text(report) for report in reports.values()))
+        found.add(name, *(text(report) for report in reports.values()))
 
     line("latency", lambda r: si(r.latency_s, "s"))
     line("speedup", lambda r: f"{base / r.latency_s:.2f} x" if r.latency_s else "")

@@ -10,20 +10,23 @@ from rich.console import Console
 from rich.text import Text
 
 from accsim.config.machine import Accelerator, SystolicArray
-from accsim.report.render import TRUST, add_row, indented, show, table
+from accsim.report.render import TRUST, show
+from accsim.report.sheet import GAP, Sheet, put
 from accsim.report.words import binary, parameters, si
 
 
 def _titled(console: Console, title: str, *lines: str) -> None:
-    console.print(Text(title, style="bold"))
+    put(console, Text(title, style="bold"))
     for line in lines:
         if line:
-            console.print(Text(line))
+            put(console, Text(line))
 
 
 def print_machines(console: Console, machines: Iterable[Accelerator]) -> None:
     """A row for each machine."""
-    found = table("machine", "matrix units", "peak", "memories", "trust", "source", words=(0, 1, 3, 4, 5), wrap=(3, 5))
+    found = Sheet(
+        ("machine", "matrix units", "peak", "memories", "trust", "source"), words=(0, 1, 3, 4, 5), wrap=(3, 5)
+    )
     for acc in machines:
         dtype = "bf16" if "bf16" in acc.matrix_unit.rates else next(iter(acc.matrix_unit.rates))
         peak = f"{si(2 * acc.peak_macs_per_s(dtype), 'FLOP/s')} {dtype}"
@@ -31,8 +34,8 @@ def print_machines(console: Console, machines: Iterable[Accelerator]) -> None:
             f"{m.name} {f'{acc.cores} x ' if m.scope == 'core' and acc.cores > 1 else ''}{binary(m.capacity_bytes)}"
             for m in acc.memories
         )
-        add_row(found, acc.name, matrix_units(acc), peak, memories, acc.trust.replace("_", " "), acc.source)
-    console.print(found)
+        found.add(acc.name, matrix_units(acc), peak, memories, acc.trust.replace("_", " "), acc.source)
+    put(console, found)
 
 
 def matrix_units(acc: Accelerator) -> str:
@@ -46,17 +49,16 @@ def matrix_units(acc: Accelerator) -> str:
 
 def print_workloads(console: Console, workloads: Iterable[Mapping[str, Any]]) -> None:
     """A row for each workload, as `describe_workload` gives it."""
-    found = table(
-        "workload", "parameters and defaults", "MACs", "weights", "ops", "source", words=(0, 1, 5), wrap=(1, 5)
+    found = Sheet(
+        ("workload", "parameters and defaults", "MACs", "weights", "ops", "source"), words=(0, 1, 5), wrap=(1, 5)
     )
     for work in workloads:
         given = parameters({name: item["value"] for name, item in work.get("parameters", {}).items()})
         counts = (si(work["macs"], ""), si(work["weight_bytes"], "B"), str(work["op_count"]))
-        add_row(found, work["name"], given or "a trace of ops", *counts, work["source"])
-    console.print(found)
-    console.print(
-        Text("\nParameters are set as in bert_base?seq=4096&batch=64; a single op is gemm?m=512&n=512&k=512.")
-    )
+        found.add(work["name"], given or "a trace of ops", *counts, work["source"])
+    put(console, found)
+    console.print()
+    put(console, Text("Parameters are set as in bert_base?seq=4096&batch=64; a single op is gemm?m=512&n=512&k=512."))
 
 
 def print_machine(console: Console, machine: Mapping[str, Any]) -> None:
@@ -64,19 +66,19 @@ def print_machine(console: Console, machine: Mapping[str, Any]) -> None:
     trust = f"trust: {TRUST[machine['trust']]}; hash {machine['hash']}"
     _titled(console, machine["name"], f"source: {machine['source']}", trust)
     peaks = machine["peak_macs_per_s"].items()
-    console.print(Text("peak: " + ", ".join(f"{si(2 * macs, 'FLOP/s')} {dtype}" for dtype, macs in peaks)))
-    numbers = table("number", "value", "from", words=(0, 2), wrap=(2,))
+    put(console, Text("peak: " + ", ".join(f"{si(2 * macs, 'FLOP/s')} {dtype}" for dtype, macs in peaks)))
+    numbers = Sheet(("number", "value", "from"), words=(0, 2), wrap=(2,))
     for row in machine["numbers"]:
-        add_row(numbers, row["path"], row["text"], _origin(row))
+        numbers.add(row["path"], row["text"], _origin(row))
     show(console, "Numbers", numbers)
     energy = machine["energy"]
-    prices = table("action", "low", "nominal", "high", "estimated", words=(0, 4), wrap=(4,))
+    prices = Sheet(("action", "low", "nominal", "high", "estimated"), words=(0, 4), wrap=(4,))
     for action, price in energy["prices_pj"].items():
         values = [f"{price[end]:.4g}" for end in ("low", "nominal", "high")]
-        add_row(prices, action, *values, price["estimated"] or "")
+        prices.add(action, *values, price["estimated"] or "")
     show(console, f"Energy in pJ an operation or a byte (table {energy['table']}, {energy['hash']})", prices)
     if energy["estimated"]:
-        indented(console, Text(f"estimated: {energy['estimated']}"))
+        put(console, Text(f"estimated: {energy['estimated']}"), GAP)
 
 
 def _origin(row: Mapping[str, Any]) -> str:
@@ -90,26 +92,26 @@ def print_workload(console: Console, work: Mapping[str, Any]) -> None:
     _titled(console, work["name"], f"source: {work['source']}" if work["source"] else "")
     totals = f"{si(work['macs'], 'MAC')}, weights {si(work['weight_bytes'], 'B')}, {work['op_count']} ops"
     learned = f", {work['parameter_count']:,} learned parameters" if "parameter_count" in work else ""
-    console.print(Text(totals + learned))
+    put(console, Text(totals + learned))
     if "parameters" in work:
-        found = table("parameter", "value", "meaning", words=(0, 1, 2), wrap=(2,))
+        found = Sheet(("parameter", "value", "meaning"), words=(0, 1, 2), wrap=(2,))
         for name, item in work["parameters"].items():
-            add_row(found, name, "not set" if item["value"] is None else str(item["value"]), item["description"] or "")
+            found.add(name, "not set" if item["value"] is None else str(item["value"]), item["description"] or "")
         show(console, "Parameters (set as in NAME?parameter=value&parameter=value)", found)
         show(console, f"Hyperparameters of the {work['architecture']}", _hyperparameters(work))
-    ops = table("op", "count", "kind", "shape", "MACs", "weights", "in", "out", words=(0, 2, 3), wrap=(3,))
+    ops = Sheet(("op", "count", "kind", "shape", "MACs", "weights", "in", "out"), words=(0, 2, 3), wrap=(3,))
     for row in work["ops"]:
         sizes = (si(row[key], unit) for key, unit in _SIZES)
-        add_row(ops, row["name"], str(row["repeat"]), row["op"], _shape(row), *sizes)
+        ops.add(row["name"], str(row["repeat"]), row["op"], _shape(row), *sizes)
     show(console, "Ops in order (MACs and bytes of one)", ops)
 
 
 def _hyperparameters(work: Mapping[str, Any]) -> Any:
-    found = table("name", "value", "from", words=(0, 1, 2), wrap=(2,))
+    found = Sheet(("name", "value", "from"), words=(0, 1, 2), wrap=(2,))
     for name, value in work["hyperparameters"].items():
         why = work["estimated"].get(f"hyperparameters.{name}")
         text = parameters({"": value}).strip()
-        add_row(found, name, text, f"estimated: {why}" if why else "as above")
+        found.add(name, text, f"estimated: {why}" if why else "as above")
     return found
 
 
@@ -133,22 +135,22 @@ def print_dataflow(console: Console, dataflow: Mapping[str, Any]) -> None:
     for text in (dataflow["about"], dataflow["description"]):
         if text:
             console.print()
-            console.print(Text(text))
-    found = table("choice", "default", words=(0, 1))
+            put(console, Text(text))
+    found = Sheet(("choice", "default"), words=(0, 1))
     for name, value in dataflow["choices"].items():
-        add_row(found, name, "searched" if value is None else str(value))
+        found.add(name, "searched" if value is None else str(value))
     show(console, f"Choices of accsim.{dataflow['class']}", found)
 
 
 def print_op_kind(console: Console, op: Mapping[str, Any]) -> None:
     """A kind of op: its keys, and how to run a single one."""
     _titled(console, op["name"], *textwrap.wrap(op["description"], 100))
-    found = table("key", "default", "meaning", words=(0, 1, 2), wrap=(2,))
+    found = Sheet(("key", "default", "meaning"), words=(0, 1, 2), wrap=(2,))
     for name, key in op["keys"].items():
         default = "needed" if key["needed"] else "" if key["default"] in (None, []) else str(key["default"]).lower()
-        add_row(found, name, default, key["description"])
+        found.add(name, default, key["description"])
     show(console, "Keys", found)
     sizes = {name: "gelu" if name == "function" else "64" for name, key in op["keys"].items() if key["needed"]}
     needed = "&".join(f"{name}={value}" for name, value in sizes.items())
     console.print()
-    console.print(Text(f'one alone as a workload: "{op["name"]}?{needed}"'))
+    put(console, Text(f'One alone as a workload: "{op["name"]}?{needed}"'))

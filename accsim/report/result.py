@@ -23,8 +23,8 @@ SCHEMA_VERSION = 1
 
 
 def _cached_bytes(op: Op) -> int:
-    """Bytes of keys and values that a causal attention reads from the KV cache."""
-    return op.kv_bytes if isinstance(op, Attention) and op.causal else 0
+    """Bytes of keys and values that an attention reads from the KV cache, see :attr:`Report.memory`."""
+    return op.kv_bytes if isinstance(op, Attention) and (op.causal or op.kv_len != op.q_len) else 0
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,10 @@ class Report:
     def memory(self) -> dict[str, Any]:
         """Main memory: bytes of weights, KV cache and the largest op's activations; capacity; whether it fits.
 
-        The KV cache is the keys and values of every causal attention: what a decoder keeps for the tokens to come.
+        The KV cache is what a decoder keeps for the tokens to come: keys and values of every causal attention, and of
+        every attention with another number of keys than queries, since they are of other tokens than the queries:
+        earlier ones (decode), or those of an encoder (cross-attention). As many keys as queries without a mask are
+        taken for an encoder's own, which it does not keep.
         """
         weights = self.workload.weight_bytes
         kv_cache = sum(_cached_bytes(row.op) * row.count for row in self.ops)

@@ -14,10 +14,11 @@ from accsim.engine.counters import Counters
 from accsim.engine.energy import energy_of, price_list
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.engine.run import run_program
-from accsim.errors import InputError, MappingError, nearest
+from accsim.errors import InputError, TooLongError, check_choice
 from accsim.mapping.base import Dataflow, Step, find_dataflow
 from accsim.mapping.choose import choose
 from accsim.mapping.cycle import cycle_steps
+from accsim.mapping.limits import REMEDY, duration, least_seconds, too_long
 from accsim.mapping.machine_numbers import check_memories
 from accsim.mapping.search import OBJECTIVES
 from accsim.report.result import OpRow, Report
@@ -58,16 +59,17 @@ def simulate(
     ------
     InputError
         For bad names, files or parameters, and for a dataflow that serves no op of the workload.
+        Also for an op that takes longer than can be counted or has more than 2**62 operations or bytes.
     MappingError
-        When an op has no mapping that fits, or more than 2**62 operations.
+        When an op has no mapping that fits.
     """
     acc = accelerator if isinstance(accelerator, Accelerator) else load_accelerator(accelerator)
     check_memories(acc)
     trace = load_workload(workload)
-    _check_choice("objective", objective, OBJECTIVES)
-    _check_choice("fidelity", fidelity, FIDELITIES)
+    check_choice("objective", objective, OBJECTIVES)
+    check_choice("fidelity", fidelity, FIDELITIES)
     flow = find_dataflow(dataflow) if isinstance(dataflow, str) else dataflow
-    _check_work(trace, flow)
+    _check_work(trace, acc, flow)
     overhead = acc.overheads.get("op")
     overhead_ticks = round(overhead.time_s * acc.clock_hz * TICKS_PER_CYCLE) if overhead else 0
     names: dict[Op, list[str]] = {}
@@ -78,7 +80,7 @@ def simulate(
     for done, (op, count) in enumerate(distinct):
         if progress is not None:
             progress(names[op][0], done, len(distinct))
-        found = choose(op, acc, flow, objective)
+        found = choose(replace(op, name=names[op][0]), acc, flow, objective)
         steps = cycle_steps(found.mapping, op, acc) if fidelity == "cycle" else found.mapping.steps(op, acc)
         rows.append(
             run_steps(
@@ -108,7 +110,7 @@ def run_steps(
         if fidelity == "analytic":
             counters = bound_program(step.program)
         else:
-            counters = run_program(step.program, most_events=MOST_EVENTS if events else 0)
+            counters = _run(acc, op, step, MOST_EVENTS if events else 0)
         parts.append(Part(_split_masked(counters, step.useful), 1, step.copies, overhead_ticks))
     ticks = sum(part.counters.total_ticks + part.overhead_ticks for part in parts)
     seconds = ticks / TICKS_PER_CYCLE / acc.clock_hz
@@ -118,6 +120,13 @@ def run_steps(
             actions[action] = actions.get(action, 0.0) + number * part.copies
     energy = energy_of(actions, price_list(acc, op.dtype), acc.power.idle_w, seconds)
     return OpRow(op, count, names, mapping, steps, tuple(parts), actions, energy, searched)
+
+
+def _run(acc: Accelerator, op: Op, step: Step, most_events: int) -> Counters:
+    try:
+        return run_program(step.program, most_events=most_events)
+    except TooLongError as error:
+        raise too_long(op, acc, error.least_ticks, error.most_ticks) from error
 
 
 def _split_masked(counters: Counters, useful: float) -> Counters:
@@ -132,7 +141,7 @@ def _split_masked(counters: Counters, useful: float) -> Counters:
     return replace(counters, actions=actions)
 
 
-def _check_work(trace: Workload, dataflow: Dataflow | None) -> None:
+def _check_work(trace: Workload, acc: Accelerator, dataflow: Dataflow | None) -> None:
     kinds = dict.fromkeys(op.kind for op, _ in trace)
     if dataflow is not None and not set(kinds) & set(dataflow.kinds):
         served, name = ", ".join(dataflow.kinds), type(dataflow).__name__
@@ -140,11 +149,6 @@ def _check_work(trace: Workload, dataflow: Dataflow | None) -> None:
     for entry in trace.entries:
         work = max(entry.op.macs, sum(entry.op.vector_ops.values()), entry.op.input_bytes + entry.op.output_bytes)
         if work > MOST_WORK:
-            raise MappingError(f"'{entry.name}' has {work:.3g} operations or bytes; allowed are at most 2^62")
-
-
-def _check_choice(what: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        guess = nearest(str(value), allowed)
-        hint = f" Did you mean '{guess}'?" if guess else ""
-        raise InputError(f"unknown {what} '{value}', allowed are {', '.join(allowed)}.{hint}")
+            time = duration(least_seconds(entry.op, acc))
+            message = f"'{entry.name}' has {work:.3g} operations or bytes and would take at least {time} on {acc.name}"
+            raise InputError(f"{message}; allowed are at most 2^62 operations: {REMEDY}")

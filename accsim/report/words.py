@@ -66,14 +66,14 @@ def cycles(number: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share of 1 as percent.
+    """A share of 1 as percent; below 0.1 % with two digits.
 
     Examples
     --------
-    >>> percent(0.8791), percent(0.00004)
-    ('87.9 %', '0.0 %')
+    >>> percent(0.8791), percent(0.000041), percent(0)
+    ('87.9 %', '0.0041 %', '0 %')
     """
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:.1f} %" if 100 * share >= 0.1 else f"{100 * share:.2g} %"
 
 
 def mapping_short(mapping: Dataflow) -> str:

@@ -23,7 +23,12 @@ BAD = [
     (("run", "flat_edg", "bert_bse"), 2, ["'flat_edge'?", "'bert_base'?"]),
     (("run", "tpu_v4:4x4x8", "bert_base"), 2, ["slices of several chips", "allowed is 'tpu_v4'"]),
     ((*BERT, "--dataflow", "flta"), 2, ["unknown dataflow 'flta'", "Did you mean 'flat'?"]),
-    ((*BERT, "--objective", "latncy"), 2, ["unknown objective 'latncy'", "Did you mean 'latency'?"]),
+    (
+        (*BERT, "--objective", "latncy"),
+        2,
+        ["unknown objective 'latncy', allowed are latency, energy, edp. Did you mean 'latency'?"],
+    ),
+    ((*BERT, "--objective", "qqq"), 2, ["unknown objective 'qqq', allowed are latency, energy, edp\n"]),
     ((*BERT, "--fidelity", "til"), 2, ["unknown fidelity 'til'", "Did you mean 'tile'?"]),
     (("describe", "flat_edg"), 2, ["unknown name 'flat_edg'", "Did you mean 'flat_edge'?"]),
     (("describe", "sofmax"), 2, ["Did you mean 'softmax'?"]),
@@ -80,7 +85,17 @@ BAD = [
     ),
     ((*BERT, "--set", "memories.sg.capacity=64 B"), 3, ["no mapping of", "in sg, has 64 B"]),
     ((*RUN, "softmax?rows=1&cols=1000000000"), 3, ["no mapping of 'softmax'", "nearest fit needs"]),
-    ((*RUN, "gemm?m=99999999999&n=99999999999&k=9"), 3, ["'gemm' has", "allowed are at most 2^62"]),
+    # too long to be counted
+    (
+        (*RUN, "gemm?m=1000000000&n=1000000000&k=1000000000"),
+        2,
+        ["'gemm' has 1e+27 operations or bytes", "at least 3.29e+07 years on flat_edge", "at most 2^62 operations"],
+    ),
+    (
+        (*BERT, "--set", "memories.dram.read_bandwidth=1 B/s"),
+        2,
+        ["'embedding_add' would take at least 27.3 days", "2^62 ticks", "940 MHz are 13.9 days", "or split it"],
+    ),
 ]
 
 
@@ -148,6 +163,16 @@ def test_comparison_shows_what_fits_and_tells_what_does_not() -> None:
     assert "spill" in result.stdout
     assert "accsim: unfused: no mapping of 'attention' fits flat_edge" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_comparison_shows_what_is_short_enough() -> None:
+    # At 0.25 B/s the 3 x 64 KiB that FLAT reads take 9.1 days; the 512 KiB of scores of un-fused attention, 24.3.
+    op = "attention?batch=1&heads=1&q_len=512&kv_len=512&head_dim=64"
+    slow = ["--set", "memories.dram.read_bandwidth=0.25 B/s"]
+    result = CliRunner().invoke(app, ["run", "flat_edge", op, "--compare", "flat,unfused", *slow])
+    assert result.exit_code == 2
+    assert "flat" in result.stdout
+    assert "accsim: unfused: 'softmax' would take at least 24.3 days on flat_edge" in result.stderr
 
 
 def test_all_of_a_comparison_refused() -> None:

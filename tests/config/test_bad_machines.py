@@ -62,6 +62,14 @@ CASES = [
     ("rows: 32", "rows: 1e2", "1e2", "matrix_unit.rows", "read 100.0, allowed is a whole number", None),
     ("rows: 32", "rows: 65537", "65537", "matrix_unit.rows", "whole number from 1 to 65536", None),
     ("rows: 32, ", "", "{kind", "matrix_unit.rows", "missing, needed is a whole number from 1", None),
+    (
+        "rows: 32",
+        "rows: 32, registers: 1 KiB",
+        "registers",
+        "matrix_unit.registers",
+        "belongs to the kind tensor_core",
+        None,
+    ),
     ("rows: 32", "rows: 32, m: 8", "m: 8", "matrix_unit.m", "'m' belongs to the kind tensor_core", None),
     ("rows: 32", "rows: 32, row: 8", "row: 8", "matrix_unit.row", "unknown key, allowed are", "rows"),
     ("overlap: full", "overlap: half", "half", "matrix_unit.fold_overlap", "'none', 'weights' or 'full'", None),
@@ -156,6 +164,8 @@ def test_enough_distinct_cases() -> None:
     [
         ("m: 8, n", "rows: 8, n", "matrix_unit.rows", "'rows' belongs to the kind systolic"),
         ("m: 8, n", "n", "matrix_unit.m", "missing, needed is a whole number from 1 to 65536"),
+        ("registers: 256 KiB, ", "", "matrix_unit.registers", "missing, needed is a number with a unit"),
+        ("registers: 256 KiB", "registers: 0 KiB", "matrix_unit.registers", "read '0 KiB', allowed is"),
         ("m: 8, n", "m: 8, fold_overlap: none, n", "matrix_unit.fold_overlap", "belongs to the kind systolic"),
         ("l2:   {", "l2:   {scope: core, ", "memories.l2.capacity", None),
         ("scope: core, read", "read", "memories.smem.capacity", None),

@@ -89,10 +89,10 @@ def test_several_overrides() -> None:
 
 
 def test_a_whole_section_can_be_replaced() -> None:
-    unit = {"kind": "tensor_core", "m": 8, "n": 8, "k": 4, "rates": {"bf16": 1}}
+    unit = {"kind": "tensor_core", "m": 8, "n": 8, "k": 4, "registers": "64 KiB", "rates": {"bf16": 1}}
     changed = load_accelerator("flat_edge", set={"matrix_unit": unit})
     assert isinstance(changed.matrix_unit, TensorCore)
-    assert changed.matrix_unit.macs_per_cycle == 256
+    assert (changed.matrix_unit.macs_per_cycle, changed.matrix_unit.registers_bytes) == (256, 65536)
 
 
 @pytest.mark.parametrize(

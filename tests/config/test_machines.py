@@ -111,6 +111,7 @@ def test_published_others() -> None:
     assert (tpu.matrix_unit.count, tpu.matrix_unit.dataflow) == (4, "weight_stationary")
     assert isinstance(h100.matrix_unit, TensorCore)
     assert h100.matrix_unit.count * h100.matrix_unit.macs_per_cycle == 2048
+    assert h100.matrix_unit.registers_bytes == 65536 * 4
     assert (h100.cores, h100.power.cap_w, h100.overheads["op"].time_s) == (132, 700, 2.65e-6)
     exps_per_cycle = h100.vector_unit.lanes / h100.vector_unit.cycles_per_element["exp"]
     assert exps_per_cycle == 16

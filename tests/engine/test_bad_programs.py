@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from accsim.engine.builder import ProgramBuilder
-from accsim.engine.program import After, Amount, Hold, Span, Stage, vary
+from accsim.engine.program import START, After, Amount, Hold, Span, Stage, vary
 from accsim.engine.run import run_program
-from accsim.errors import MappingError
+from accsim.errors import MappingError, TooLongError
 
 Change = dict[str, Any]
 
@@ -113,8 +113,7 @@ REFUSED: dict[str, tuple[Callable[[], ProgramBuilder], str]] = {
         lambda: two_stages(buffers=(("tile", 0),)),
         "buffer 'tile': needs at least 1 slot of at least 0 bytes",
     ),
-    "negative ticks": (with_load(ticks=-1), "stage 'load': ticks = -1; allowed is 0 to 1152921504606846976"),
-    "too many ticks": (with_load(ticks=2**60 + 1), "stage 'load': ticks = 1152921504606846977; allowed is 0 to"),
+    "negative ticks": (with_load(ticks=-1), "stage 'load': ticks = -1; allowed is at least 0"),
     "negative ticks of a rate": (with_load(rates=(("port", -3),)), "stage 'load': ticks of rate 'port' = -3"),
     "negative latency": (with_load(latency=-1), "stage 'load': latency -1; allowed is 0 to"),
     "shift beyond all bounds": (
@@ -166,14 +165,60 @@ def test_the_builder_refuses(case: str) -> None:
     assert caught.value.exit_code == 3
 
 
+@pytest.mark.parametrize(
+    ("change", "fragment"),
+    [
+        ({"ticks": 2**60 + 1}, "stage 'load': ticks = 1152921504606846977; allowed is 0 to 1152921504606846976"),
+        ({"ticks": 2**70}, "stage 'load': ticks = 1180591620717411303424; allowed is 0 to 1152921504606846976"),
+        ({"rates": (("port", 2**61),)}, "stage 'load': ticks of rate 'port' = 2305843009213693952; allowed is 0 to"),
+        ({"ticks": vary("o", [5, 2**62])}, "stage 'load': ticks = 4611686018427387904; allowed is 0 to"),
+    ],
+)
+def test_a_stage_that_is_too_long(change: Change, fragment: str) -> None:
+    b = two_stages(load=change, levels=(("o", 3, (2, 1)), ("i", 4)))
+    with pytest.raises(TooLongError, match=re.escape(f"program 'bad' is too long: {fragment}")) as caught:
+        b.build()
+    assert caught.value.exit_code == 2
+
+
 def test_shifts_of_different_levels_are_not_inherited() -> None:
     b = two_stages(
         load={"shift": 1, "shift_level": "o"},
         compute={"shift": 1, "shift_level": "i"},
     )
     b.stage(Stage("store", "port", 3, after=(After("load"), After("compute"))))
-    with pytest.raises(MappingError, match="stage 'store' would inherit shifts of different levels: state its shift"):
+    message = (
+        "stage 'store': its producers ask for shifts at different levels, 'load' for 1 of 'o' and 'compute' for 1 of "
+        "'i': set shift= and shift_level= of the stage"
+    )
+    with pytest.raises(MappingError, match=re.escape(message)):
         b.build()
+
+
+def loads_kept_at_two_levels(**compute: Any) -> ProgramBuilder:
+    """One load a row, kept over the row in 3 slots, and one a step in 2 slots; a stage that needs both."""
+    b = ProgramBuilder("two levels")
+    b.level("row", 3)
+    b.level("step", 4)
+    b.resource("dma")
+    b.resource("mxu")
+    b.buffer("kept", 3)
+    b.buffer("streamed", 2)
+    b.stage(Stage("load_kept", "dma", 5, spans={"step": START}, acquires=(Hold("kept"),)))
+    b.stage(Stage("load", "dma", 5, acquires=(Hold("streamed"),)))
+    releases = (Hold("kept", last=("step",)), Hold("streamed"))
+    b.stage(Stage("compute", "mxu", 7, after=(After("load_kept"), After("load")), releases=releases, **compute))
+    return b
+
+
+def test_default_shifts_of_loads_at_different_levels_name_what_to_set() -> None:
+    with pytest.raises(MappingError) as caught:
+        loads_kept_at_two_levels().build()
+    assert caught.value.rejected == (
+        "stage 'compute': its producers ask for shifts at different levels, 'load_kept' for 2 of 'row' and 'load' for "
+        "1 of 'step': set shift= and shift_level= of the stage",
+    )
+    assert loads_kept_at_two_levels(shift=1, shift_level="step").build().stage("compute").shift == 1
 
 
 def test_all_problems_at_once() -> None:

@@ -11,7 +11,7 @@ from accsim.engine.compose import Alone, at_once
 from accsim.engine.counters import Counters, inner_of
 from accsim.engine.program import END, MAX_PROGRAM_TICKS, After, Hold, Program, Span, Stage, vary
 from accsim.engine.run import run_program
-from accsim.errors import MappingError
+from accsim.errors import MappingError, TooLongError
 from tests.reference.engine_naive import simulate
 
 FIELDS = ("total_ticks", "busy", "stalls", "done", "fires", "actions", "critical_path")
@@ -404,11 +404,27 @@ def long_stage(ticks: int, trips: int, latency: int = 0) -> Program:
 def test_longest_program(jump: bool) -> None:
     assert run_program(long_stage(2**60, 4), jump=jump).total_ticks == MAX_PROGRAM_TICKS
     for too_long in (long_stage(2**60, 5), long_stage(2**60, 4, latency=1)):
-        with pytest.raises(MappingError, match="more than 4611686018427387904 ticks"):
+        with pytest.raises(TooLongError, match="takes 4611686018427387904 ticks or more; allowed are") as caught:
             run_program(too_long, jump=jump)
+        assert caught.value.exit_code == 2
 
 
 def test_longest_loop() -> None:
     assert run_program(long_stage(2**22, 2**40)).total_ticks == MAX_PROGRAM_TICKS
-    with pytest.raises(MappingError, match="more than 4611686018427387904 ticks"):
+    with pytest.raises(TooLongError, match="takes 4611686018427387904 ticks or more; allowed are"):
         run_program(long_stage(2**22 + 1, 2**40))
+
+
+def test_longest_program_of_many_servers() -> None:
+    # The ticks of all servers together are counted: 2**11 servers leave 2**52 ticks.
+    def pool(ticks: int) -> Program:
+        b = ProgramBuilder("pool")
+        b.level("i", 1)
+        b.resource("pool", 2**11)
+        b.stage(Stage("x", "pool", ticks))
+        return b.build()
+
+    assert run_program(pool(2**52 - 1)).total_ticks == 2**52 - 1
+    with pytest.raises(TooLongError, match=r"since it has 2048 slots or servers") as caught:
+        run_program(pool(2**52))
+    assert (caught.value.least_ticks, caught.value.most_ticks) == (2**52, 2**52 - 1)

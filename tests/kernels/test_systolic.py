@@ -99,7 +99,7 @@ def test_the_closed_form_is_what_the_emulation_counts(
     assert run.drain_cycles == drained
     assert run.useful_macs == m * n * k
     assert run.macs == folds * steady * rows * cols
-    assert run.faults == 0
+    assert (run.faults, run.lost_results) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -202,6 +202,18 @@ def held_registers(rows: int, cols: int) -> systolic_pe.StationaryRegisters:
     )
 
 
+def output_registers(rows: int, cols: int) -> systolic_pe.OutputRegisters:
+    return systolic_pe.OutputRegisters(
+        left_edge=np.full(rows, NOTHING),
+        top_edge=np.full(cols, NOTHING),
+        left=np.full((rows, cols), NOTHING),
+        top=np.full((rows, cols), NOTHING),
+        waiting=np.zeros((rows, cols), np.int64),
+        leaving=np.zeros((rows, cols), np.int64),
+        finished=np.zeros(cols, np.int64),
+    )
+
+
 def tally() -> systolic_pe.Tally:
     return systolic_pe.Tally(*np.zeros((5, 1), np.int64))
 
@@ -223,19 +235,32 @@ def test_a_preload_over_an_operand_not_yet_taken_is_a_fault() -> None:
 
 def test_operands_out_of_step_are_a_fault() -> None:
     stretch = systolic_pe.Stretch(np.array([2]), np.array([1]), np.array([1]), np.array([0, 0]))
-    registers = systolic_pe.OutputRegisters(
-        left_edge=np.full(2, NOTHING),
-        top_edge=np.full(1, NOTHING),
-        left=np.full((2, 1), NOTHING),
-        top=np.full((2, 1), NOTHING),
-        waiting=np.zeros((2, 1), np.int64),
-        leaving=np.zeros((2, 1), np.int64),
-        finished=np.zeros(1, np.int64),
-    )
+    registers = output_registers(2, 1)
     registers.top[0, 0] = 1  # as if B ran ahead of A by a step
     count = tally()
     systolic_pe._output_macs(registers, stretch, 0, count)
     assert count.faults[0] == 1
+
+
+def whole_folds(rows: int, cols: int, steps: list[int]) -> systolic_pe.Stretch:
+    counts = np.array(steps, np.int64)
+    used = (np.full_like(counts, rows), np.full_like(counts, cols))
+    return systolic_pe.Stretch(counts, *used, np.repeat(np.arange(counts.size), counts))
+
+
+@pytest.mark.parametrize("overlap", OVERLAPS)
+@pytest.mark.parametrize("stationary", [True, False])
+def test_a_lost_result_ends_the_run_at_the_cycles_of_lone_folds(stationary: bool, overlap: str) -> None:
+    stretch, count = whole_folds(3, 2, [4, 1]), tally()
+    count.results[0] = -1  # as if one had been lost on its way out
+    if stationary:
+        run = systolic_pe._run_stationary(held_registers(3, 2), stretch, OVERLAPS[overlap], count)
+        expected = 2 * (4 + 1)
+    else:
+        run = systolic_pe._run_output(output_registers(3, 2), stretch, OVERLAPS[overlap], count)
+        expected = 2 * 3 * 2
+    assert run[0] == (2 * 3 + 2 + 4 - 2) + (2 * 3 + 2 + 1 - 2)
+    assert count.results[0] < expected
 
 
 SUBSET = """

@@ -45,7 +45,7 @@ def blocks(machine: str, dataflow: CompiledDataflow, op: Op) -> Iterator[tuple[A
     acc = accsim.load_accelerator(machine)
     for points in dataflow.space(op, acc):
         lowered = dataflow.lower(op, acc, points, actions=True)
-        fits = np.flatnonzero(lowered.overflow()[0])
+        fits = np.flatnonzero(lowered.fits())
         if len(fits):
             yield acc, Points(points.variant, points.table[fits]), lowered.select(fits)
 

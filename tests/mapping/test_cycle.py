@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 import accsim
-from accsim.errors import InputError
+from accsim.errors import InputError, MappingError
+from accsim.kernels import systolic_pe
 
 SMALL = {"matrix_unit.rows": 6, "matrix_unit.cols": 5}
 FORMS = ("weight_stationary", "output_stationary", "input_stationary")
@@ -48,3 +49,15 @@ def test_ragged_tiles_are_emulated_each() -> None:
 def test_what_cannot_be_emulated_is_refused(op: accsim.Gemm, machine: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         accsim.simulate(op, machine, fidelity="cycle")
+
+
+@pytest.mark.parametrize("wrong", [{"faults": 2}, {"lost_results": 3}])
+def test_an_emulation_that_fails_its_checks_gives_no_numbers(
+    wrong: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "accsim.mapping.cycle.emulate_gemm", lambda *shape: systolic_pe.emulate_gemm(*shape)._replace(**wrong)
+    )
+    machine = accsim.load_accelerator("systolic_128", set=SMALL)
+    with pytest.raises(MappingError, match=r"(mixes 2 operands|loses 3 results) .* of 'gemm'"):
+        accsim.simulate(accsim.Gemm(m=4, n=4, k=4), machine, fidelity="cycle")

@@ -15,10 +15,10 @@ from accsim.config.machine import Accelerator
 from accsim.engine.counters import Counters
 from accsim.engine.energy import energy_of, price_list
 from accsim.engine.run import run_program
-from accsim.mapping.base import Step
+from accsim.mapping.base import Dataflow, Step
 from accsim.mapping.gemm import FORMS, Stationary
 from accsim.mapping.search import OBJECTIVES, search
-from accsim.workload.ops import Gemm
+from accsim.workload.ops import Gemm, Op
 
 TICKS = 4096
 MACHINES = accsim.list_accelerators()
@@ -118,6 +118,23 @@ def test_tensor_core_counts_blocks(m: int, n: int, k: int) -> None:
     op = Gemm(m, n, k)
     _, run = one_step(whole("output_stationary", op), op, accsim.load_accelerator("h100_sxm"))
     assert run.busy["matrix"] == TICKS * ceil(ceil(m / 8) * ceil(n / 4) / 4) * ceil(k / 16)
+
+
+@pytest.mark.parametrize(
+    ("op", "mapping", "needs"),
+    [
+        (Gemm(256, 128, 64), accsim.OutputStationary(256, 128, 16, "mn", False, 1, 1), 256 * 128 * 4),
+        # 64 rows: one block of scores, then 64 sums, the maximum and the denominator of a row in fp32 and in bf16.
+        (accsim.Attention(1, 1, 64, 64, 64), accsim.Flash(64, 32, False), 64 * 32 * 4 + 64 * (64 + 2) * (4 + 2)),
+    ],
+)
+def test_sums_must_fit_the_registers_of_a_tensor_core(op: Op, mapping: Dataflow, needs: int) -> None:
+    def machine(registers: int) -> Accelerator:
+        return load_accelerator("h100_sxm", set={"matrix_unit.registers": f"{registers} B"})
+
+    assert accsim.simulate(op, machine(needs), dataflow=mapping).total_cycles > 0
+    with pytest.raises(accsim.MappingError, match=rf"needs .* in matrix_unit.registers, has {needs - 1} B"):
+        accsim.simulate(op, machine(needs - 1), dataflow=mapping)
 
 
 # Limits

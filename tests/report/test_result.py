@@ -202,6 +202,31 @@ def test_memory_by_hand() -> None:
     assert report("flat_edge", "llama3_8b_decode").memory["fits"] is False
 
 
+@pytest.mark.parametrize(
+    ("q_len", "kv_len", "causal", "cached"),
+    [
+        (1, 100, False, True),
+        (1, 100, True, True),
+        (7, 100, False, True),
+        (100, 7, False, True),
+        (64, 64, True, True),
+        (64, 64, False, False),
+    ],
+)
+def test_keys_of_other_tokens_are_a_cache(q_len: int, kv_len: int, causal: bool, cached: bool) -> None:
+    # 3 sequences, 8 query heads on 2 KV heads of 16, bf16: K and V, and beside them Q and the output.
+    op = Attention(3, 8, q_len, kv_len, 16, kv_heads=2, causal=causal)
+    memory = accsim.simulate(op, "flat_edge").memory
+    keys, queries = 2 * 3 * 2 * kv_len * 16 * 2, 2 * 3 * 8 * q_len * 16 * 2
+    assert (memory["kv_cache"], memory["activations"]) == ((keys, queries) if cached else (0, keys + queries))
+
+
+def test_cross_attention_of_every_layer_is_cached() -> None:
+    # t5_small: 6 decoder layers with 8 heads of 64; each keeps K and V of its own 24 tokens and of the encoder's 40.
+    memory = accsim.simulate("t5_small?seq=40&target_seq=24", "flat_edge").memory
+    assert memory["kv_cache"] == 6 * 2 * (24 + 40) * 8 * 64 * 2
+
+
 def test_events_of_every_op() -> None:
     rep = accsim.simulate(Gemm(64, 64, 64), "flat_edge", dataflow=accsim.OutputStationary(64, 64, 64), events=True)
     events = rep.events["gemm"]
