@@ -87,14 +87,15 @@ class Controller:
     mapping : the digits of an address from the most to the least significant, joined by ``_``: ``ro`` row, ``ba`` bank,
         ``bg`` bank group, ``co`` column, ``ch`` channel.
     interleave_bytes : consecutive bytes that lie in one row of one channel before the digits begin to change.
-    hashed : True to exchange banks by the low bits of the row (exclusive or) and to turn the channels by the row.
+    hashed : exchange banks by the low bits of the row (exclusive or) and turn the channels by a hash of the other
+        digits, as GPUs do, so that strides of a power of two do not meet a few channels and banks only.
     page : ``open`` keeps a row open until another is wanted, ``closed`` closes it behind its last request in sight.
     window : requests of a channel in sight; 1 serves them in order.
     """
 
     mapping: str = "ro_ba_co_bg_ch"
     interleave_bytes: int = 256
-    hashed: bool = False
+    hashed: bool = True
     page: Literal["open", "closed"] = "open"
     window: int = 64
 

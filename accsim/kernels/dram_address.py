@@ -36,7 +36,7 @@ class Layout(NamedTuple):
     count: np.ndarray
     """How many values each digit has, by CHANNEL … COLUMN."""
     hashed: int
-    """1 to exchange banks by the row's low bits, and to turn channels by the row."""
+    """1 to exchange banks by the row's low bits, and to turn channels by a hash of the other digits."""
 
 
 class Runs(NamedTuple):
@@ -60,13 +60,22 @@ class Found(NamedTuple):
 
 
 @kernel
+def mixed(value):
+    """A hash of 32 bits: two rounds of shift, xor and multiply, so that neighbours differ in half of their bits."""
+    x = value & 0xFFFFFFFF
+    x = ((x ^ (x >> 16)) * 0x45D9F3B) & 0xFFFFFFFF
+    x = ((x ^ (x >> 16)) * 0x45D9F3B) & 0xFFFFFFFF
+    return x ^ (x >> 16)
+
+
+@kernel
 def locate(layout, block, only_channel):
     """Channel, bank over all groups, and row of an interleave block; addresses beyond the capacity wrap around.
 
     With ``only_channel`` bank and row mean nothing.
     """
     rest = block
-    channel = group = bank = row = 0
+    channel = group = bank = row = column = 0
     for k in range(DIGITS):
         radix, bits = layout.radix[k], layout.bits[k]
         if bits >= 0:
@@ -86,21 +95,15 @@ def locate(layout, block, only_channel):
             bank = value
         elif digit == ROW:
             row = value
+        else:
+            column = value
     groups, banks = layout.count[GROUP], layout.count[BANK]
     if layout.hashed:
         group ^= row & (groups - 1)
         bank ^= (row // groups) & (banks - 1)
-        channel = (channel + row) % layout.count[CHANNEL]
+        others = ((row * banks + bank) * groups + group) * layout.count[COLUMN] + column
+        channel = (channel + mixed(others)) % layout.count[CHANNEL]
     return channel, group * banks + bank, row
-
-
-@kernel
-def mixed(value):
-    """A hash of 32 bits: two rounds of shift, xor and multiply, so that neighbours differ in half of their bits."""
-    x = value & 0xFFFFFFFF
-    x = ((x ^ (x >> 16)) * 0x45D9F3B) & 0xFFFFFFFF
-    x = ((x ^ (x >> 16)) * 0x45D9F3B) & 0xFFFFFFFF
-    return x ^ (x >> 16)
 
 
 @kernel
