@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from accsim.config.compute_units import MatrixUnit, SystolicArray, TensorCore, VectorUnit
+from accsim.config.dram import DramStandard, load_dram_standard
 from accsim.config.energy import EnergyTable, load_energy_table
 from accsim.config.fields import (
     Area,
@@ -43,9 +44,34 @@ __all__ = [
 ]
 
 Trust = Literal["calibrated", "transferred", "data_sheet"]
-MemoryKind = Literal["sram", "ddr", "hbm2", "hbm2e", "hbm3", "gddr6"]
+MemoryKind = Literal["sram", "ddr", "lpddr", "hbm2", "hbm2e", "hbm3", "hbm3e", "gddr6"]
 
 Count = Annotated[int, Field(ge=1, le=65536)]
+
+_PEAK_TOLERANCE = 0.02
+"""How far a published bandwidth may be from channels times peak: both are rounded."""
+
+
+def _resolved_standard(value: Any, info: ValidationInfo) -> Any:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise ValueError("allowed is the name of a DRAM standard or the path of one")
+    base: Path | None = (info.context or {}).get("folder")
+    try:
+        return load_dram_standard(value, base=base)
+    except InputError as error:
+        raise PlacedError([_of_file(problem) for problem in error.problems]) from error
+
+
+def _default_kind(fields: Mapping[str, Any]) -> Any:
+    standard = fields.get("standard")
+    return standard.kind if standard is not None else "sram"
+
+
+def _default_efficiency(fields: Mapping[str, Any]) -> float:
+    standard = fields.get("standard")
+    return 1.0 if standard is None else float(standard.stream_efficiency)
 
 
 class Memory(FileModel):
@@ -73,12 +99,24 @@ class Memory(FileModel):
     """Banks that can work at the same time."""
     scope: Literal["core", "chip"] = "chip"
     """One in every core, or one for the chip."""
-    kind: MemoryKind = "sram"
-    """Technology, for the energy of an access. Default: sram on the chip, ddr for main memory."""
-    efficiency: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the peak bandwidth that is reached."""
+    standard: Annotated[DramStandard | None, BeforeValidator(_resolved_standard)] = None
+    """Name or path of the DRAM standard of its channels."""
+    channels: Count | None = None
+    """Channels of the standard (of HBM, pseudo-channels); needed with it, and together its bandwidth within 2 %."""
+    kind: MemoryKind = Field(default_factory=_default_kind)
+    """Technology, for the energy of an access. Default: that of the standard, else sram on the chip and ddr for main
+    memory."""
+    efficiency: Annotated[float, Field(gt=0, le=1)] = Field(default_factory=_default_efficiency)
+    """Share of the peak bandwidth that is reached. Default: what a stream reaches by the standard, else 1."""
     area_mm2: Area | None = Field(default=None, alias="area")
     """Area of one."""
+
+    @model_validator(mode="after")
+    def _channels_fit(self) -> Memory:
+        wrong = [*_standard_problems(self)]
+        if wrong:
+            raise PlacedError(wrong)
+        return self
 
     @property
     def usable_read_bytes_per_s(self) -> float:
@@ -89,6 +127,25 @@ class Memory(FileModel):
     def usable_write_bytes_per_s(self) -> float:
         """Peak write bandwidth times efficiency."""
         return self.write_bytes_per_s * self.efficiency
+
+
+def _standard_problems(memory: Memory) -> Iterator[Wrong]:
+    standard, channels = memory.standard, memory.channels
+    if standard is None or channels is None:
+        if standard is not None or channels is not None:
+            missing, given = ("channels", "standard") if channels is None else ("standard", "channels")
+            yield Wrong((given,), f"'{given}' needs '{missing}' beside it", key=True)
+        return
+    if memory.kind != standard.kind:
+        yield Wrong(("kind",), f"read '{memory.kind}', allowed is '{standard.kind}', the kind of {standard.name}")
+    peak = channels * standard.peak_bytes_per_s
+    for key, value in (("read_bandwidth", memory.read_bytes_per_s), ("write_bandwidth", memory.write_bytes_per_s)):
+        if abs(value / peak - 1) > _PEAK_TOLERANCE:
+            shown, whole = format_quantity(value, "bandwidth"), format_quantity(peak, "bandwidth")
+            one = format_quantity(standard.peak_bytes_per_s, "bandwidth")
+            message = f"read {shown}, allowed is {whole} within 2 %: {channels} channels of {standard.name}, {one} each"
+            yield Wrong((key,), message)
+            return
 
 
 class Overhead(FileModel):
@@ -132,9 +189,13 @@ def _named_memories(value: Any) -> Any:
     if wrong:
         raise PlacedError(wrong)
     return tuple(
-        {"name": key, "kind": "ddr" if key == last else "sram", **body} if isinstance(body, Mapping) else body
+        {"name": key, **_usual_kind(body, key == last), **body} if isinstance(body, Mapping) else body
         for key, body in value.items()
     )
+
+
+def _usual_kind(body: Mapping[str, Any], last: bool) -> dict[str, str]:
+    return {"kind": "ddr"} if last and body.get("standard") is None else {}
 
 
 def _resolved_energy(value: Any, info: ValidationInfo) -> Any:
@@ -144,11 +205,11 @@ def _resolved_energy(value: Any, info: ValidationInfo) -> Any:
     try:
         return load_energy_table(value, base=base)
     except InputError as error:
-        raise PlacedError([_of_table(problem) for problem in error.problems]) from error
+        raise PlacedError([_of_file(problem) for problem in error.problems]) from error
 
 
-def _of_table(problem: Problem) -> Wrong | Problem:
-    """A problem with a line in the table keeps its place; one of the whole table belongs to the key that names it."""
+def _of_file(problem: Problem) -> Wrong | Problem:
+    """A problem with a line in its own file keeps its place; one of the whole file belongs to the key that names it."""
     if problem.where.rsplit(":", 1)[-1].isdecimal():
         return problem
     name = f"{problem.where}: " if problem.where else ""

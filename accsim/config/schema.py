@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from accsim.config.dram import DramStandard
 from accsim.config.energy import EnergyTable
 from accsim.config.machine import Accelerator, Memory
 from accsim.config.reader import FileModel
@@ -18,6 +19,10 @@ def machine_schema() -> dict[str, Any]:
     for hidden in Memory.not_in_file:
         del memory["properties"][hidden]
         memory["required"].remove(hidden)
+    memory["properties"]["standard"] = {
+        "type": "string",
+        "description": memory["properties"]["standard"]["description"],
+    }
     described = schema["properties"]["memories"]["description"]
     schema["properties"]["memories"] = {
         "type": "object",
@@ -32,6 +37,11 @@ def machine_schema() -> dict[str, Any]:
 def energy_schema() -> dict[str, Any]:
     """JSON Schema of an energy table."""
     return _schema(EnergyTable, "accsim energy table")
+
+
+def dram_schema() -> dict[str, Any]:
+    """JSON Schema of a DRAM standard."""
+    return _schema(DramStandard, "accsim DRAM standard")
 
 
 def _schema(model: type[FileModel], title: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ _DIMENSIONS = {
 }
 """Suffix of a field's name to the dimension of its value; the longest comes first."""
 
-_NOT_NUMBERS = ("name", "source", "sources", "estimated", "trust", "energy")
+_NOT_NUMBERS = ("name", "source", "sources", "estimated", "trust", "energy", "standard")
 
 
 def describe_machine(acc: Accelerator) -> dict[str, Any]:

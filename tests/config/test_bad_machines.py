@@ -169,7 +169,7 @@ def test_enough_distinct_cases() -> None:
         ("m: 8, n", "m: 8, fold_overlap: none, n", "matrix_unit.fold_overlap", "belongs to the kind systolic"),
         ("l2:   {", "l2:   {scope: core, ", "memories.l2.capacity", None),
         ("scope: core, read", "read", "memories.smem.capacity", None),
-        ("kind: hbm3", "kind: hbm2e", "memories.hbm.kind", "'jouppi_7nm' has no memory of kind 'hbm2e'"),
+        ("energy: jouppi_7nm", "energy: horowitz_45nm", "memories.hbm.kind", "has no memory of kind 'hbm3'"),
     ],
 )
 def test_tensor_core_machine(tmp_path: Path, old: str, new: str, path: str, part: str | None) -> None:
