@@ -17,7 +17,7 @@ from accsim.config.reader import FileModel, PlacedError, Wrong, read_yaml, valid
 from accsim.errors import InputError, Problem, nearest
 from accsim.units import canonical_dtype, format_quantity
 
-MainKind = Literal["ddr", "hbm2", "hbm2e", "hbm3", "gddr6"]
+MainKind = Literal["ddr", "hbm2", "hbm2e", "hbm3", "hbm3e", "gddr6"]
 """Technologies of a main memory."""
 
 VECTOR_OPS = ("max", "exp", "add", "multiply", "divide", "rescale", "convert")

@@ -21,12 +21,12 @@ from accsim.config.fields import (
     Name,
     Notes,
     OverheadTime,
-    Power,
     Text,
     content_hash,
     freeze,
 )
 from accsim.config.frozen import FrozenDict
+from accsim.config.power import PowerLimits
 from accsim.config.reader import FileModel, PlacedError, Wrong
 from accsim.errors import InputError, Problem, nearest
 from accsim.units import format_quantity
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 Trust = Literal["calibrated", "transferred", "data_sheet"]
-MemoryKind = Literal["sram", "ddr", "hbm2", "hbm2e", "hbm3", "gddr6"]
+MemoryKind = Literal["sram", "ddr", "hbm2", "hbm2e", "hbm3", "hbm3e", "gddr6"]
 
 Count = Annotated[int, Field(ge=1, le=65536)]
 
@@ -96,23 +96,6 @@ class Overhead(FileModel):
     """How long it takes, each time."""
     source: Text
     """Where the number comes from."""
-
-
-class PowerLimits(FileModel):
-    """What the chip draws when idle, and what it may draw at most."""
-
-    idle_w: Power = Field(alias="idle")
-    """Drawn while nothing runs."""
-    cap_w: Power | None = Field(default=None, alias="cap")
-    """Most it may draw; none by default."""
-
-    @model_validator(mode="after")
-    def _cap_above_idle(self) -> PowerLimits:
-        if self.cap_w is not None and self.cap_w <= self.idle_w:
-            cap, idle = format_quantity(self.cap_w, "power"), format_quantity(self.idle_w, "power")
-            message = f"read {cap}, allowed is a cap above the idle power, {idle}"
-            raise PlacedError([Wrong(("cap",), message)])
-        return self
 
 
 def _named_memories(value: Any) -> Any:
@@ -171,7 +154,7 @@ class Accelerator(FileModel):
     energy: Annotated[EnergyTable, BeforeValidator(_resolved_energy)]
     """Name or path of the energy table."""
     power: PowerLimits
-    """Idle power and power cap."""
+    """Idle power, power cap and the clocks it can lower to."""
     overheads: Annotated[Mapping[str, Overhead], AfterValidator(freeze)] = Field(default_factory=FrozenDict)
     """Named fixed costs; 'op' is paid by every operator of a trace."""
     area_mm2: Area | None = Field(default=None, alias="area")
@@ -232,8 +215,6 @@ def _memory_order(machine: Accelerator) -> Iterator[Wrong]:
     main = machine.main_memory
     if main.scope == "core":
         yield Wrong(("memories", main.name, "scope"), "read 'core', allowed is 'chip' for the main memory, the last")
-    if main.kind == "sram":
-        yield Wrong(("memories", main.name, "kind"), "read 'sram', allowed is a kind of main memory, such as 'ddr'")
     totals = [m.capacity_bytes * (machine.cores if m.scope == "core" else 1) for m in machine.memories]
     for (inner, outer), (small, large) in zip(
         itertools.pairwise(machine.memories), itertools.pairwise(totals), strict=True

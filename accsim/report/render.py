@@ -15,6 +15,7 @@ from rich.text import Text
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.report.result import OpRow, Report
 from accsim.report.words import binary, cycles, mapping_short, parameters, percent, si
+from accsim.units import format_quantity
 from accsim.workload.trace import Entry, Workload
 
 TRUST = {
@@ -58,7 +59,7 @@ def indented(console: Console, content: Table | Text) -> None:
 
 def print_header(console: Console, report: Report) -> None:
     """What was run on what, and how far to trust it."""
-    acc = report.accelerator
+    acc = report.machine
     given = parameters(report.workload.parameters)
     console.print(Text(f"{report.workload.name}{f' ({given})' if given else ''} on {acc.name}", style="bold"))
     console.print(f"fidelity {report.fidelity}, objective {report.objective}, trust: {TRUST[report.trust]}")
@@ -92,7 +93,7 @@ def _summary(report: Report) -> Iterable[tuple[str, str]]:
     yield "total cycles", cycles(report.total_cycles)
     yield "latency", si(report.latency_s, "s")
     yield "energy", f"{si(report.energy_j, 'J')} ({si(low, 'J')} to {si(high, 'J')})"
-    yield "average power", si(report.power_w, "W")
+    yield "average power", si(report.power_w, "W") + (f"; {report.cap}" if report.cap else "")
     yield "utilization", ", ".join(f"{name} {percent(share)}" for name, share in _utilizations(report).items())
     yield "bound by", ", ".join(_causes(report))
     yield "off-chip traffic", f"{_off_chip(report, 'read')} read, {_off_chip(report, 'write')} written"
@@ -157,13 +158,15 @@ def _energy(report: Report) -> Table:
 
 
 def _ops(report: Report) -> Table:
-    found = table("op", "count", "cycles", "time", "energy", "bound by", "mapping", words=(0, 5, 6), wrap=(6,))
+    names = ("op", "count", "cycles", "time", "energy", "power", "bound by", "mapping")
+    found = table(*names, words=(0, 6, 7), wrap=(7,))
     total = report.total_cycles or 1.0
     for row in report.ops:
         more = f" +{len(row.names) - 1}" if len(row.names) > 1 else ""
         spent = row.count * row.ticks / TICKS_PER_CYCLE
         energy = si(row.count * row.energy.total_j, "J")
-        cells = (str(row.count), cycles(spent), percent(spent / total), energy, row.bound_by)
+        share, power = percent(spent / total), si(row.power_w, "W")
+        cells = (str(row.count), cycles(spent), share, energy, power, row.bound_by)
         add_row(found, _brief(row.names[0]) + more, *cells, mapping_short(row.mapping))
     return found
 
@@ -223,6 +226,8 @@ def _comparison(reports: Mapping[str, Report]) -> Table:
     line("energy", lambda r: si(r.energy_j, "J"))
     line("energy, low to high", lambda r: " to ".join(si(end, "J") for end in r.energy_range_j))
     line("average power", lambda r: si(r.power_w, "W"))
+    if any(report.cap for report in reports.values()):
+        line("clock", lambda r: format_quantity(r.clock_hz, "frequency"))
     for name in ("overall", "mapping", "array"):
         line(f"{name} utilization", lambda r, name=name: percent(_utilizations(r)[name]))  # type: ignore[misc]
     line("off-chip read", lambda r: _off_chip(r, "read"))
