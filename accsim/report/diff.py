@@ -9,18 +9,13 @@ from accsim.report.result import Diff, Report
 
 
 def diff(old: Report, new: Report) -> Diff:
-    """Differences from ``old`` to ``new`` in cycles of the old clock, largest first; ops are matched by name."""
-    scale = old.clock_hz / new.clock_hz
+    """Differences from ``old`` to ``new``, largest first; ops matched by name. Cycles are of each one's own clock."""
     return Diff(
-        total_cycles=new.total_cycles * scale - old.total_cycles,
+        total_cycles=new.total_cycles - old.total_cycles,
         speedup=old.latency_s / new.latency_s if new.latency_s else 1.0,
-        by_op=_differences(_by_op(old), _scaled(_by_op(new), scale)),
-        by_cause=_differences(old.critical_path, _scaled(new.critical_path, scale)),
+        by_op=_differences(_by_op(old), _by_op(new)),
+        by_cause=_differences(old.critical_path, new.critical_path),
     )
-
-
-def _scaled(cycles: Mapping[str, float], scale: float) -> dict[str, float]:
-    return {name: number * scale for name, number in cycles.items()}
 
 
 def _by_op(report: Report) -> dict[str, float]:

@@ -333,7 +333,7 @@ class Report:
 class Diff:
     """What changed from one report to another: cycles (new minus old) in all, by op, by critical-path entry.
 
-    Cycles are of the old report's clock; ``speedup`` is old over new time.
+    Each report counts cycles of its own clock; ``speedup`` is old over new time, in seconds.
     """
 
     total_cycles: float
