@@ -96,7 +96,7 @@ def _summary(report: Report) -> Iterable[tuple[str, str]]:
     yield "average power", si(report.power_w, "W") + (f"; {report.cap}" if report.cap else "")
     yield "utilization", ", ".join(f"{name} {percent(share)}" for name, share in _utilizations(report).items())
     yield "bound by", ", ".join(_causes(report))
-    yield "off-chip traffic", f"{_off_chip(report, 'read')} read, {_off_chip(report, 'write')} written"
+    yield f"{_place(report)} traffic", f"{_off_chip(report, 'read')} read, {_off_chip(report, 'write')} written"
 
 
 def _utilizations(report: Report) -> Mapping[str, float]:
@@ -112,6 +112,12 @@ def _causes(report: Report) -> list[str]:
     total = report.total_cycles or 1.0
     shares = {key: part / total for key, part in report.critical_path.items()}
     return [f"{key} {percent(share)}" for key, share in list(shares.items())[:TOP_CAUSES] if share >= LEAST_SHARE]
+
+
+def _place(report: Report) -> str:
+    """Where main memory is: ``off-chip``, or its name on a chip that has it in SRAM."""
+    main = report.accelerator.main_memory
+    return main.name if main.kind == "sram" else "off-chip"
 
 
 def _off_chip(report: Report, way: str) -> str:
@@ -215,13 +221,13 @@ def _mapped(report: Report, kinds: Sequence[str]) -> list[OpRow]:
 def _comparison(reports: Mapping[str, Report]) -> Table:
     """One column a dataflow, one row a figure."""
     found = table("", *reports)
-    base = next(iter(reports.values())).latency_s
+    first = next(iter(reports.values()))
 
     def line(name: str, text: Callable[[Report], str]) -> None:
         add_row(found, name, *(text(report) for report in reports.values()))
 
     line("latency", lambda r: si(r.latency_s, "s"))
-    line("speedup", lambda r: f"{base / r.latency_s:.2f} x" if r.latency_s else "")
+    line("speedup", lambda r: f"{first.latency_s / r.latency_s:.2f} x" if r.latency_s else "")
     line("total cycles", lambda r: cycles(r.total_cycles))
     line("energy", lambda r: si(r.energy_j, "J"))
     line("energy, low to high", lambda r: " to ".join(si(end, "J") for end in r.energy_range_j))
@@ -230,8 +236,8 @@ def _comparison(reports: Mapping[str, Report]) -> Table:
         line("clock", lambda r: format_quantity(r.clock_hz, "frequency"))
     for name in ("overall", "mapping", "array"):
         line(f"{name} utilization", lambda r, name=name: percent(_utilizations(r)[name]))  # type: ignore[misc]
-    line("off-chip read", lambda r: _off_chip(r, "read"))
-    line("off-chip written", lambda r: _off_chip(r, "write"))
+    line(f"{_place(first)} read", lambda r: _off_chip(r, "read"))
+    line(f"{_place(first)} written", lambda r: _off_chip(r, "write"))
     for place in range(TOP_CAUSES):
         line("bound by" if place == 0 else "", lambda r, place=place: "".join(_causes(r)[place : place + 1]))  # type: ignore[misc]
     return found
