@@ -6,7 +6,8 @@ Exit codes: 0 done, 2 bad input, 3 no feasible mapping, 130 interrupted. Results
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -69,6 +70,9 @@ WorkloadName = Annotated[
     str,
     typer.Argument(metavar="WORKLOAD", help="A workload that ships, a path, or an op: 'gemm?m=512&n=512&k=512'."),
 ]
+PowerCap = Annotated[
+    bool, typer.Option("--power-cap/--no-power-cap", help="Lower the clock as far as the machine's power cap asks for.")
+]
 Program = Annotated[bool, typer.Option("--program", help="Print the mapped tile programs, loop by loop.")]
 FileKind = Annotated[str, typer.Argument(metavar="KIND", help="machine, workload or energy.")]
 
@@ -86,6 +90,7 @@ def run(
     fidelity: Annotated[
         str, typer.Option(help="tile (the engine), analytic (a bound) or cycle (small GEMMs).")
     ] = "tile",
+    power_cap: PowerCap = True,
     ops: Annotated[bool, typer.Option("--ops/--no-ops", help="Show each distinct op.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -99,20 +104,29 @@ def run(
     names = None if compare is None else read_dataflows(compare)
     changed = read_settings(settings or [])
     acc, work = read_both(lambda: load_accelerator(machine, set=changed), lambda: load_workload(workload))
+    simulate = partial(_simulate, acc, work, objective, fidelity, power_cap)
     if names is None:
         with progress() as advance:
-            report = _simulate(acc, work, dataflow, objective, fidelity, advance)
+            report = simulate(dataflow, advance)
         _print_run(report, ops, as_json)
     else:
-        _run_comparison(acc, work, names, objective, fidelity, ops, as_json)
+        _run_comparison(simulate, work, names, ops, as_json)
 
 
 def _simulate(
-    acc: Accelerator, work: Workload, dataflow: str | None, objective: str, fidelity: str, advance: Progress | None
+    acc: Accelerator,
+    work: Workload,
+    objective: str,
+    fidelity: str,
+    power_cap: bool,
+    dataflow: str | None,
+    advance: Progress | None,
 ) -> Report:
     from accsim.report.simulate import simulate
 
-    return simulate(work, acc, dataflow=dataflow, objective=objective, fidelity=fidelity, progress=advance)
+    return simulate(
+        work, acc, dataflow=dataflow, objective=objective, fidelity=fidelity, power_cap=power_cap, progress=advance
+    )
 
 
 def _print_run(report: Report, ops: bool, as_json: bool) -> None:
@@ -132,7 +146,7 @@ def _report_dict(report: Report, ops: bool) -> dict[str, Any]:
 
 
 def _run_comparison(
-    acc: Accelerator, work: Workload, names: Sequence[str], objective: str, fidelity: str, ops: bool, as_json: bool
+    simulate: Callable[[str, Progress | None], Report], work: Workload, names: Sequence[str], ops: bool, as_json: bool
 ) -> None:
     """One report a dataflow; those that do not fit or take too long are told on stderr and decide the exit code."""
     from accsim.mapping.base import find_dataflow
@@ -143,7 +157,7 @@ def _run_comparison(
     with progress() as advance:
         for name in names:
             try:
-                reports[name] = _simulate(acc, work, name, objective, fidelity, _named(advance, name))
+                reports[name] = simulate(name, _named(advance, name))
             except (MappingError, TooLongError) as error:
                 refused[name] = error
     if as_json:
@@ -207,6 +221,7 @@ def describe(
     dataflow: Dataflow = None,
     settings: Set = None,
     objective: Objective = "latency",
+    power_cap: PowerCap = True,
     as_json: Json = False,
 ) -> None:
     """Explain a machine, a workload, a dataflow or an op, or the programs of a workload mapped on a machine."""
@@ -235,7 +250,7 @@ def describe(
     )
     work = work if op is None else find_op(work, op)
     with progress() as advance:
-        report = _simulate(acc, work, dataflow, objective, "tile", advance)
+        report = _simulate(acc, work, objective, "tile", power_cap, dataflow, advance)
     _print_mapped(report, program, as_json)
 
 

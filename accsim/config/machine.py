@@ -22,12 +22,12 @@ from accsim.config.fields import (
     Name,
     Notes,
     OverheadTime,
-    Power,
     Text,
     content_hash,
     freeze,
 )
 from accsim.config.frozen import FrozenDict
+from accsim.config.power import PowerLimits
 from accsim.config.reader import FileModel, PlacedError, Wrong
 from accsim.errors import InputError, Problem, nearest
 from accsim.units import format_quantity
@@ -157,23 +157,6 @@ class Overhead(FileModel):
     """Where the number comes from."""
 
 
-class PowerLimits(FileModel):
-    """What the chip draws when idle, and what it may draw at most."""
-
-    idle_w: Power = Field(alias="idle")
-    """Drawn while nothing runs."""
-    cap_w: Power | None = Field(default=None, alias="cap")
-    """Most it may draw; none by default."""
-
-    @model_validator(mode="after")
-    def _cap_above_idle(self) -> PowerLimits:
-        if self.cap_w is not None and self.cap_w <= self.idle_w:
-            cap, idle = format_quantity(self.cap_w, "power"), format_quantity(self.idle_w, "power")
-            message = f"read {cap}, allowed is a cap above the idle power, {idle}"
-            raise PlacedError([Wrong(("cap",), message)])
-        return self
-
-
 def _named_memories(value: Any) -> Any:
     """Mapping of the file to a tuple with names and the default kinds, from the array outward."""
     if not isinstance(value, Mapping):
@@ -234,7 +217,7 @@ class Accelerator(FileModel):
     energy: Annotated[EnergyTable, BeforeValidator(_resolved_energy)]
     """Name or path of the energy table."""
     power: PowerLimits
-    """Idle power and power cap."""
+    """Idle power, power cap and the clocks it can lower to."""
     overheads: Annotated[Mapping[str, Overhead], AfterValidator(freeze)] = Field(default_factory=FrozenDict)
     """Named fixed costs; 'op' is paid by every operator of a trace."""
     area_mm2: Area | None = Field(default=None, alias="area")
@@ -295,8 +278,6 @@ def _memory_order(machine: Accelerator) -> Iterator[Wrong]:
     main = machine.main_memory
     if main.scope == "core":
         yield Wrong(("memories", main.name, "scope"), "read 'core', allowed is 'chip' for the main memory, the last")
-    if main.kind == "sram":
-        yield Wrong(("memories", main.name, "kind"), "read 'sram', allowed is a kind of main memory, such as 'ddr'")
     totals = [m.capacity_bytes * (machine.cores if m.scope == "core" else 1) for m in machine.memories]
     for (inner, outer), (small, large) in zip(
         itertools.pairwise(machine.memories), itertools.pairwise(totals), strict=True

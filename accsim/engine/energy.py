@@ -18,17 +18,23 @@ from accsim.units import canonical_dtype
 class Energy:
     """Joules of each component at nominal prices, and the span of the total over low and high prices.
 
-    Components are memories by name, ``mac``, ``vector`` and ``idle``.
+    Components are memories by name, ``mac``, ``vector`` and ``idle``; ``latency_s`` is the time they were spent in.
     """
 
     breakdown_j: Mapping[str, float]
     low_j: float
     high_j: float
+    latency_s: float
 
     @property
     def total_j(self) -> float:
         """Sum of the components, in joules."""
         return sum(self.breakdown_j.values())
+
+    @property
+    def power_w(self) -> float:
+        """Average power: energy over time."""
+        return self.total_j / self.latency_s if self.latency_s else 0.0
 
 
 def price_list(acc: Accelerator, dtype: str) -> dict[str, Range]:
@@ -68,4 +74,4 @@ def energy_of(actions: Mapping[str, float], prices: Mapping[str, Range], idle_w:
             low += count * price.low * 1e-12
             high += count * price.high * 1e-12
     breakdown["idle"] = idle_w * latency_s
-    return Energy(breakdown, low, high)
+    return Energy(breakdown, low, high, latency_s)

@@ -69,7 +69,7 @@ def _numbers(
                 whole = (*path, field.alias or name)
                 stated = given and name in part.model_fields_set
                 yield from _numbers(acc, getattr(part, name), whole, _DIMENSIONS.get(suffix, ""), stated)
-    elif isinstance(part, tuple):
+    elif isinstance(part, tuple) and all(isinstance(item, FileModel) for item in part):
         for memory in part:
             yield from _numbers(acc, memory, (*path, memory.name), given=given)
     elif isinstance(part, Mapping):
@@ -79,11 +79,18 @@ def _numbers(
         yield {
             "path": ".".join(path),
             "value": part,
-            "text": format_quantity(part, dimension) if dimension and isinstance(part, int | float) else _plain(part),
+            "text": _text(part, dimension),
             "default": not given,
             "source": _note(acc.sources, path),
             "estimated": _note(acc.estimated, path),
         }
+
+
+def _text(value: object, dimension: str) -> str:
+    if isinstance(value, tuple):
+        ends = [_text(value[0], dimension), _text(value[-1], dimension)]
+        return f"{' to '.join(dict.fromkeys(ends))}, {len(value)} in all"
+    return format_quantity(value, dimension) if dimension and isinstance(value, int | float) else _plain(value)
 
 
 def _plain(value: object) -> str:

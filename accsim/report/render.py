@@ -12,6 +12,7 @@ from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.report.result import OpRow, Report
 from accsim.report.sheet import GAP, Sheet, put
 from accsim.report.words import binary, cycles, mapping_short, parameters, percent, si
+from accsim.units import format_quantity
 from accsim.workload.trace import Entry, Workload
 
 TRUST = {
@@ -35,7 +36,7 @@ def show(console: Console, title: str, content: Sheet) -> None:
 
 def print_header(console: Console, report: Report) -> None:
     """What was run on what, and how far to trust it."""
-    acc = report.accelerator
+    acc = report.machine
     given = parameters(report.workload.parameters)
     put(console, Text(f"{report.workload.name}{f' ({given})' if given else ''} on {acc.name}", style="bold"))
     put(console, Text(f"fidelity {report.fidelity}, objective {report.objective}, trust: {TRUST[report.trust]}"))
@@ -68,10 +69,10 @@ def _summary(report: Report) -> Iterable[tuple[str, str]]:
     yield "total cycles", cycles(report.total_cycles)
     yield "latency", si(report.latency_s, "s")
     yield "energy", f"{si(report.energy_j, 'J')} ({si(low, 'J')} to {si(high, 'J')})"
-    yield "average power", si(report.power_w, "W")
+    yield "average power", si(report.power_w, "W") + (f"; {report.cap}" if report.cap else "")
     yield "utilization", ", ".join(f"{name} {percent(share)}" for name, share in _utilizations(report).items())
     yield "bound by", ", ".join(_causes(report))
-    yield "off-chip traffic", f"{_off_chip(report, 'read')} read, {_off_chip(report, 'write')} written"
+    yield f"{_place(report)} traffic", f"{_off_chip(report, 'read')} read, {_off_chip(report, 'write')} written"
 
 
 def _utilizations(report: Report) -> Mapping[str, float]:
@@ -87,6 +88,12 @@ def _causes(report: Report) -> list[str]:
     total = report.total_cycles or 1.0
     shares = {key: part / total for key, part in report.critical_path.items()}
     return [f"{key} {percent(share)}" for key, share in list(shares.items())[:TOP_CAUSES] if share >= LEAST_SHARE]
+
+
+def _place(report: Report) -> str:
+    """Where main memory is: ``off-chip``, or its name on a chip that has it in SRAM."""
+    main = report.accelerator.main_memory
+    return main.name if main.kind == "sram" else "off-chip"
 
 
 def _off_chip(report: Report, way: str) -> str:
@@ -133,13 +140,15 @@ def _energy(report: Report) -> Sheet:
 
 
 def _ops(report: Report) -> Sheet:
-    found = Sheet(("op", "count", "cycles", "time", "energy", "bound by", "mapping"), words=(0, 5, 6), wrap=(6,))
+    names = ("op", "count", "cycles", "time", "energy", "power", "bound by", "mapping")
+    found = Sheet(names, words=(0, 6, 7), wrap=(7,))
     total = report.total_cycles or 1.0
     for row in report.ops:
         more = f" +{len(row.names) - 1}" if len(row.names) > 1 else ""
         spent = row.count * row.ticks / TICKS_PER_CYCLE
         energy = si(row.count * row.energy.total_j, "J")
-        cells = (str(row.count), cycles(spent), percent(spent / total), energy, row.bound_by)
+        share, power = percent(spent / total), si(row.power_w, "W")
+        cells = (str(row.count), cycles(spent), share, energy, power, row.bound_by)
         found.add(_brief(row.names[0]) + more, *cells, mapping_short(row.mapping))
     return found
 
@@ -188,21 +197,23 @@ def _mapped(report: Report, kinds: Sequence[str]) -> list[OpRow]:
 def _comparison(reports: Mapping[str, Report]) -> Sheet:
     """One column a dataflow, one row a figure."""
     found = Sheet(("", *reports))
-    base = next(iter(reports.values())).latency_s
+    first = next(iter(reports.values()))
 
     def line(name: str, text: Callable[[Report], str]) -> None:
         found.add(name, *(text(report) for report in reports.values()))
 
     line("latency", lambda r: si(r.latency_s, "s"))
-    line("speedup", lambda r: f"{base / r.latency_s:.2f} x" if r.latency_s else "")
+    line("speedup", lambda r: f"{first.latency_s / r.latency_s:.2f} x" if r.latency_s else "")
     line("total cycles", lambda r: cycles(r.total_cycles))
     line("energy", lambda r: si(r.energy_j, "J"))
     line("energy, low to high", lambda r: " to ".join(si(end, "J") for end in r.energy_range_j))
     line("average power", lambda r: si(r.power_w, "W"))
+    if any(report.cap for report in reports.values()):
+        line("clock", lambda r: format_quantity(r.clock_hz, "frequency"))
     for name in ("overall", "mapping", "array"):
         line(f"{name} utilization", lambda r, name=name: percent(_utilizations(r)[name]))  # type: ignore[misc]
-    line("off-chip read", lambda r: _off_chip(r, "read"))
-    line("off-chip written", lambda r: _off_chip(r, "write"))
+    line(f"{_place(first)} read", lambda r: _off_chip(r, "read"))
+    line(f"{_place(first)} written", lambda r: _off_chip(r, "write"))
     for place in range(TOP_CAUSES):
         line("bound by" if place == 0 else "", lambda r, place=place: "".join(_causes(r)[place : place + 1]))  # type: ignore[misc]
     return found

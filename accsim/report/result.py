@@ -11,6 +11,7 @@ from accsim.config.machine import Accelerator
 from accsim.engine.compose import Part, Totals, in_sequence
 from accsim.engine.counters import Event
 from accsim.engine.energy import Energy
+from accsim.engine.power import PowerCap
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.mapping.base import Dataflow, Step
 from accsim.workload.ops import Attention, Op
@@ -61,6 +62,11 @@ class OpRow:
         return self.totals.total_ticks
 
     @property
+    def power_w(self) -> float:
+        """Average power while the op runs."""
+        return self.energy.power_w
+
+    @property
     def bound_by(self) -> str:
         """Largest entry of the op's critical path, ``"resource/why"``."""
         path = self.totals.critical_path
@@ -69,7 +75,13 @@ class OpRow:
 
 @dataclass(frozen=True)
 class Report:
-    """Result of :func:`accsim.simulate`. Cycles are of the machine's clock, unrounded; utilizations are 0 to 1."""
+    """Result of :func:`accsim.simulate`. Cycles are of the clock it ran at, unrounded; utilizations are 0 to 1.
+
+    Attributes
+    ----------
+    accelerator : the machine at the clock it ran at.
+    cap : what the power cap did; None without one.
+    """
 
     accelerator: Accelerator
     workload: Workload
@@ -77,6 +89,17 @@ class Report:
     objective: str
     fidelity: str
     dataflow: Dataflow | str | None = None
+    cap: PowerCap | None = None
+
+    @property
+    def machine(self) -> Accelerator:
+        """The machine as it is described, at its full clock."""
+        return self.accelerator if self.cap is None else self.cap.machine
+
+    @property
+    def clock_hz(self) -> float:
+        """The clock it ran at."""
+        return self.accelerator.clock_hz
 
     @cached_property
     def _totals(self) -> Totals:
@@ -93,7 +116,7 @@ class Report:
     @property
     def latency_s(self) -> float:
         """Time of the whole trace in seconds."""
-        return self.total_cycles / self.accelerator.clock_hz
+        return self.total_cycles / self.clock_hz
 
     @property
     def energy_breakdown_j(self) -> dict[str, float]:
@@ -173,7 +196,7 @@ class Report:
             for row in self.ops
             if row.op.dtype in self.accelerator.matrix_unit.rates
         )
-        return self.macs / (peak / TICKS_PER_CYCLE / self.accelerator.clock_hz) if peak else 0.0
+        return self.macs / (peak / TICKS_PER_CYCLE / self.clock_hz) if peak else 0.0
 
     @property
     def compute_cycles(self) -> float:
@@ -273,7 +296,9 @@ class Report:
         return {row.names[0]: event for row in self.ops for event in [sum((p.counters.events for p in row.parts), ())]}
 
     def what_if(self, faster: Mapping[str, float], *, search: bool = False) -> Report:
-        """The report with resources made faster (factors; below 1 is slower), keeping the mapping unless ``search``.
+        """The report with resources made faster (factors; below 1 is slower).
+
+        Mapping and clock are kept; with ``search``, both are chosen anew.
 
         Parameters
         ----------
@@ -309,7 +334,10 @@ class Report:
 
 @dataclass(frozen=True)
 class Diff:
-    """What changed from one report to another: cycles (new minus old) in all, by op, by critical-path entry."""
+    """What changed from one report to another: cycles (new minus old) in all, by op, by critical-path entry.
+
+    Each report counts cycles of its own clock; ``speedup`` is old over new time, in seconds.
+    """
 
     total_cycles: float
     speedup: float

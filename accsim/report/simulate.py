@@ -12,6 +12,7 @@ from accsim.engine.analytic import bound_program
 from accsim.engine.compose import Part
 from accsim.engine.counters import Counters
 from accsim.engine.energy import energy_of, price_list
+from accsim.engine.power import within_cap
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.engine.run import run_program
 from accsim.errors import InputError, TooLongError, check_choice
@@ -39,6 +40,7 @@ def simulate(
     objective: str = "latency",
     fidelity: str = "tile",
     events: bool = False,
+    power_cap: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Report:
     """Simulate a workload on a machine.
@@ -53,6 +55,8 @@ def simulate(
     fidelity : ``tile`` runs the engine; ``analytic`` gives its closed-form lower bound; ``cycle`` emulates the array
         element by element inside the engine's run (GEMMs on one systolic array, small sizes).
     events : keep every firing for a timeline (up to 200,000 a program).
+    power_cap : lower the clock as far as the machine's power cap asks for (mappings are chosen at the full clock). Off
+        for comparisons with measurements at a locked clock.
     progress : called with (op name, ops done, distinct ops in all).
 
     Raises
@@ -70,8 +74,6 @@ def simulate(
     check_choice("fidelity", fidelity, FIDELITIES)
     flow = find_dataflow(dataflow) if isinstance(dataflow, str) else dataflow
     _check_work(trace, acc, flow)
-    overhead = acc.overheads.get("op")
-    overhead_ticks = round(overhead.time_s * acc.clock_hz * TICKS_PER_CYCLE) if overhead else 0
     names: dict[Op, list[str]] = {}
     for entry in trace.entries:
         names.setdefault(entry.op.key, []).append(entry.name)
@@ -81,15 +83,40 @@ def simulate(
         if progress is not None:
             progress(names[op][0], done, len(distinct))
         found = choose(replace(op, name=names[op][0]), acc, flow, objective)
-        steps = cycle_steps(found.mapping, op, acc) if fidelity == "cycle" else found.mapping.steps(op, acc)
-        rows.append(
-            run_steps(
-                acc, op, count, tuple(names[op]), found.mapping, steps, overhead_ticks, fidelity, events, found.points
-            )
-        )
+        rows.append(run_mapped(acc, op, count, tuple(names[op]), found.mapping, fidelity, events, found.points))
     if progress is not None:
         progress("", len(distinct), len(distinct))
-    return Report(acc, trace, tuple(rows), objective, fidelity, dataflow)
+    report = Report(acc, trace, tuple(rows), objective, fidelity, dataflow)
+    return _within_cap(report, events) if power_cap else report
+
+
+def _within_cap(report: Report, events: bool) -> Report:
+    """The report at the clock that the machine's power cap leaves, with the same mappings."""
+
+    def run_at(acc: Accelerator) -> Report:
+        rows = [
+            run_mapped(acc, row.op, row.count, row.names, row.mapping, report.fidelity, events, row.searched)
+            for row in report.ops
+        ]
+        return replace(report, accelerator=acc, ops=tuple(rows))
+
+    run, cap = within_cap(report.accelerator, report, run_at)
+    return replace(run, cap=cap)
+
+
+def run_mapped(
+    acc: Accelerator,
+    op: Op,
+    count: int,
+    names: tuple[str, ...],
+    mapping: Dataflow,
+    fidelity: str,
+    events: bool,
+    searched: int,
+) -> OpRow:
+    """Lower and run one op with a complete mapping."""
+    steps = cycle_steps(mapping, op, acc) if fidelity == "cycle" else mapping.steps(op, acc)
+    return run_steps(acc, op, count, names, mapping, steps, fidelity, events, searched)
 
 
 def run_steps(
@@ -99,12 +126,13 @@ def run_steps(
     names: tuple[str, ...],
     mapping: Dataflow,
     steps: tuple[Step, ...],
-    overhead_ticks: int,
     fidelity: str,
     events: bool,
     searched: int,
 ) -> OpRow:
     """Run the programs of one mapped op; the fixed cost of an op is paid by each of its programs."""
+    overhead = acc.overheads.get("op")
+    overhead_ticks = round(overhead.time_s * acc.clock_hz * TICKS_PER_CYCLE) if overhead else 0
     parts = []
     for step in steps:
         if fidelity == "analytic":

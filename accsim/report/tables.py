@@ -26,7 +26,7 @@ def mapping_dict(mapping: Dataflow) -> dict[str, Any]:
 def op_dict(report: Report, row: OpRow) -> dict[str, Any]:
     """One distinct op: its share of the trace, times and energy of one run."""
     cycles = row.ticks / TICKS_PER_CYCLE
-    seconds = cycles / report.accelerator.clock_hz
+    seconds = cycles / report.clock_hz
     whole = row.count * cycles / report.total_cycles if report.total_cycles else 0.0
     return {
         "name": row.names[0],
@@ -38,6 +38,7 @@ def op_dict(report: Report, row: OpRow) -> dict[str, Any]:
         "latency_s": seconds,
         "share_of_time": whole,
         "energy_j": row.energy.total_j,
+        "power_w": row.power_w,
         "bound_by": row.bound_by,
         "read_bytes": row.actions.get(f"read.{report.accelerator.main_memory.name}", 0.0),
         "write_bytes": row.actions.get(f"write.{report.accelerator.main_memory.name}", 0.0),
@@ -46,9 +47,23 @@ def op_dict(report: Report, row: OpRow) -> dict[str, Any]:
     }
 
 
+def cap_dict(report: Report) -> dict[str, Any] | None:
+    """What the power cap did; None without one."""
+    cap = report.cap
+    if cap is None:
+        return None
+    return {
+        "cap_w": cap.cap_w,
+        "bound": cap.bound,
+        "met": cap.met,
+        "full_clock_hz": cap.machine.clock_hz,
+        "full_clock_power_w": cap.full_power_w,
+    }
+
+
 def report_dict(report: Report) -> dict[str, Any]:
     """The whole report as plain data."""
-    acc = report.accelerator
+    acc = report.machine
     low, high = report.energy_range_j
     return {
         "schema_version": SCHEMA_VERSION,
@@ -70,6 +85,8 @@ def report_dict(report: Report) -> dict[str, Any]:
         "energy_high_j": high,
         "energy_breakdown_j": report.energy_breakdown_j,
         "power_w": report.power_w,
+        "clock_hz": report.clock_hz,
+        "power_cap": cap_dict(report),
         "area_mm2": report.area_mm2,
         "bound_by": report.bound_by,
         "utilization": report.utilization,

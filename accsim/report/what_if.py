@@ -39,12 +39,12 @@ def what_if(report: Report, faster: Mapping[str, float], *, search: bool) -> Rep
             dataflow=report.dataflow,
             objective=report.objective,
             fidelity=report.fidelity,
+            power_cap=report.cap is not None,
         )
     factors = {resource: faster[name] for name in faster for resource in known[name]}
     rows: list[OpRow] = []
     for row in report.ops:
         steps = tuple(replace(step, program=_speed_up(step.program, factors)) for step in row.steps)
-        overhead = row.parts[0].overhead_ticks if row.parts else 0
         rows.append(
             run_steps(
                 report.accelerator,
@@ -53,13 +53,13 @@ def what_if(report: Report, faster: Mapping[str, float], *, search: bool) -> Rep
                 row.names,
                 row.mapping,
                 steps,
-                overhead,
                 report.fidelity,
                 False,
                 row.searched,
             )
         )
-    return replace(report, ops=tuple(rows))
+    changed = replace(report, ops=tuple(rows))
+    return changed if report.cap is None else replace(changed, cap=replace(report.cap, power_w=changed.power_w))
 
 
 def _known(report: Report) -> dict[str, set[str]]:
@@ -99,6 +99,6 @@ def _faster_machine(report: Report, faster: Mapping[str, float]) -> Accelerator:
         )
         if memory.name in faster
         else memory
-        for memory in report.accelerator.memories
+        for memory in report.machine.memories
     )
-    return report.accelerator.model_copy(update={"memories": memories})
+    return report.machine.model_copy(update={"memories": memories})

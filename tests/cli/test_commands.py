@@ -54,6 +54,40 @@ def test_run_prints_what_the_report_holds() -> None:
     assert max(map(len, text.splitlines())) <= 120
 
 
+CAPPED = ("h100_sxm", "gemm?m=2048&n=2048&k=2048", "--set", "power.cap=150W")
+
+
+def test_run_tells_what_the_power_cap_did() -> None:
+    acc = accsim.load_accelerator("h100_sxm", set={"power.cap": "150 W"})
+    report = accsim.simulate(accsim.Gemm(2048, 2048, 2048), acc)
+    assert report.clock_hz < 1.83e9
+    text = told("run", *CAPPED)
+    assert values(text, "average power") == [f"{si(report.power_w, 'W')}; {report.cap}"]
+    assert "the cap of 150 W lowers the clock from 1830 MHz" in text
+    assert values(text, "latency") == [si(report.latency_s, "s")]
+    assert si(report.ops[0].power_w, "W") in values(text.partition("Ops (")[2], "gemm ")
+    free = plain("run", *CAPPED, "--no-power-cap")
+    assert (free["clock_hz"], free["power_cap"]) == (1.83e9, None)
+    assert free["power_w"] > 150 >= plain("run", *CAPPED)["power_w"]
+    side_by_side = told("run", *CAPPED, "--compare", "output_stationary,weight_stationary")
+    assert all(clock.endswith("MHz") for clock in values(side_by_side, "clock"))
+    assert "clock" not in told("run", *CAPPED, "--compare", "output_stationary", "--no-power-cap")
+    assert plain("describe", *CAPPED)["ops"]
+
+
+def test_run_warns_where_no_clock_is_low_enough() -> None:
+    text = told("run", "h100_sxm", CAPPED[1], "--set", "power.cap=71W", "--no-ops")
+    assert "WARNING: above the cap of 71 W even at the lowest clock, 345 MHz of 1830 MHz" in text
+
+
+def test_main_memory_in_sram_is_not_off_chip() -> None:
+    moved = accsim.simulate(OP, "ipu_bow").traffic_bytes["sram"]
+    text = told("run", "ipu_bow", OP)
+    assert values(text, "sram traffic") == [f"{si(moved['read'], 'B')} read, {si(moved['write'], 'B')} written"]
+    assert "off-chip" not in text
+    assert "off-chip traffic" in told("run", "tpu_v4", OP)
+
+
 def test_run_shows_every_memory_and_busy_resource() -> None:
     report = accsim.simulate(OP, "tpu_v4")
     text = told("run", "tpu_v4", OP)

@@ -114,12 +114,28 @@ CASES = [
     ("banks: 16", "banks: 16, area: 2 cm", "2 cm", "memories.sg.area", "unit 'cm', allowed is", "cm2"),
     ("shared_bandwidth: true", "shared_bandwidth: yes", "yes", "memories.dram.shared_bandwidth", "true or false", None),
     ("shared_bandwidth: true", "scope: core", "core,", "memories.dram.scope", "allowed is 'chip' for the main", None),
-    ("shared_bandwidth: true", "kind: sram", "sram,", "memories.dram.kind", "allowed is a kind of main memory", None),
+    ("shared_bandwidth: true", "kind: hbm4", "hbm4,", "memories.dram.kind", "allowed is 'sram', 'ddr', 'hbm2'", "hbm3"),
     ("energy: horowitz_45nm ", "energy: horowitz ", "horowitz ", "energy", "unknown energy table", "horowitz_45nm"),
     ("energy: horowitz_45nm ", "energy: 45 ", "45 ", "energy", "read 45, allowed is the name of an energy", None),
     ("power: {idle: 0 W}", "power: {idle: 0 J}", "0 J", "power.idle", "unit 'J', allowed is", None),
     ("power: {idle: 0 W}", "power: {idle: 9 W, cap: 5 W}", "5 W", "power.cap", "above the idle power, 9 W", None),
-    ("power: {idle: 0 W}", "power: 0 W", "0 W", "power", "a mapping with the keys cap, idle", None),
+    ("power: {idle: 0 W}", "power: 0 W", "0 W", "power", "a mapping with the keys cap, clocks, idle", None),
+    *(
+        ("power: {idle: 0 W}", f"power: {{idle: 0 W, clocks: {clocks}}}", at, f"power.clocks{path}", part, near)
+        for clocks, at, path, part, near in (
+            ("3", "3}", "", "read 3, allowed is a list of ascending clocks, or a mapping with the keys from, to", None),
+            ("[]", "[]", "", "read 0 clocks, allowed are 1 to 4096", None),
+            ("[1 GHz, 1 GHz]", "1 GHz]", "[1]", "read '1 GHz', allowed is a clock above the one before", None),
+            ("[1 GHz, 2]", "2]", "[1]", "read 2 without a unit", None),
+            ("[1 GHz, 2 Ghz]", "2 Ghz", "[1]", "unit 'Ghz'", "GHz"),
+            ("{from: 1 GHz, to: 2 GHz}", "{from", ".step", "missing, needed is a frequency", None),
+            ("{form: 1 GHz, to: 2 GHz, step: 1 GHz}", "form", ".form", "unknown key, allowed are from, to", "from"),
+            ("{from: 3 GHz, to: 2 GHz, step: 1 GHz}", "2 GHz", ".to", "allowed is a clock not below 'from'", None),
+            ("{from: 1 GHz, to: 2 GHz, step: 300 MHz}", "300 MHz", ".step", "allowed is a whole part of 1 GHz", None),
+            ("{from: 1 GHz, to: 2 GHz, step: 0 Hz}", "0 Hz", ".step", "allowed is", None),
+            ("{from: 1 GHz, to: 2 GHz, step: 100 kHz}", "100 kHz", ".step", "gives 10001 clocks, allowed are at", None),
+        )
+    ),
     ("power: {idle: 0 W}", "power: {idel: 0 W, idle: 0 W}", "idel", "power.idel", "unknown key", "idle"),
     ("source: ", "trust: guess\nsource: ", "guess", "trust", "'calibrated', 'transferred' or 'data_sheet'", None),
     ("source: ", "overheads: {op: {time: 1 us}}\nsource: ", "{time", "overheads.op.source", "missing, needed", None),
@@ -285,7 +301,8 @@ values = st.recursive(
     max_leaves=6,
 )
 PATHS = """clock cores name trust area energy power matrix_unit matrix_unit.rows matrix_unit.rates
-matrix_unit.rates.fp16 vector_unit memories memories.sg memories.sg.capacity overheads overheads.op estimated"""
+matrix_unit.rates.fp16 vector_unit memories memories.sg memories.sg.capacity overheads overheads.op
+power.clocks power.cap estimated"""
 paths = st.sampled_from(PATHS.split())
 
 

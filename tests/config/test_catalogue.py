@@ -19,7 +19,11 @@ def problem(name: object, overrides: dict[str, object] | None = None) -> tuple[s
 
 
 def test_what_ships() -> None:
-    assert list_accelerators() == ("flat_cloud", "flat_edge", "h100_sxm", "systolic_128", "tpu_v4")
+    names = (
+        "a100_pcie a100_sxm b200_sxm flat_cloud flat_edge h100_pcie h100_sxm h200_sxm ipu_bow l40s systolic_128 tpu7x"
+    )
+    names += " tpu_v2 tpu_v3 tpu_v4 tpu_v4i tpu_v5e tpu_v5p tpu_v6e"
+    assert list_accelerators() == tuple(names.split())
     assert shipped_names("hw_configs/energy") == ("horowitz_45nm", "jouppi_7nm")
 
 
@@ -38,7 +42,7 @@ def test_paths(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "part", "near"),
     [
-        ("tpu_v5", "unknown machine 'tpu_v5', allowed are flat_cloud, flat_edge", "tpu_v4"),
+        ("tpuv44", "unknown machine 'tpuv44', allowed are a100_pcie, a100_sxm", "tpu_v4"),
         ("", "unknown machine ''", None),
         ("flatedge2", "or the path of a .yaml file", "flat_edge"),
         ("x" * 5000, "unknown machine", None),
@@ -113,7 +117,7 @@ def test_a_whole_section_can_be_replaced() -> None:
         ({"matrix_unit.rates.b16": 2}, "read data type 'b16', allowed are", "bf16"),
         ({"energy": "jupi_7nm"}, "unknown energy table 'jupi_7nm'", "jouppi_7nm"),
         ({"vector_unit.cycles_per_element.exq": 1}, "no field", "vector_unit.cycles_per_element.exp"),
-        ({"power": [1]}, "read a list, allowed is a mapping with the keys cap, idle", None),
+        ({"power": [1]}, "read a list, allowed is a mapping with the keys cap, clocks, idle", None),
         ({"": 1}, "malformed path", None),
         ({"a..b": 1}, "malformed path", None),
         ({3: 1}, "malformed path", None),

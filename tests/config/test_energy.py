@@ -26,8 +26,9 @@ def test_published_accesses() -> None:
         for capacity, pj in zip((8 * KIB, 32 * KIB, MIB), published, strict=True):
             assert table.memory_pj_per_byte("sram", capacity) == Range(pj / 8, pj / 8, pj / 8)
         assert table.memory_pj_per_byte("ddr", 1) == Range(162.5, 162.5, 162.5)
-    assert J7.memory_pj_per_byte("hbm2", 1).low * 8 == 250
-    assert J7.memory_pj_per_byte("hbm2", 1).high * 8 == 450
+    for kind in ("hbm2", "hbm2e", "hbm3", "hbm3e"):
+        assert (J7.memory_pj_per_byte(kind, 1).low * 8, J7.memory_pj_per_byte(kind, 1).high * 8) == (250, 450)
+        assert (J7.memory_pj_per_byte(kind, 1).estimated or "").startswith("nominal" if kind == "hbm2" else "no HBM")
     assert (J7.memory_pj_per_byte("gddr6", 1).low * 8, J7.memory_pj_per_byte("gddr6", 1).high * 8) == (350, 480)
 
 
@@ -35,10 +36,12 @@ def test_published_accesses() -> None:
 PARTS = [
     (H45, "int8", 0.2, 0.03, 0.1),
     (H45, "fp16", 1.1, 0.4, 0.9),
+    (H45, "int32", 3.1, 0.1, 0.1),
     (H45, "fp32", 3.7, 0.9, 0.9),
     (J7, "int8", 0.07, 0.007, 0.03),
     (J7, "bf16", 0.21, 0.11, 0.38),
     (J7, "fp16", 0.34, 0.16, 0.38),
+    (J7, "int32", 1.48, 0.03, 0.03),
     (J7, "fp32", 1.31, 0.38, 0.38),
 ]
 
@@ -50,6 +53,25 @@ def test_a_mac_is_a_multiply_and_an_add(
     read = table.mac_pj(dtype)
     assert (read.low, read.nominal, read.high) == pytest.approx((multiply + narrow, multiply + wide, multiply + wide))
     assert read.estimated is not None
+
+
+def test_tf32_multiplies_as_long_significands_as_fp16() -> None:
+    """10 bits of fraction in both; an fp16 multiply and an fp32 add, at most an fp32 multiply."""
+    read = J7.mac_pj("tf32")
+    assert (read.low, read.nominal, read.high) == pytest.approx((0.34 + 0.38, 0.34 + 0.38, 1.31 + 0.38))
+
+
+def test_vector_operations_are_the_published_ones() -> None:
+    """low in the narrow type, nominal in fp32, high the dearer: Horowitz 2014 at 45 nm, Jouppi 2021 at 7 nm."""
+    published = {
+        "add": ((0.4, 0.9, 0.9), (0.11, 0.38, 0.38)),
+        "multiply": ((1.1, 3.7, 3.7), (0.21, 1.31, 1.31)),
+        "max": ((0.03, 0.1, 0.9), (0.007, 0.03, 0.38)),
+    }
+    for op, values in published.items():
+        for table, expected in zip((H45, J7), values, strict=True):
+            read = table.vector_pj(op)
+            assert (read.low, read.nominal, read.high) == expected
 
 
 @pytest.mark.parametrize(("table", "narrow", "wide"), [(H45, 1.5, 4.6), (J7, 0.5, 1.69)])
@@ -109,7 +131,7 @@ def test_sram_between_and_beyond_the_entries() -> None:
 @pytest.mark.parametrize(
     ("call", "part"),
     [
-        (lambda: H45.mac_pj("fp8"), "'horowitz_45nm' has no mac for fp8, only for int8, fp16, bf16, fp32"),
+        (lambda: H45.mac_pj("fp8"), "'horowitz_45nm' has no mac for fp8, only for int8, fp16, bf16, int32, fp32"),
         (lambda: H45.mac_pj("fp9"), "allowed are fp32"),
         (lambda: H45.vector_pj("sqrt"), "unknown vector operation 'sqrt', allowed are max, exp"),
         (lambda: H45.memory_pj_per_byte("hbm2", 1), "no memory of kind 'hbm2', allowed are sram, ddr"),

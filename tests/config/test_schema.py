@@ -59,6 +59,14 @@ def test_machines_fit(name: str) -> None:
         assert breaches(schema, {**data, **damage}, schema["$defs"]) != []
 
 
+def test_clocks_are_a_list_or_a_range() -> None:
+    schema, data = machine_schema(), read_yaml(data_folder("hw_configs") / "a100_sxm.yaml").data
+    span = {"from": "1 GHz", "to": "2 GHz", "step": "100 MHz"}
+    for clocks, fits in ((["1 GHz"], True), (span, True), ([1], False), (span | {"by": "1 Hz"}, False), ({}, False)):
+        changed = {**data, "power": {"idle": "1 W", "clocks": clocks}}
+        assert (breaches(schema, changed, schema["$defs"]) == []) == fits
+
+
 @pytest.mark.parametrize("name", shipped_names("hw_configs/energy"))
 def test_tables_fit(name: str) -> None:
     schema, data = energy_schema(), read_yaml(data_folder("hw_configs/energy") / f"{name}.yaml").data

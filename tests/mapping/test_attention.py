@@ -190,8 +190,12 @@ def test_unfused_moves_the_scores_out_and_in_twice(op: Attention) -> None:
         assert rep.actions[f"vector.{name}"] == scores / 2
 
 
+# Not the IPU: with 1472 tiles and all data in them, rows are rightly spread over tiles that each fetch the keys anew.
+WITH_DRAM = [name for name in accsim.list_accelerators() if load_accelerator(name).main_memory.kind != "sram"]
+
+
 @shapes
-@pytest.mark.parametrize("machine", accsim.list_accelerators())
+@pytest.mark.parametrize("machine", WITH_DRAM)
 def test_searched_fused_attention_never_moves_more_than_unfused(op: Attention, machine: str) -> None:
     def off_chip(dataflow: str) -> float:
         rep = accsim.simulate(op, machine, dataflow=dataflow)

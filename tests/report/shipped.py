@@ -1,4 +1,4 @@
-"""Reports of every shipped workload, made small, on every shipped machine; each is simulated once."""
+"""Reports of every shipped workload, made small, on shipped machines; each is simulated once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ SMALL = {
     "t5_small": "t5_small?seq=64&target_seq=32",
     "xlm": "xlm?seq=64",
 }
-PAIRS = [(machine, workload) for machine in accsim.list_accelerators() for workload in SMALL]
+KINDS = ("flat_cloud", "flat_edge", "h100_sxm", "systolic_128", "tpu_v4")
+"""A machine of each kind: one array or many, two memories or three, a clock list and a cap or none."""
+PAIRS = [(machine, workload) for machine in KINDS for workload in SMALL]
+ALL_PAIRS = [(machine, workload) for machine in accsim.list_accelerators() for workload in SMALL]
 
 
 @cache

@@ -12,7 +12,7 @@ from accsim.engine.energy import price_list
 from accsim.report.result import SCHEMA_VERSION
 from accsim.workload.ops import Attention, Gemm, Softmax
 from accsim.workload.trace import Entry, Workload
-from tests.report.shipped import PAIRS, SMALL, report
+from tests.report.shipped import KINDS, PAIRS, SMALL, report
 
 pairs = pytest.mark.parametrize(("machine", "workload"), PAIRS, ids=lambda value: str(value))
 TWO = Workload("two", (Entry(Gemm(300, 200, 100, name="first"), repeat=3), Entry(Softmax(64, 128, name="second"))))
@@ -138,7 +138,7 @@ def test_plain_data(machine: str, workload: str) -> None:
     assert sum(op["count"] * op["cycles"] for op in data["ops"]) == pytest.approx(rep.total_cycles)
 
 
-@pytest.mark.parametrize("machine", accsim.list_accelerators())
+@pytest.mark.parametrize("machine", KINDS)
 def test_pickle(machine: str) -> None:
     rep = report(machine, "attention_layer")
     again = pickle.loads(pickle.dumps(rep))
@@ -152,7 +152,7 @@ def test_frame() -> None:
     frame = rep.to_frame()
     assert len(frame) == len(rep.ops)
     columns = {"name", "kind", "count", "dtype", "macs", "cycles", "latency_s", "share_of_time", "energy_j", "bound_by"}
-    assert columns | {"read_bytes", "write_bytes", "searched", "mapping"} <= set(frame.columns)
+    assert columns | {"power_w", "read_bytes", "write_bytes", "searched", "mapping"} <= set(frame.columns)
     assert (frame["count"] * frame["macs"]).sum() == rep.macs
     assert (frame["count"] * frame["energy_j"]).sum() == pytest.approx(rep.energy_j)
     assert (frame["count"] * frame["read_bytes"]).sum() == pytest.approx(rep.traffic_bytes["hbm"]["read"])

@@ -1,0 +1,52 @@
+"""Every shipped machine runs every shipped workload, and no time lies below a bound worked out here."""
+
+from __future__ import annotations
+
+import pytest
+
+import accsim
+from accsim.config.machine import Accelerator
+from accsim.workload.ops import Op
+from tests.report.shipped import ALL_PAIRS, report
+
+
+def bounds_s(op: Op, acc: Accelerator) -> tuple[float, float]:
+    """(compute, bandwidth): useful MACs at the peak rate; each operand once in, each result once out of main memory."""
+    compute = op.macs / acc.peak_macs_per_s(op.dtype) if op.macs else 0.0
+    memory = acc.main_memory
+    read = (op.input_bytes + op.weight_bytes) / memory.read_bytes_per_s
+    write = op.output_bytes / memory.write_bytes_per_s
+    return compute, read + write if memory.shared_bandwidth else max(read, write)
+
+
+@pytest.mark.parametrize(("machine", "workload"), ALL_PAIRS, ids=lambda value: str(value))
+def test_runs_within_its_bounds(machine: str, workload: str) -> None:
+    rep = report(machine, workload)
+    bounds = [(count, *bounds_s(op, rep.machine)) for op, count in rep.workload]
+    assert rep.latency_s >= sum(count * compute for count, compute, _ in bounds) > 0
+    assert rep.latency_s >= sum(count * bandwidth for count, _, bandwidth in bounds) > 0
+    assert rep.latency_s >= sum(count * max(compute, bandwidth) for count, compute, bandwidth in bounds)
+    idle = rep.machine.power.idle_w
+    assert rep.power_w >= idle
+    assert rep.clock_hz <= rep.machine.clock_hz
+    for row in rep.ops:
+        compute, bandwidth = bounds_s(row.op, rep.machine)
+        assert row.energy.latency_s >= max(compute, bandwidth)
+        assert row.power_w == pytest.approx(row.energy.total_j / row.energy.latency_s)
+        assert row.power_w >= idle * (1 - 1e-12)
+
+
+def test_what_does_not_fit_an_ipu_is_told() -> None:
+    assert report("ipu_bow", "bert_base").memory["fits"]
+    assert not report("ipu_bow", "llama3_8b_decode").memory["fits"]
+    assert report("ipu_bow", "bert_base").traffic_bytes["sram"]["read"] > 0
+
+
+def test_data_types_of_the_machines() -> None:
+    op = accsim.Gemm(256, 256, 256, dtype="fp8")
+    for name in ("h100_sxm", "l40s", "tpu7x", "b200_sxm"):
+        assert accsim.simulate(op, name).energy_breakdown_j["mac"] == pytest.approx(256**3 * 0.52e-12)
+    for name in ("a100_sxm", "tpu_v4", "ipu_bow"):
+        with pytest.raises(accsim.InputError, match="does not support fp8"):
+            accsim.simulate(op, name)
+    assert accsim.simulate(accsim.Gemm(64, 64, 64, dtype="tf32"), "a100_sxm").macs == 64**3
