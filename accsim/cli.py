@@ -6,7 +6,8 @@ Exit codes: 0 done, 2 bad input, 3 no feasible mapping, 130 interrupted. Results
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -69,7 +70,11 @@ WorkloadName = Annotated[
     str,
     typer.Argument(metavar="WORKLOAD", help="A workload that ships, a path, or an op: 'gemm?m=512&n=512&k=512'."),
 ]
+Out = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Also write report files there: JSON, tables, figures, a trace.")
+]
 Program = Annotated[bool, typer.Option("--program", help="Print the mapped tile programs, loop by loop.")]
+RunName = Annotated[str, typer.Argument(help="A folder that 'run --out' wrote, or MACHINE:WORKLOAD.")]
 FileKind = Annotated[str, typer.Argument(metavar="KIND", help="machine, workload or energy.")]
 
 
@@ -87,6 +92,7 @@ def run(
         str, typer.Option(help="tile (the engine), analytic (a bound) or cycle (small GEMMs).")
     ] = "tile",
     ops: Annotated[bool, typer.Option("--ops/--no-ops", help="Show each distinct op.")] = True,
+    out: Out = None,
     as_json: Json = False,
 ) -> None:
     """Simulate a workload on a machine: latency, energy, utilization, what binds, traffic."""
@@ -99,12 +105,39 @@ def run(
     names = None if compare is None else read_dataflows(compare)
     changed = read_settings(settings or [])
     acc, work = read_both(lambda: load_accelerator(machine, set=changed), lambda: load_workload(workload))
+    _check_out(out, names)
     if names is None:
         with progress() as advance:
             report = _simulate(acc, work, dataflow, objective, fidelity, advance)
-        _print_run(report, ops, as_json)
+        try:
+            _save(out, {"": report})
+        finally:
+            _print_run(report, ops, as_json)
     else:
-        _run_comparison(acc, work, names, objective, fidelity, ops, as_json)
+        _run_comparison(acc, work, names, objective, fidelity, ops, out, as_json)
+
+
+def _check_out(out: Path | None, names: Sequence[str] | None) -> None:
+    """Refuse a folder that must not be replaced before any work is done; of a comparison, each dataflow's own."""
+    if out is None:
+        return
+    from accsim.report.folder import MANIFEST, check_target
+
+    for name in names or [""]:
+        check_target(out / name)
+    if names is not None and (out / MANIFEST).exists():
+        raise InputError(Problem(str(out), "", "holds a single run; a comparison needs a folder of its own"))
+
+
+def _save(out: Path | None, reports: Mapping[str, Report]) -> None:
+    """Write the files of each report into its folder within ``out``; nothing without one."""
+    if out is None:
+        return
+    from accsim.report.files import save_report
+
+    for name, report in reports.items():
+        folder = save_report(report, out / name, ["accsim", *sys.argv[1:]])
+        say(f"wrote the report to {folder}")
 
 
 def _simulate(
@@ -132,7 +165,14 @@ def _report_dict(report: Report, ops: bool) -> dict[str, Any]:
 
 
 def _run_comparison(
-    acc: Accelerator, work: Workload, names: Sequence[str], objective: str, fidelity: str, ops: bool, as_json: bool
+    acc: Accelerator,
+    work: Workload,
+    names: Sequence[str],
+    objective: str,
+    fidelity: str,
+    ops: bool,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     """One report a dataflow; those without a feasible mapping are told on stderr and decide the exit code."""
     from accsim.mapping.base import find_dataflow
@@ -146,6 +186,7 @@ def _run_comparison(
                 reports[name] = _simulate(acc, work, name, objective, fidelity, _named(advance, name))
             except MappingError as error:
                 refused[name] = error
+    _save(out, reports)
     if as_json:
         runs = {name: _report_dict(report, ops) for name, report in reports.items()}
         write_json({"schema_version": SCHEMA_VERSION, "runs": runs, "refused": {n: str(e) for n, e in refused.items()}})
@@ -164,6 +205,34 @@ def _run_comparison(
 def _named(advance: Progress | None, dataflow: str) -> Progress | None:
     """Progress that says which dataflow it is of."""
     return advance and (lambda op, done, total: advance(f"{dataflow}: {op}", done, total))
+
+
+@app.command(short_help="Explain why one run is faster than another.")
+def diff(
+    run_a: RunName,
+    run_b: RunName,
+    as_json: Json = False,
+) -> None:
+    """Explain why RUN_B is faster or slower than RUN_A: cycles by op, by cause on the critical path, and by both."""
+    from accsim.report.diff import compare
+    from accsim.report.saved import read_runs
+
+    with progress() as advance:
+        old, new = read_runs((run_a, run_b), lambda machine, workload: _simulate_named(machine, workload, advance))
+    change = compare(old, new)
+    if as_json:
+        write_json(change.to_dict())
+    else:
+        write_text(str(change))
+
+
+def _simulate_named(machine: str, workload: str, advance: Progress | None) -> Report:
+    from accsim.config.catalogue import load_accelerator
+    from accsim.report.lookup import read_both
+    from accsim.workload.catalogue import load_workload
+
+    acc, work = read_both(lambda: load_accelerator(machine), lambda: load_workload(workload))
+    return _simulate(acc, work, None, "latency", "tile", advance)
 
 
 @app.command()
