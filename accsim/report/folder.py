@@ -45,6 +45,9 @@ def check_target(directory: str | Path) -> Path:
     allowed = "allowed is a folder that is missing, empty, or an earlier output of accsim"
     if Path.cwd().is_relative_to(target):
         raise InputError(Problem(str(directory), "", "is the current folder, or around it; name another one"))
+    above = next(path for path in target.parents if path.exists())
+    if not above.is_dir():
+        raise InputError(Problem(str(directory), "", f"{above} is a file; {allowed}"))
     try:
         if not target.exists():
             return target

@@ -25,6 +25,8 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F
 GREY = "#666666"
 LIGHT = "#DDDDDD"
 MOST_LETTERS = 24
+LONGEST_RUN = 90
+"""Letters of the name of an op, and of a run with its parameters."""
 
 
 def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -46,7 +48,11 @@ def set_title(axes: Axes, report: Report, what: str) -> None:
     if report.fidelity != "tile":
         run += f", fidelity {report.fidelity}"
     axes.set_title(f"{what}\n", fontsize=LARGE, loc="left", fontweight="bold")
-    axes.annotate(run, (0, 1), (0, 6), "axes fraction", "offset points", fontsize=NORMAL, color=GREY, va="bottom")
+    shown = run if len(run) <= LONGEST_RUN else run[: LONGEST_RUN - 3] + "..."
+    below = axes.annotate(
+        shown, (0, 1), (0, 6), "axes fraction", "offset points", fontsize=NORMAL, color=GREY, va="bottom"
+    )
+    below.set_in_layout(False)
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:

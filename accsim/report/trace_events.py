@@ -26,10 +26,12 @@ MOST_IN_ALL = 20
 MOST_ENTRIES = 1_000
 """Entries of the workload that have a bar of their own."""
 
+PARTS_OF_US = 2**16
+"""Times are whole multiples of 1/65536 us (15 ps), up to 38 hours: binary fractions, which viewers add and subtract
+without rounding, so that bars that touch do not overlap."""
+
 CHIP = 1
 OPS = 1
-_PS_PER_S = 1e12
-_PS_PER_US = 1e6
 _UNITS = ("matrix", "vector", "dma")
 _RANKS = {"X": 0, "s": 1, "f": 2, "C": 3}
 
@@ -92,6 +94,7 @@ class _Trace:
         programs = sum(len(self.rows[key].steps) for key in shown)
         self.most = min(most_firings, max(1, MOST_IN_ALL * most_firings // max(1, programs)))
         self.arrows = 0
+        self.parts_per_tick = 1e6 * PARTS_OF_US / TICKS_PER_CYCLE / report.accelerator.clock_hz
 
     def draw(self) -> None:
         """All ops in order, the first run of each distinct one with its stages."""
@@ -139,7 +142,7 @@ class _Trace:
             args = {"firing": firing.firing, "index": place, "slowest": firing.slowest}
             self.bar(self.thread(firing.stage.unit, firing.server), firing.stage.name, start, end, args)
             for name, ticks in firing.rates:
-                self.bar(self.thread(name), firing.stage.name, start, start + ticks, {"firing": firing.firing})
+                self.bar(self.thread(name), firing.stage.name, start, start + ticks, {})
             for producer in firing.producers:
                 self.arrow(found[producer], firing, begin)
         if len(found) < in_all:
@@ -166,10 +169,10 @@ class _Trace:
 
     def bar(self, thread: int, name: str, start: int, end: int, args: Event) -> None:
         """A complete event; nothing where it takes no time."""
-        begin, done = self.ps(start), self.ps(end)
+        begin, done = self.us(start), self.us(end)
         if done > begin:
             kind = "op" if thread == OPS else "stage"
-            times = {"ts": begin / _PS_PER_US, "dur": (done - begin) / _PS_PER_US}
+            times = {"ts": begin, "dur": done - begin}
             self.events.append(
                 {"ph": "X", "pid": CHIP, "tid": thread, **times, "name": name, "cat": kind, "args": args}
             )
@@ -177,7 +180,7 @@ class _Trace:
     def arrow(self, producer: Firing, consumer: Firing, begin: int) -> None:
         """A flow from one bar to another; both ends lie at the start of their bars, so that they bind to them."""
         ends = [("s", producer), ("f", consumer)]
-        if any(self.ps(begin + firing.end) == self.ps(begin + firing.start) for _, firing in ends):
+        if any(self.us(begin + firing.end) == self.us(begin + firing.start) for _, firing in ends):
             return
         self.arrows += 1
         for phase, firing in ends:
@@ -205,13 +208,9 @@ class _Trace:
             yield named("thread_name", thread, name=f"{name} {server}" if name in pools else name)
             yield named("thread_sort_index", thread, sort_index=place)
 
-    def ps(self, ticks: int) -> int:
-        """Whole picoseconds, so that bars that touch still touch."""
-        return round(ticks * (_PS_PER_S / TICKS_PER_CYCLE / self.report.accelerator.clock_hz))
-
     def us(self, ticks: int) -> float:
-        """Microseconds, the unit of the format."""
-        return self.ps(ticks) / _PS_PER_US
+        """Microseconds, the unit of the format, in whole parts of `PARTS_OF_US`."""
+        return round(ticks * self.parts_per_tick) / PARTS_OF_US
 
 
 def _about(row: OpRow, repeat: int) -> Event:
