@@ -7,9 +7,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import Result
 from typer.testing import CliRunner
 
 import accsim
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OP = "attention?batch=2&heads=2&q_len=128&kv_len=128&head_dim=64"
 
 
-def call(*arguments: str | Path) -> Result:
+def call(*arguments: str | Path) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 

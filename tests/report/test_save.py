@@ -99,7 +99,7 @@ def test_manifest(saved: Path) -> None:
     plain = json.loads((saved / "manifest.json").read_text())
     rep = report("tpu_v4", "bert_base")
     assert (plain["schema_version"], plain["written_by"]) == (1, "accsim")
-    assert plain["machine"]["hash"] == rep.accelerator.hash
+    assert plain["machine"] == rep.to_dict()["machine"]
     assert plain["workload"] == {"name": "bert_base", "hash": workload_hash(rep.workload)}
     assert plain["versions"].keys() == {"python", "accsim", "numpy", "numba"}
     assert plain["versions"]["python"] == sys.version.split()[0]
@@ -109,6 +109,13 @@ def test_manifest(saved: Path) -> None:
     for name, told in plain["files"].items():
         content = (saved / name).read_bytes()
         assert told == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def test_saved_again_the_data_are_the_same(saved: Path, tmp_path: Path) -> None:
+    code = f"import accsim; accsim.simulate('bert_base?seq=64', 'tpu_v4').save({str(tmp_path / 'run')!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    for name in ("summary.json", "ops.csv", "trace.json"):
+        assert (tmp_path / "run" / name).read_bytes() == (saved / name).read_bytes()
 
 
 def test_workload_hash_tells_workloads_apart() -> None:
