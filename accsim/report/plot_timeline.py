@@ -19,7 +19,7 @@ from accsim.report.plot_style import (
     set_title,
 )
 from accsim.report.result import OpRow, Report
-from accsim.report.trace_events import resource_order
+from accsim.report.trace_events import resources
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def plot_timeline(report: Report, op: str | None, most_firings: int) -> Figure:
     end = part.counters.total_ticks if whole else _cut(found, most_firings)
     shown = [firing for firing in found if firing.start < end]
     bars = _bars(shown, end)
-    order = resource_order(report)
+    order = list(resources(report))
     rows = sorted(bars, key=lambda key: (order.index(key[0]), key[1]))
     figure, axes = new_figure(9.0, 1.8 + 0.36 * len(rows))
     what = f"Timeline of {op_label(row)}" + (f", {program.name}" if len(row.steps) > 1 else "")

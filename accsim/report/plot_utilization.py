@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from accsim.report.plot_style import NORMAL, SMALL, by_time, new_figure, op_label, set_title
 from accsim.report.result import Report
 from accsim.report.tables import op_utilization
-from accsim.report.trace_events import resource_order
+from accsim.report.trace_events import resources
 from accsim.report.words import percent
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _DARK = 0.55
 def plot_utilization(report: Report) -> Figure:
     """See :meth:`Report.plot_utilization`."""
     whole = report.utilization
-    names = [name for name in resource_order(report) if whole.get(name)]
+    names = [name for name in resources(report) if whole.get(name)]
     rows = by_time(report.ops)[:MOST_OPS]
     table = [[whole[name] for name in names]]
     labels = ["whole workload"]

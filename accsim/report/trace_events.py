@@ -26,9 +26,12 @@ MOST_IN_ALL = 20
 MOST_ENTRIES = 1_000
 """Entries of the workload that have a bar of their own."""
 
-PARTS_OF_US = 2**16
-"""Times are whole multiples of 1/65536 us (15 ps), up to 38 hours: binary fractions, which viewers add and subtract
-without rounding, so that bars that touch do not overlap."""
+NS_PER_US = 1_000
+"""Times are whole nanoseconds, as Perfetto rounds them."""
+
+GAP_US = 1e-6
+"""Bars are this much shorter for each level that they may lie within others, counting the first. Less than any viewer
+shows, it keeps bars that touch from overlapping where a viewer adds start and duration in floating point."""
 
 CHIP = 1
 OPS = 1
@@ -66,19 +69,21 @@ def _place(event: Event) -> tuple[float, int, float]:
     return event["ts"], _RANKS[event["ph"]], -event.get("dur", 0.0)
 
 
-def resource_order(report: Report) -> list[str]:
-    """All resources of a report's programs: units first, then the ports of the memories from the array outward."""
+def resources(report: Report) -> dict[str, int]:
+    """All resources of a report's programs with their servers: units first, then the memories' ports, outward."""
     programs = [step.program for row in report.ops for step in row.steps]
     units = {stage.unit for program in programs for stage in program.stages}
-    names = {r.name for program in programs for r in program.resources}
     memories = [memory.name for memory in report.accelerator.memories]
+    servers: dict[str, int] = {}
+    for resource in (resource for program in programs for resource in program.resources):
+        servers[resource.name] = max(resource.servers, servers.get(resource.name, 1))
 
     def rank(name: str) -> tuple[bool, int, str]:
-        known: tuple[str, ...] | list[str] = _UNITS if name in units else memories
+        known = list(_UNITS) if name in units else memories
         plain = name if name in units else name.removesuffix("_read").removesuffix("_write")
         return name not in units, known.index(plain) if plain in known else len(known), name
 
-    return sorted(names, key=rank)
+    return {name: servers[name] for name in sorted(servers, key=rank)}
 
 
 class _Trace:
@@ -87,14 +92,19 @@ class _Trace:
     def __init__(self, report: Report, most_firings: int) -> None:
         self.report = report
         self.events: list[Event] = []
-        self.threads: dict[tuple[str, int], int] = {}
+        self.first_thread: dict[str, int] = {}
+        free = OPS + 1
+        for name, servers in resources(report).items():
+            self.first_thread[name] = free
+            free += servers
+        self.threads: dict[int, tuple[str, int]] = {}
         self.entries = report.workload.entries[:MOST_ENTRIES]
         self.rows = {row.op.key: row for row in report.ops}
         shown = {entry.op.key for entry in self.entries}
         programs = sum(len(self.rows[key].steps) for key in shown)
         self.most = min(most_firings, max(1, MOST_IN_ALL * most_firings // max(1, programs)))
         self.arrows = 0
-        self.parts_per_tick = 1e6 * PARTS_OF_US / TICKS_PER_CYCLE / report.accelerator.clock_hz
+        self.ns_per_tick = 1e9 / TICKS_PER_CYCLE / report.accelerator.clock_hz
 
     def draw(self) -> None:
         """All ops in order, the first run of each distinct one with its stages."""
@@ -103,17 +113,12 @@ class _Trace:
         for entry in self.entries:
             row = self.rows[entry.op.key]
             end = now + row.ticks * entry.repeat
-            self.bar(
-                OPS,
-                entry.name + (f" x {entry.repeat}" if entry.repeat > 1 else ""),
-                now,
-                end,
-                _about(row, entry.repeat),
-            )
+            times = f" x {entry.repeat}" if entry.repeat > 1 else ""
+            self.bar(OPS, entry.name + times, now, end, _about(row, entry.repeat))
             if row.op.key not in seen:
                 seen.add(row.op.key)
                 if entry.repeat > 1:
-                    self.bar(OPS, "first run", now, now + row.ticks, {})
+                    self.bar(OPS, "first run", now, now + row.ticks, {}, level=1)
                 self.programs(row, now)
             now = end
         rest = self.report.workload.entries[MOST_ENTRIES:]
@@ -125,10 +130,10 @@ class _Trace:
         """The programs of one run of an op, each after its overhead."""
         for step, part in zip(row.steps, row.parts, strict=True):
             begin = now + part.overhead_ticks
-            self.bar(OPS, "overhead", now, begin, {})
+            self.bar(OPS, "overhead", now, begin, {}, level=2)
             now = begin + part.counters.total_ticks
             if len(row.steps) > 1:
-                self.bar(OPS, step.program.name, begin, now, {"copies": step.copies})
+                self.bar(OPS, step.program.name, begin, now, {"copies": step.copies}, level=2)
             if self.report.fidelity != "analytic":
                 self.firings(step.program, begin, sum(part.counters.fires.values()))
 
@@ -139,7 +144,8 @@ class _Trace:
         for firing in found:
             start, end = begin + firing.start, begin + firing.end
             place = " ".join(f"{name}={i}" for name, i in zip(names, firing.index, strict=True))
-            args = {"firing": firing.firing, "index": place, "slowest": firing.slowest}
+            cycles = (end - start) / TICKS_PER_CYCLE
+            args = {"firing": firing.firing, "index": place, "cycles": cycles, "slowest": firing.slowest}
             self.bar(self.thread(firing.stage.unit, firing.server), firing.stage.name, start, end, args)
             for name, ticks in firing.rates:
                 self.bar(self.thread(name), firing.stage.name, start, start + ticks, {})
@@ -147,7 +153,7 @@ class _Trace:
                 self.arrow(found[producer], firing, begin)
         if len(found) < in_all:
             cut = begin + max(firing.end for firing in found)
-            self.bar(OPS, f"first {len(found):,} of {in_all:,} firings", begin, cut, {})
+            self.bar(OPS, f"first {len(found):,} of {in_all:,} firings", begin, cut, {}, level=3)
         self.buffers(program, found, begin)
 
     def buffers(self, program: Program, found: list[Firing], begin: int) -> None:
@@ -167,20 +173,19 @@ class _Trace:
                 event = {"ph": "C", "pid": CHIP, "ts": self.us(begin + at), "name": name, "args": {"slots": held}}
                 self.events.append(event)
 
-    def bar(self, thread: int, name: str, start: int, end: int, args: Event) -> None:
-        """A complete event; nothing where it takes no time."""
-        begin, done = self.us(start), self.us(end)
-        if done > begin:
+    def bar(self, thread: int, name: str, start: int, end: int, args: Event, level: int = 0) -> None:
+        """A complete event; nothing where it takes no time. ``level``: how many others it may lie within."""
+        begin, ns = self.us(start), self.ns(end) - self.ns(start)
+        if ns:
             kind = "op" if thread == OPS else "stage"
-            times = {"ts": begin, "dur": done - begin}
-            self.events.append(
-                {"ph": "X", "pid": CHIP, "tid": thread, **times, "name": name, "cat": kind, "args": args}
-            )
+            times = {"ts": begin, "dur": round(ns / NS_PER_US - (level + 1) * GAP_US, 6)}
+            event = {"ph": "X", "pid": CHIP, "tid": thread, **times, "name": name, "cat": kind, "args": args}
+            self.events.append(event)
 
     def arrow(self, producer: Firing, consumer: Firing, begin: int) -> None:
         """A flow from one bar to another; both ends lie at the start of their bars, so that they bind to them."""
         ends = [("s", producer), ("f", consumer)]
-        if any(self.us(begin + firing.end) == self.us(begin + firing.start) for _, firing in ends):
+        if any(self.ns(begin + firing.end) == self.ns(begin + firing.start) for _, firing in ends):
             return
         self.arrows += 1
         for phase, firing in ends:
@@ -190,7 +195,9 @@ class _Trace:
 
     def thread(self, resource: str, server: int = 0) -> int:
         """Number of the thread of a resource, or of one server of a pool."""
-        return self.threads.setdefault((resource, server), OPS + 1 + len(self.threads))
+        number = self.first_thread[resource] + server
+        self.threads[number] = (resource, server)
+        return number
 
     def metadata(self) -> Iterator[Event]:
         """Names of the process and its threads, and the order of these."""
@@ -200,17 +207,19 @@ class _Trace:
 
         yield named("process_name", 0, name=f"{self.report.accelerator.name}: {self.report.workload.name}")
         yield named("thread_name", OPS, name="ops")
-        yield named("thread_sort_index", OPS, sort_index=0)
-        order = resource_order(self.report)
-        pools = {name for name, server in self.threads if server}
-        for place, (name, server) in enumerate(sorted(self.threads, key=lambda key: (order.index(key[0]), key[1])), 1):
-            thread = self.threads[name, server]
-            yield named("thread_name", thread, name=f"{name} {server}" if name in pools else name)
-            yield named("thread_sort_index", thread, sort_index=place)
+        yield named("thread_sort_index", OPS, sort_index=OPS)
+        pools = {name for name, server in self.threads.values() if server}
+        for number, (name, server) in sorted(self.threads.items()):
+            yield named("thread_name", number, name=f"{name} {server}" if name in pools else name)
+            yield named("thread_sort_index", number, sort_index=number)
+
+    def ns(self, ticks: int) -> int:
+        """Whole nanoseconds."""
+        return round(ticks * self.ns_per_tick)
 
     def us(self, ticks: int) -> float:
-        """Microseconds, the unit of the format, in whole parts of `PARTS_OF_US`."""
-        return round(ticks * self.parts_per_tick) / PARTS_OF_US
+        """Microseconds, the unit of the format."""
+        return self.ns(ticks) / NS_PER_US
 
 
 def _about(row: OpRow, repeat: int) -> Event:
