@@ -25,8 +25,11 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F
 GREY = "#666666"
 LIGHT = "#DDDDDD"
 MOST_LETTERS = 24
-LONGEST_RUN = 90
-"""Letters of the name of an op, and of a run with its parameters."""
+"""Letters of the name of an op."""
+
+LETTERS_PER_INCH = 13
+MARGIN = 2.0
+"""Room for the line below a title: letters of size `NORMAL`, and inches beside the axes."""
 
 
 def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -42,13 +45,15 @@ def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def set_title(axes: Axes, report: Report, what: str) -> None:
-    """What is shown, and of which run."""
+    """What is shown, and of which run; cut at the right edge of the figure."""
     given = parameters(report.workload.parameters)
-    run = f"{report.workload.name}{f' ({given})' if given else ''} on {report.accelerator.name}"
+    run = f"{report.accelerator.name}: {report.workload.name}{f' ({given})' if given else ''}"
     if report.fidelity != "tile":
         run += f", fidelity {report.fidelity}"
+    figure = axes.get_figure(root=True)
+    most = int(LETTERS_PER_INCH * (figure.get_figwidth() - MARGIN)) if figure else len(run)
+    shown = run if len(run) <= most else run[: most - 3] + "..."
     axes.set_title(f"{what}\n", fontsize=LARGE, loc="left", fontweight="bold")
-    shown = run if len(run) <= LONGEST_RUN else run[: LONGEST_RUN - 3] + "..."
     below = axes.annotate(
         shown, (0, 1), (0, 6), "axes fraction", "offset points", fontsize=NORMAL, color=GREY, va="bottom"
     )
@@ -155,7 +160,7 @@ def _along(ends: Iterable[tuple[float, float]], step: float) -> list[Bbox]:
 def _around(width: float, height: float, gap: float) -> list[tuple[float, float]]:
     """Offsets of a box's lower left corner from its point, the nearest first."""
     found = []
-    for ring in range(12):
+    for ring in range(24):
         out = gap + ring * height
         found += [(out, -height / 2), (-out - width, -height / 2), (-width / 2, out), (-width / 2, -out - height)]
         found += [(out, out), (-out - width, out), (out, -out - height), (-out - width, -out - height)]

@@ -64,7 +64,8 @@ def plot_timeline(report: Report, op: str | None, most_firings: int) -> Figure:
     axes.tick_params(axis="y", labelsize=NORMAL, length=0)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, end * seconds / scale)
-    axes.set_xlabel(f"time since the start of the op ({prefix}s)", fontsize=NORMAL)
+    begun = "program" if len(row.steps) > 1 else "op"
+    axes.set_xlabel(f"time since the start of the {begun} ({prefix}s)", fontsize=NORMAL)
     axes.grid(axis="x", color=LIGHT, linewidth=0.6)
     axes.legend(
         fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), title="stage", title_fontsize=SMALL
