@@ -6,8 +6,9 @@ Exit codes: 0 done, 2 bad input, 3 no feasible mapping, 130 interrupted. Results
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -73,7 +74,11 @@ WorkloadName = Annotated[
 PowerCap = Annotated[
     bool, typer.Option("--power-cap/--no-power-cap", help="Lower the clock as far as the machine's power cap asks for.")
 ]
+Out = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Also write report files there: JSON, tables, figures, a trace.")
+]
 Program = Annotated[bool, typer.Option("--program", help="Print the mapped tile programs, loop by loop.")]
+RunName = Annotated[str, typer.Argument(help="A folder that 'run --out' wrote, or MACHINE:WORKLOAD.")]
 FileKind = Annotated[str, typer.Argument(metavar="KIND", help="machine, workload or energy.")]
 
 
@@ -92,6 +97,7 @@ def run(
     ] = "tile",
     power_cap: PowerCap = True,
     ops: Annotated[bool, typer.Option("--ops/--no-ops", help="Show each distinct op.")] = True,
+    out: Out = None,
     as_json: Json = False,
 ) -> None:
     """Simulate a workload on a machine: latency, energy, utilization, what binds, traffic."""
@@ -104,13 +110,40 @@ def run(
     names = None if compare is None else read_dataflows(compare)
     changed = read_settings(settings or [])
     acc, work = read_both(lambda: load_accelerator(machine, set=changed), lambda: load_workload(workload))
+    _check_out(out, names)
     simulate = partial(_simulate, acc, work, objective, fidelity, power_cap)
     if names is None:
         with progress() as advance:
             report = simulate(dataflow, advance)
-        _print_run(report, ops, as_json)
+        try:
+            _save(out, {"": report})
+        finally:
+            _print_run(report, ops, as_json)
     else:
-        _run_comparison(simulate, work, names, ops, as_json)
+        _run_comparison(simulate, work, names, ops, out, as_json)
+
+
+def _check_out(out: Path | None, names: Sequence[str] | None) -> None:
+    """Refuse a folder that must not be replaced before any work is done; of a comparison, each dataflow's own."""
+    if out is None:
+        return
+    from accsim.report.folder import MANIFEST, check_target
+
+    for name in names or [""]:
+        check_target(out / name)
+    if names is not None and (out / MANIFEST).exists():
+        raise InputError(Problem(str(out), "", "holds a single run; a comparison needs a folder of its own"))
+
+
+def _save(out: Path | None, reports: Mapping[str, Report]) -> None:
+    """Write the files of each report into its folder within ``out``; nothing without one."""
+    if out is None:
+        return
+    from accsim.report.files import save_report
+
+    for name, report in reports.items():
+        folder = save_report(report, out / name, ["accsim", *sys.argv[1:]])
+        say(f"wrote the report to {folder}")
 
 
 def _simulate(
@@ -146,7 +179,12 @@ def _report_dict(report: Report, ops: bool) -> dict[str, Any]:
 
 
 def _run_comparison(
-    simulate: Callable[[str, Progress | None], Report], work: Workload, names: Sequence[str], ops: bool, as_json: bool
+    simulate: Callable[[str, Progress | None], Report],
+    work: Workload,
+    names: Sequence[str],
+    ops: bool,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     """One report a dataflow; those that do not fit or take too long are told on stderr and decide the exit code."""
     from accsim.mapping.base import find_dataflow
@@ -160,6 +198,7 @@ def _run_comparison(
                 reports[name] = simulate(name, _named(advance, name))
             except (MappingError, TooLongError) as error:
                 refused[name] = error
+    _save(out, reports)
     if as_json:
         runs = {name: _report_dict(report, ops) for name, report in reports.items()}
         write_json({"schema_version": SCHEMA_VERSION, "runs": runs, "refused": {n: str(e) for n, e in refused.items()}})
@@ -178,6 +217,34 @@ def _run_comparison(
 def _named(advance: Progress | None, dataflow: str) -> Progress | None:
     """Progress that says which dataflow it is of."""
     return advance and (lambda op, done, total: advance(f"{dataflow}: {op}", done, total))
+
+
+@app.command(short_help="Explain why one run is faster than another.")
+def diff(
+    run_a: RunName,
+    run_b: RunName,
+    as_json: Json = False,
+) -> None:
+    """Explain why RUN_B is faster or slower than RUN_A: cycles by op, by cause on the critical path, and by both."""
+    from accsim.report.diff import compare
+    from accsim.report.saved import read_runs
+
+    with progress() as advance:
+        old, new = read_runs((run_a, run_b), lambda machine, workload: _simulate_named(machine, workload, advance))
+    change = compare(old, new)
+    if as_json:
+        write_json(change.to_dict())
+    else:
+        write_text(str(change))
+
+
+def _simulate_named(machine: str, workload: str, advance: Progress | None) -> Report:
+    from accsim.config.catalogue import load_accelerator
+    from accsim.report.lookup import read_both
+    from accsim.workload.catalogue import load_workload
+
+    acc, work = read_both(lambda: load_accelerator(machine), lambda: load_workload(workload))
+    return _simulate(acc, work, "latency", "tile", True, None, advance)
 
 
 @app.command()

@@ -67,7 +67,6 @@ def read_counters(
 ) -> Counters:
     """Counters from the state in which a run ended."""
     reader = _Reader(program, flat, state)
-    recorded = events.rows[: int(events.count[0])].tolist()
     return Counters(
         total_ticks=int(state.times[k.TOTAL_AT]),
         busy=reader.busy(),
@@ -82,8 +81,14 @@ def read_counters(
         actions=reader.actions(),
         critical_path={} if attribution is None else reader.critical_path(attribution),
         inner_busy=reader.inner_busy(),
-        events=tuple(Event(program.stages[s].name, n, a, b) for s, n, a, b in recorded),
+        events=read_events(program, events),
     )
+
+
+def read_events(program: Program, events: k.Events) -> tuple[Event, ...]:
+    """The recorded firings, in issue order."""
+    recorded = events.rows[: int(events.count[0])].tolist()
+    return tuple(Event(program.stages[s].name, n, a, b) for s, n, a, b in recorded)
 
 
 class _Reader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from accsim.engine.arrays import Flat, flatten
-from accsim.engine.counters import Counters, read_counters
+from accsim.engine.counters import Counters, Event, read_counters, read_events
 from accsim.engine.program import MAX_PROGRAM_TICKS, Program
 from accsim.engine.tables import IntArray
 from accsim.errors import MappingError, TooLongError
@@ -55,6 +55,24 @@ def _too_long(program: Program, ticks: int, most: int, reason: str = "") -> TooL
     return TooLongError(
         f"the program '{program.name}' takes {ticks} ticks or more; allowed are {most}{reason}", ticks, most
     )
+
+
+def first_events(program: Program, most: int) -> tuple[Event, ...]:
+    """The first ``most`` firings in issue order, or all when there are fewer; those after them are not played.
+
+    Raises
+    ------
+    MappingError
+        As :func:`run_program`, for what goes wrong among them.
+    """
+    flat = flatten(program)
+    windows = np.ones(len(program.stages), np.int64)
+    depths = np.ones(len(flat.arrays.mark), np.int64)
+    code, state, events = run_plain(flat.arrays, windows, depths, False, most)
+    problems = [] if code == k.EVENTS_FULL else _stopped(program, code, state.error)
+    if problems:
+        raise MappingError(f"program '{program.name}' cannot run", problems)
+    return read_events(program, events)
 
 
 def _stopped(program: Program, code: int, error: IntArray) -> list[str]:

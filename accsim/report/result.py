@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accsim.config.machine import Accelerator
@@ -19,6 +20,9 @@ from accsim.workload.trace import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
+
+    from accsim.report.diff import Diff
 
 SCHEMA_VERSION = 1
 
@@ -314,7 +318,7 @@ class Report:
         return what_if(self, faster, search=search)
 
     def diff(self, other: Report) -> Diff:
-        """Why ``other`` differs: cycles by op and by critical-path entry."""
+        """Why ``other`` differs: cycles by op, by critical-path entry, and by both."""
         from accsim.report.diff import diff
 
         return diff(self, other)
@@ -326,27 +330,66 @@ class Report:
         return report_dict(self)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a distinct op."""
+        """One row a distinct op; the columns of ``ops.csv``."""
         from accsim.report.tables import report_frame
 
         return report_frame(self)
 
+    def save(self, directory: str | Path) -> Path:
+        """Write the report's files into a folder, all or none of them; the folder's path.
 
-@dataclass(frozen=True)
-class Diff:
-    """What changed from one report to another: cycles (new minus old) in all, by op, by critical-path entry.
+        The folder may be missing, empty, or an earlier output of this method, which is replaced.
 
-    Each report counts cycles of its own clock; ``speedup`` is old over new time, in seconds.
-    """
+        Raises
+        ------
+        InputError
+            When the folder holds anything else, or cannot be written.
+        """
+        from accsim.report.files import save_report
 
-    total_cycles: float
-    speedup: float
-    by_op: Mapping[str, float]
-    by_cause: Mapping[str, float]
+        return save_report(self, directory)
 
-    def __str__(self) -> str:
-        lines = [f"{self.total_cycles:+,.0f} cycles ({self.speedup:.3f} x as fast)"]
-        for title, parts in (("by op", self.by_op), ("by cause on the critical path", self.by_cause)):
-            lines.append(title)
-            lines += [f"  {name:<32} {cycles:+,.0f}" for name, cycles in parts.items() if cycles]
-        return "\n".join(lines)
+    def trace_events(self, most_firings: int = 400) -> list[dict[str, Any]]:
+        """Events of the Trace Event Format in order of time: ops, and the stages of one run of each distinct op.
+
+        Parameters
+        ----------
+        most_firings : firings of each program that are shown; of all programs together 20 times as many.
+        """
+        from accsim.report.trace_events import trace_events
+
+        return trace_events(self, most_firings)
+
+    def plot_roofline(self) -> Figure:
+        """Operations per second of each op over its operations per byte of main memory, with the machine's ceilings."""
+        from accsim.report.plot_roofline import plot_roofline
+
+        return plot_roofline(self)
+
+    def plot_energy(self) -> Figure:
+        """Joules by kind of op, stacked by component."""
+        from accsim.report.plot_energy import plot_energy
+
+        return plot_energy(self)
+
+    def plot_utilization(self) -> Figure:
+        """Busy time over total time of every resource, for the whole workload and for each op."""
+        from accsim.report.plot_utilization import plot_utilization
+
+        return plot_utilization(self)
+
+    def plot_timeline(self, op: str | None = None, most_firings: int = 60) -> Figure:
+        """The first firings of an op on the resources they hold.
+
+        Parameters
+        ----------
+        op : name of an op. Default: the one that takes most of the time.
+
+        Raises
+        ------
+        InputError
+            For an unknown op, and for a report of fidelity ``analytic``, which has no timeline.
+        """
+        from accsim.report.plot_timeline import plot_timeline
+
+        return plot_timeline(self, op, most_firings)

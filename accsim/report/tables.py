@@ -43,6 +43,9 @@ def op_dict(report: Report, row: OpRow) -> dict[str, Any]:
         "read_bytes": row.actions.get(f"read.{report.accelerator.main_memory.name}", 0.0),
         "write_bytes": row.actions.get(f"write.{report.accelerator.main_memory.name}", 0.0),
         "searched": row.searched,
+        "utilization": op_utilization(row),
+        "energy_breakdown_j": dict(row.energy.breakdown_j),
+        "critical_path": {key: ticks / TICKS_PER_CYCLE for key, ticks in row.totals.critical_path.items()},
         "mapping": mapping_dict(row.mapping),
     }
 
@@ -59,6 +62,12 @@ def cap_dict(report: Report) -> dict[str, Any] | None:
         "full_clock_hz": cap.machine.clock_hz,
         "full_clock_power_w": cap.full_power_w,
     }
+
+
+def op_utilization(row: OpRow) -> dict[str, float]:
+    """Resource -> busy time over the time of one run of the op, its overheads included."""
+    totals = row.totals
+    return {name: ticks / max(1, totals.available[name]) for name, ticks in totals.busy.items()}
 
 
 def report_dict(report: Report) -> dict[str, Any]:
@@ -102,8 +111,27 @@ def report_dict(report: Report) -> dict[str, Any]:
     }
 
 
+def op_table(report: Report) -> list[dict[str, Any]]:
+    """One row a distinct op, all with the same columns: no mappings in it but the op's own mapping.
+
+    Utilizations stand in ``RESOURCE_utilization``, energies in ``PART_energy_j``; 0 where the op does not use it.
+    """
+    found = []
+    used = dict.fromkeys(name for row in report.ops for name in row.totals.busy)
+    parts = dict.fromkeys(name for row in report.ops for name in row.energy.breakdown_j)
+    for row in report.ops:
+        plain = op_dict(report, row)
+        mapping = plain.pop("mapping")
+        del plain["critical_path"]
+        utilization, energy = plain.pop("utilization"), plain.pop("energy_breakdown_j")
+        plain |= {f"{name}_utilization": utilization.get(name, 0.0) for name in used}
+        plain |= {f"{name}_energy_j": energy.get(name, 0.0) for name in parts}
+        found.append({**plain, "mapping": mapping})
+    return found
+
+
 def report_frame(report: Report) -> pd.DataFrame:
-    """One row a distinct op."""
+    """:func:`op_table` as a frame."""
     import pandas as pd
 
-    return pd.DataFrame([op_dict(report, row) for row in report.ops])
+    return pd.DataFrame(op_table(report))

@@ -105,11 +105,14 @@ def test_bad_what_if(faster: dict[str, float], search: bool, fragments: list[str
 def test_difference_is_antisymmetric(workload: str) -> None:
     a, b = report("tpu_v4", workload), report("systolic_128", workload)
     there, back = a.diff(b), b.diff(a)
-    assert there.total_cycles == -back.total_cycles == b.total_cycles - a.total_cycles
+    scale = a.accelerator.clock_hz / b.accelerator.clock_hz
+    assert scale != 1
+    assert there.total_cycles / a.accelerator.clock_hz == pytest.approx(b.latency_s - a.latency_s)
+    assert there.total_cycles == pytest.approx(-back.total_cycles * scale)
     assert there.speedup * back.speedup == pytest.approx(1)
-    for name in ("by_op", "by_cause"):
+    for name in ("by_op", "by_cause", "by_op_cause"):
         forward, backward = getattr(there, name), getattr(back, name)
-        assert forward == pytest.approx({key: -cycles for key, cycles in backward.items()})
+        assert forward == pytest.approx({key: -cycles * scale for key, cycles in backward.items()})
         assert sum(forward.values()) == pytest.approx(there.total_cycles)
         sizes = [abs(cycles) for cycles in forward.values()]
         assert sizes == sorted(sizes, reverse=True)
@@ -129,5 +132,7 @@ def test_difference_names_the_op_and_the_cause() -> None:
     change = unfused.diff(flash)
     assert change.total_cycles < 0
     assert change.speedup > 1
+    assert change.total_cycles == flash.total_cycles - unfused.total_cycles
     assert change.by_op == {"attention": change.total_cycles}
+    assert change.by_op_cause == {f"attention: {cause}": cycles for cause, cycles in change.by_cause.items()}
     assert "attention" in str(change)

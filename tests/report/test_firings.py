@@ -1,0 +1,90 @@
+"""The first firings of a program: place, times, holds and producers, against the naive twin."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, given, reject, settings
+
+import accsim
+from accsim.engine.program import Program
+from accsim.engine.run import run_program
+from accsim.errors import MappingError
+from accsim.report.firings import Firing, first_firings
+from tests.property.programs import programs
+from tests.reference import engine_naive as twin
+from tests.reference.order_naive import holds, issue, value
+
+MOST = 2_000
+law = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+
+
+def legal(program: Program) -> list[Firing]:
+    """All firings of a program that runs; a draw that is refused is left out."""
+    try:
+        run_program(program)
+    except MappingError:
+        reject()
+    return first_firings(program, MOST)
+
+
+@given(program=programs())
+@law
+def test_firings_are_those_of_the_twin(program: Program) -> None:
+    found = legal(program)
+    firings = []
+    for order, (stage, index) in enumerate(issue(program)):
+        rates = tuple((name, value(program, ticks, index)) for name, ticks in stage.rates)
+        firings.append(twin.Firing(order, stage, index, value(program, stage.ticks, index), rates))
+    twin.run(program, twin.Machine.of(program), firings)
+    producers = twin.depend(program, firings)
+    assert len(found) == len(firings)
+    for mine, firing in zip(found, firings, strict=True):
+        assert (mine.stage, mine.index, mine.start, mine.finish) == (
+            firing.stage,
+            firing.index,
+            firing.start,
+            firing.finish,
+        )
+        assert (mine.ticks, mine.rates, mine.slowest) == (firing.ticks, firing.rates, firing.slowest[0])
+        for edges, taken in ((firing.stage.acquires, mine.takes), (firing.stage.releases, mine.gives)):
+            assert taken == tuple(h.buffer for h in edges if holds(program, firing.stage, h, firing.index))
+        told = [
+            producer.number
+            for after, producer in zip(firing.stage.after, producers[firing], strict=True)
+            if producer is not None and not (after.carried and after.lag > 1 and program.depth(after.level or ""))
+        ]
+        assert list(mine.producers) == told
+
+
+@given(program=programs())
+@law
+def test_servers_of_a_pool_work_on_one_stage_at_a_time(program: Program) -> None:
+    free: dict[tuple[str, int], int] = {}
+    servers = {r.name: r.servers for r in program.resources}
+    for firing in legal(program):
+        place = (firing.stage.unit, firing.server)
+        assert 0 <= firing.server < servers[firing.stage.unit]
+        assert firing.start >= free.get(place, 0)
+        free[place] = firing.end
+
+
+@given(program=programs())
+@law
+def test_fewer_firings_are_the_first_ones(program: Program) -> None:
+    found = legal(program)
+    for most in (1, len(found) // 2 + 1):
+        assert first_firings(program, most) == found[:most]
+
+
+def test_what_is_shown_of_a_model_is_what_the_engine_counted() -> None:
+    report = accsim.simulate("llama3_8b_prefill?seq=64", "tpu_v4")
+    for row in report.ops:
+        for step, part in zip(row.steps, row.parts, strict=True):
+            counters = part.counters
+            found = first_firings(step.program, 100_000)
+            assert len(found) == sum(counters.fires.values())
+            assert max(firing.finish for firing in found) == counters.total_ticks
+            busy = dict.fromkeys(counters.busy, 0)
+            for firing in found:
+                for name, ticks in ((firing.stage.unit, firing.ticks), *firing.rates):
+                    busy[name] += ticks
+            assert busy == counters.busy
