@@ -86,6 +86,9 @@ def run(
     fidelity: Annotated[
         str, typer.Option(help="tile (the engine), analytic (a bound) or cycle (small GEMMs).")
     ] = "tile",
+    prefetch_weights: Annotated[
+        bool, typer.Option("--prefetch-weights", help="Load an op's first weight tile while the op before runs.")
+    ] = False,
     ops: Annotated[bool, typer.Option("--ops/--no-ops", help="Show each distinct op.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -101,18 +104,32 @@ def run(
     acc, work = read_both(lambda: load_accelerator(machine, set=changed), lambda: load_workload(workload))
     if names is None:
         with progress() as advance:
-            report = _simulate(acc, work, dataflow, objective, fidelity, advance)
+            report = _simulate(acc, work, dataflow, objective, fidelity, advance, prefetch_weights)
         _print_run(report, ops, as_json)
     else:
-        _run_comparison(acc, work, names, objective, fidelity, ops, as_json)
+        _run_comparison(acc, work, names, objective, fidelity, prefetch_weights, ops, as_json)
 
 
 def _simulate(
-    acc: Accelerator, work: Workload, dataflow: str | None, objective: str, fidelity: str, advance: Progress | None
+    acc: Accelerator,
+    work: Workload,
+    dataflow: str | None,
+    objective: str,
+    fidelity: str,
+    advance: Progress | None,
+    prefetch_weights: bool = False,
 ) -> Report:
     from accsim.report.simulate import simulate
 
-    return simulate(work, acc, dataflow=dataflow, objective=objective, fidelity=fidelity, progress=advance)
+    return simulate(
+        work,
+        acc,
+        dataflow=dataflow,
+        objective=objective,
+        fidelity=fidelity,
+        prefetch_weights=prefetch_weights,
+        progress=advance,
+    )
 
 
 def _print_run(report: Report, ops: bool, as_json: bool) -> None:
@@ -132,7 +149,14 @@ def _report_dict(report: Report, ops: bool) -> dict[str, Any]:
 
 
 def _run_comparison(
-    acc: Accelerator, work: Workload, names: Sequence[str], objective: str, fidelity: str, ops: bool, as_json: bool
+    acc: Accelerator,
+    work: Workload,
+    names: Sequence[str],
+    objective: str,
+    fidelity: str,
+    prefetch_weights: bool,
+    ops: bool,
+    as_json: bool,
 ) -> None:
     """One report a dataflow; those that do not fit or take too long are told on stderr and decide the exit code."""
     from accsim.mapping.base import find_dataflow
@@ -143,7 +167,7 @@ def _run_comparison(
     with progress() as advance:
         for name in names:
             try:
-                reports[name] = _simulate(acc, work, name, objective, fidelity, _named(advance, name))
+                reports[name] = _simulate(acc, work, name, objective, fidelity, _named(advance, name), prefetch_weights)
             except (MappingError, TooLongError) as error:
                 refused[name] = error
     if as_json:

@@ -19,7 +19,11 @@ def diff(old: Report, new: Report) -> Diff:
 
 
 def _by_op(report: Report) -> dict[str, float]:
-    return {row.names[0]: row.count * row.ticks / TICKS_PER_CYCLE for row in report.ops}
+    cycles: dict[str, float] = {}
+    for row in report.ops:
+        name = row.names[0]
+        cycles[name] = cycles.get(name, 0.0) + row.count * row.ticks / TICKS_PER_CYCLE
+    return cycles
 
 
 def _differences(old: Mapping[str, float], new: Mapping[str, float]) -> dict[str, float]:

@@ -39,6 +39,7 @@ def simulate(
     objective: str = "latency",
     fidelity: str = "tile",
     events: bool = False,
+    prefetch_weights: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Report:
     """Simulate a workload on a machine.
@@ -53,6 +54,7 @@ def simulate(
     fidelity : ``tile`` runs the engine; ``analytic`` gives its closed-form lower bound; ``cycle`` emulates the array
         element by element inside the engine's run (GEMMs on one systolic array, small sizes).
     events : keep every firing for a timeline (up to 200,000 a program).
+    prefetch_weights : load an op's first weight tile while the op before runs, where it leaves room and time.
     progress : called with (op name, ops done, distinct ops in all).
 
     Raises
@@ -89,7 +91,12 @@ def simulate(
         )
     if progress is not None:
         progress("", len(distinct), len(distinct))
-    return Report(acc, trace, tuple(rows), objective, fidelity, dataflow)
+    report = Report(acc, trace, tuple(rows), objective, fidelity, dataflow)
+    if not prefetch_weights:
+        return report
+    from accsim.report.early_weights import with_early_weights
+
+    return with_early_weights(report, events=events)
 
 
 def run_steps(

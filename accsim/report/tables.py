@@ -42,6 +42,7 @@ def op_dict(report: Report, row: OpRow) -> dict[str, Any]:
         "read_bytes": row.actions.get(f"read.{report.accelerator.main_memory.name}", 0.0),
         "write_bytes": row.actions.get(f"write.{report.accelerator.main_memory.name}", 0.0),
         "searched": row.searched,
+        "weights_early": bool(row.early),
         "mapping": mapping_dict(row.mapping),
     }
 
@@ -61,6 +62,8 @@ def report_dict(report: Report) -> dict[str, Any]:
         "workload": {"name": report.workload.name, "parameters": dict(report.workload.parameters), "macs": report.macs},
         "objective": report.objective,
         "fidelity": report.fidelity,
+        "prefetch_weights": report.prefetch_weights,
+        "ops_with_early_weights": report.ops_with_early_weights,
         "trust": report.trust,
         "total_cycles": report.total_cycles,
         "compute_cycles": report.compute_cycles,

@@ -16,6 +16,7 @@ from accsim.report.result import OpRow, Report
 
 def what_if(report: Report, faster: Mapping[str, float], *, search: bool) -> Report:
     """The report with some resources made faster; see :meth:`Report.what_if`."""
+    from accsim.report.early_weights import with_early_weights
     from accsim.report.simulate import run_steps, simulate
 
     known = _known(report)
@@ -39,10 +40,11 @@ def what_if(report: Report, faster: Mapping[str, float], *, search: bool) -> Rep
             dataflow=report.dataflow,
             objective=report.objective,
             fidelity=report.fidelity,
+            prefetch_weights=report.prefetch_weights,
         )
     factors = {resource: faster[name] for name in faster for resource in known[name]}
     rows: list[OpRow] = []
-    for row in report.ops:
+    for row in {row.op: row for row in report.ops}.values():
         steps = tuple(replace(step, program=_speed_up(step.program, factors)) for step in row.steps)
         overhead = row.parts[0].overhead_ticks if row.parts else 0
         rows.append(
@@ -59,7 +61,8 @@ def what_if(report: Report, faster: Mapping[str, float], *, search: bool) -> Rep
                 row.searched,
             )
         )
-    return replace(report, ops=tuple(rows))
+    faster_ops = replace(report, ops=tuple(rows))
+    return with_early_weights(faster_ops) if report.prefetch_weights else faster_ops
 
 
 def _known(report: Report) -> dict[str, set[str]]:
