@@ -96,6 +96,9 @@ def run(
         str, typer.Option(help="tile (the engine), analytic (a bound) or cycle (small GEMMs).")
     ] = "tile",
     power_cap: PowerCap = True,
+    prefetch_weights: Annotated[
+        bool, typer.Option("--prefetch-weights", help="Load an op's first weight tile while the op before runs.")
+    ] = False,
     ops: Annotated[bool, typer.Option("--ops/--no-ops", help="Show each distinct op.")] = True,
     out: Out = None,
     as_json: Json = False,
@@ -111,7 +114,7 @@ def run(
     changed = read_settings(settings or [])
     acc, work = read_both(lambda: load_accelerator(machine, set=changed), lambda: load_workload(workload))
     _check_out(out, names)
-    simulate = partial(_simulate, acc, work, objective, fidelity, power_cap)
+    simulate = partial(_simulate, acc, work, objective, fidelity, power_cap, prefetch_weights)
     if names is None:
         with progress() as advance:
             report = simulate(dataflow, advance)
@@ -152,13 +155,21 @@ def _simulate(
     objective: str,
     fidelity: str,
     power_cap: bool,
+    prefetch_weights: bool,
     dataflow: str | None,
     advance: Progress | None,
 ) -> Report:
     from accsim.report.simulate import simulate
 
     return simulate(
-        work, acc, dataflow=dataflow, objective=objective, fidelity=fidelity, power_cap=power_cap, progress=advance
+        work,
+        acc,
+        dataflow=dataflow,
+        objective=objective,
+        fidelity=fidelity,
+        power_cap=power_cap,
+        prefetch_weights=prefetch_weights,
+        progress=advance,
     )
 
 
@@ -244,7 +255,7 @@ def _simulate_named(machine: str, workload: str, advance: Progress | None) -> Re
     from accsim.workload.catalogue import load_workload
 
     acc, work = read_both(lambda: load_accelerator(machine), lambda: load_workload(workload))
-    return _simulate(acc, work, "latency", "tile", True, None, advance)
+    return _simulate(acc, work, "latency", "tile", True, False, None, advance)
 
 
 @app.command()
@@ -317,7 +328,7 @@ def describe(
     )
     work = work if op is None else find_op(work, op)
     with progress() as advance:
-        report = _simulate(acc, work, objective, "tile", power_cap, dataflow, advance)
+        report = _simulate(acc, work, objective, "tile", power_cap, False, dataflow, advance)
     _print_mapped(report, program, as_json)
 
 

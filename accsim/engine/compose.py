@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from accsim.engine.counters import Counters
 
@@ -17,12 +17,14 @@ class Part:
     times : how often it runs, one after the other.
     copies : identical copies it stands for; actions are counted for all of them.
     overhead_ticks : fixed time before each run.
+    early : busy ticks of a resource that its run was spared, since the program before did that work in its idle time.
     """
 
     counters: Counters
     times: int = 1
     copies: float = 1.0
     overhead_ticks: int = 0
+    early: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def in_sequence(parts: Iterable[Part]) -> Totals:
         total += part.times * (counters.total_ticks + part.overhead_ticks)
         servers |= counters.servers
         _add(busy, counters.busy, part.times)
+        _add(busy, part.early, part.times)
         for resource, causes in counters.stalls.items():
             _add(stalls.setdefault(resource, {}), causes, part.times)
         for action, count in counters.actions.items():

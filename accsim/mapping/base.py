@@ -27,11 +27,14 @@ class Step:
     program : the tile program of one copy; shared resources serve it at its share of their rate.
     copies : active copies, fractional where the last ones have less work: actions count this often.
     useful : share of its multiply-accumulates that no mask hides.
+    early : names of the stages whose data is known before the op, such as weights: their first firing may be done
+        while the op before runs.
     """
 
     program: Program
     copies: float = 1.0
     useful: float = 1.0
+    early: tuple[str, ...] = ()
 
 
 class Dataflow(ABC):

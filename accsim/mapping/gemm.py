@@ -7,7 +7,7 @@ model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import ceil_div
 from accsim.kernels.work import SUM_BYTES, scale_bytes, write_load, write_matmul, write_store
-from accsim.mapping.base import check_choices, register_dataflow
+from accsim.mapping.base import Step, check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.machine_numbers import REGISTERS, STATIONARY, machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
@@ -82,6 +82,11 @@ class Stationary(CompiledDataflow):
         assert isinstance(op, Gemm)
         own_m, own_n = -(-op.rows // split_m), -(-op.n // split_n)
         return type(self)(min(tile_m, own_m), min(tile_n, own_n), min(tile_k, op.k), order, resident, split_m, split_n)
+
+    def steps(self, op: Op, acc: Accelerator) -> tuple[Step, ...]:
+        assert isinstance(op, Gemm)
+        early = ("load_b",) if op.weights else ()
+        return tuple(replace(step, early=early) for step in super().steps(op, acc))
 
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Gemm)

@@ -153,9 +153,12 @@ class TileProgram(ProgramBuilder):
         ticks = vector_ticks(float(cycles), self._machine)
         return self._add(name, "vector", ticks, self._at_local(counted), 0, counted, **more)
 
-    def step(self, useful: float = 1.0) -> Step:
-        """The checked program, run by ``copies`` cores; ``useful`` is the share of its MACs that no mask hides."""
-        return Step(self.build(), self.copies, useful)
+    def step(self, useful: float = 1.0, early: tuple[str, ...] = ()) -> Step:
+        """The checked program, run by ``copies`` cores.
+
+        ``useful`` is the share of its MACs that no mask hides, ``early`` names loads of what is known before the op.
+        """
+        return Step(self.build(), self.copies, useful, early)
 
     def _at_local(self, counted: Mapping[str, float]) -> dict[str, int]:
         """How long bytes hold the port(s) of the local memory."""

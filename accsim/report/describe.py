@@ -161,6 +161,7 @@ def describe_row(row: OpRow) -> dict[str, Any]:
         "op": op,
         "count": row.count,
         "mapping": mapping_dict(row.mapping),
+        "early": list(row.early),
         "programs": programs,
     }
 

@@ -94,11 +94,19 @@ def compare(old: Summary, new: Summary) -> Diff:
 
 
 def _by_op(run: Summary) -> dict[str, float]:
-    return {op.name: op.count * op.cycles for op in run.ops}
+    cycles: dict[str, float] = {}
+    for op in run.ops:
+        cycles[op.name] = cycles.get(op.name, 0.0) + op.count * op.cycles
+    return cycles
 
 
 def _by_op_cause(run: Summary) -> dict[str, float]:
-    return {f"{op.name}: {cause}": op.count * cycles for op in run.ops for cause, cycles in op.critical_path.items()}
+    found: dict[str, float] = {}
+    for op in run.ops:
+        for cause, cycles in op.critical_path.items():
+            name = f"{op.name}: {cause}"
+            found[name] = found.get(name, 0.0) + op.count * cycles
+    return found
 
 
 def _differences(old: Mapping[str, float], new: Mapping[str, float], scale: float) -> dict[str, float]:

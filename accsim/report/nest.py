@@ -29,6 +29,8 @@ def print_op(row: OpRow) -> str:
     times = f" (x {row.count})" if row.count > 1 else ""
     shape = op_shape(row.op).removeprefix(f"{row.names[0]} ")
     head = [f"{row.names[0]}{times}: {shape}", f"mapping: {mapping_short(row.mapping)}"]
+    if row.early:
+        head.append(f"early: the first {', '.join(row.early)} is done while the op before runs")
     if len(row.names) > 1:
         head.append("also: " + ", ".join(row.names[1:]))
     lines = [line for text in head for line in textwrap.wrap(text, WIDTH, subsequent_indent="  ")]

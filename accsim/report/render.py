@@ -40,6 +40,9 @@ def print_header(console: Console, report: Report) -> None:
     given = parameters(report.workload.parameters)
     put(console, Text(f"{report.workload.name}{f' ({given})' if given else ''} on {acc.name}", style="bold"))
     put(console, Text(f"fidelity {report.fidelity}, objective {report.objective}, trust: {TRUST[report.trust]}"))
+    if report.prefetch_weights:
+        count = f"{report.ops_with_early_weights:,} of {report.workload.op_count:,} ops"
+        put(console, Text(f"weights prefetched: the first weight tile of {count} was loaded while the op before ran"))
     put(console, Text(f"machine {acc.hash}, energy table {acc.energy.name} {acc.energy.hash}"))
 
 
@@ -149,8 +152,12 @@ def _ops(report: Report) -> Sheet:
         energy = si(row.count * row.energy.total_j, "J")
         share, power = percent(spent / total), si(row.power_w, "W")
         cells = (str(row.count), cycles(spent), share, energy, power, row.bound_by)
-        found.add(_brief(row.names[0]) + more, *cells, mapping_short(row.mapping))
+        found.add(_brief(row.names[0]) + more, *cells, _mapped_as(row))
     return found
+
+
+def _mapped_as(row: OpRow) -> str:
+    return mapping_short(row.mapping) + (", weights early" if row.early else "")
 
 
 def _brief(name: str) -> str:
@@ -162,7 +169,11 @@ def only(report: Report, kinds: Iterable[str]) -> Report | None:
     rows = tuple(row for row in report.ops if row.op.kind in set(kinds))
     if not rows or len(rows) == len(report.ops):
         return None
-    workload = Workload(report.workload.name, tuple(Entry(row.op, row.count, row.names[0]) for row in rows))
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row.names[0]] = counts.get(row.names[0], 0) + row.count
+    ops = {row.names[0]: row.op for row in rows}
+    workload = Workload(report.workload.name, tuple(Entry(ops[name], count, name) for name, count in counts.items()))
     return replace(report, workload=workload, ops=rows)
 
 
@@ -186,7 +197,7 @@ def _mappings(reports: Mapping[str, Report], kinds: Sequence[str]) -> Sheet:
     found = Sheet(("dataflow", "op", "cycles", "mapping"), words=(0, 1, 3), wrap=(3,))
     for name, report in reports.items():
         for row in _mapped(report, kinds):
-            found.add(name, _brief(row.names[0]), cycles(row.ticks / TICKS_PER_CYCLE), mapping_short(row.mapping))
+            found.add(name, _brief(row.names[0]), cycles(row.ticks / TICKS_PER_CYCLE), _mapped_as(row))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,8 @@ class OpRow:
     mapping, steps, parts : the complete mapping, its programs, and their counters.
     actions : counts of one run of the op, all copies.
     searched : mappings the search chose from.
+    early : stages whose first firing was done while the op before ran (``prefetch_weights``); ``steps`` are the
+        mapping's programs, in which it is not.
     """
 
     op: Op
@@ -54,6 +56,12 @@ class OpRow:
     actions: Mapping[str, float]
     energy: Energy
     searched: int
+    early: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """First of its names, with a mark on a row whose first weights were early."""
+        return f"{self.names[0]} (weights early)" if self.early else self.names[0]
 
     @cached_property
     def totals(self) -> Totals:
@@ -94,6 +102,7 @@ class Report:
     fidelity: str
     dataflow: Dataflow | str | None = None
     cap: PowerCap | None = None
+    prefetch_weights: bool = False
 
     @property
     def machine(self) -> Accelerator:
@@ -107,10 +116,7 @@ class Report:
 
     @cached_property
     def _totals(self) -> Totals:
-        parts = []
-        for row in self.ops:
-            parts += [Part(p.counters, p.times * row.count, p.copies, p.overhead_ticks) for p in row.parts]
-        return in_sequence(parts)
+        return in_sequence(replace(p, times=p.times * row.count) for row in self.ops for p in row.parts)
 
     @property
     def total_cycles(self) -> float:
@@ -271,7 +277,7 @@ class Report:
             for part in row.parts:
                 for name, use in part.counters.occupancy.items():
                     whole = max(1, part.counters.total_ticks) * use.reserved
-                    found[f"{row.names[0]}.{name}"] = {
+                    found[f"{row.label}.{name}"] = {
                         "average": use.slot_ticks / whole,
                         "peak": use.peak / use.reserved,
                     }
@@ -281,6 +287,11 @@ class Report:
     def mapping(self) -> dict[str, Dataflow]:
         """Op name -> its complete mapping."""
         return {row.names[0]: row.mapping for row in self.ops}
+
+    @property
+    def ops_with_early_weights(self) -> int:
+        """How many ops of the trace found their first weight tile loaded while the op before ran."""
+        return sum(row.count for row in self.ops if row.early)
 
     @property
     def trust(self) -> str:
@@ -297,7 +308,7 @@ class Report:
     @property
     def events(self) -> dict[str, tuple[Event, ...]]:
         """Op name -> its event list, when it was asked for."""
-        return {row.names[0]: event for row in self.ops for event in [sum((p.counters.events for p in row.parts), ())]}
+        return {row.label: event for row in self.ops for event in [sum((p.counters.events for p in row.parts), ())]}
 
     def what_if(self, faster: Mapping[str, float], *, search: bool = False) -> Report:
         """The report with resources made faster (factors; below 1 is slower).

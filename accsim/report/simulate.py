@@ -41,6 +41,7 @@ def simulate(
     fidelity: str = "tile",
     events: bool = False,
     power_cap: bool = True,
+    prefetch_weights: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Report:
     """Simulate a workload on a machine.
@@ -57,6 +58,7 @@ def simulate(
     events : keep every firing for a timeline (up to 200,000 a program).
     power_cap : lower the clock as far as the machine's power cap asks for (mappings are chosen at the full clock). Off
         for comparisons with measurements at a locked clock.
+    prefetch_weights : load an op's first weight tile while the op before runs, where it leaves room and time.
     progress : called with (op name, ops done, distinct ops in all).
 
     Raises
@@ -86,21 +88,20 @@ def simulate(
         rows.append(run_mapped(acc, op, count, tuple(names[op]), found.mapping, fidelity, events, found.points))
     if progress is not None:
         progress("", len(distinct), len(distinct))
+    from accsim.report.early_weights import with_early_weights
+
     report = Report(acc, trace, tuple(rows), objective, fidelity, dataflow)
-    return _within_cap(report, events) if power_cap else report
 
+    def finished(report: Report) -> Report:
+        return with_early_weights(report, events=events) if prefetch_weights else report
 
-def _within_cap(report: Report, events: bool) -> Report:
-    """The report at the clock that the machine's power cap leaves, with the same mappings."""
+    def run_at(machine: Accelerator) -> Report:
+        again = (run_mapped(machine, r.op, r.count, r.names, r.mapping, fidelity, events, r.searched) for r in rows)
+        return finished(replace(report, accelerator=machine, ops=tuple(again)))
 
-    def run_at(acc: Accelerator) -> Report:
-        rows = [
-            run_mapped(acc, row.op, row.count, row.names, row.mapping, report.fidelity, events, row.searched)
-            for row in report.ops
-        ]
-        return replace(report, accelerator=acc, ops=tuple(rows))
-
-    run, cap = within_cap(report.accelerator, report, run_at)
+    if not power_cap:
+        return finished(report)
+    run, cap = within_cap(acc, finished(report), run_at)
     return replace(run, cap=cap)
 
 

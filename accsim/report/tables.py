@@ -46,6 +46,7 @@ def op_dict(report: Report, row: OpRow) -> dict[str, Any]:
         "utilization": op_utilization(row),
         "energy_breakdown_j": dict(row.energy.breakdown_j),
         "critical_path": {key: ticks / TICKS_PER_CYCLE for key, ticks in row.totals.critical_path.items()},
+        "weights_early": bool(row.early),
         "mapping": mapping_dict(row.mapping),
     }
 
@@ -85,6 +86,8 @@ def report_dict(report: Report) -> dict[str, Any]:
         "workload": {"name": report.workload.name, "parameters": dict(report.workload.parameters), "macs": report.macs},
         "objective": report.objective,
         "fidelity": report.fidelity,
+        "prefetch_weights": report.prefetch_weights,
+        "ops_with_early_weights": report.ops_with_early_weights,
         "trust": report.trust,
         "total_cycles": report.total_cycles,
         "compute_cycles": report.compute_cycles,

@@ -16,6 +16,7 @@ from accsim.report.result import OpRow, Report
 
 def what_if(report: Report, faster: Mapping[str, float], *, search: bool) -> Report:
     """The report with some resources made faster; see :meth:`Report.what_if`."""
+    from accsim.report.early_weights import with_early_weights
     from accsim.report.simulate import run_steps, simulate
 
     known = _known(report)
@@ -40,10 +41,11 @@ def what_if(report: Report, faster: Mapping[str, float], *, search: bool) -> Rep
             objective=report.objective,
             fidelity=report.fidelity,
             power_cap=report.cap is not None,
+            prefetch_weights=report.prefetch_weights,
         )
     factors = {resource: faster[name] for name in faster for resource in known[name]}
     rows: list[OpRow] = []
-    for row in report.ops:
+    for row in {row.op: row for row in report.ops}.values():
         steps = tuple(replace(step, program=_speed_up(step.program, factors)) for step in row.steps)
         rows.append(
             run_steps(
@@ -59,6 +61,8 @@ def what_if(report: Report, faster: Mapping[str, float], *, search: bool) -> Rep
             )
         )
     changed = replace(report, ops=tuple(rows))
+    if report.prefetch_weights:
+        changed = with_early_weights(changed)
     return changed if report.cap is None else replace(changed, cap=replace(report.cap, power_w=changed.power_w))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, pairwise
 from typing import NamedTuple, cast, get_args
 
 from accsim.config.frozen import FrozenDict
@@ -144,6 +145,30 @@ class Workload:
         for op, count in self:
             counts[op.key] = counts.get(op.key, 0) + count
         return tuple(counts.items())
+
+    def successions(self) -> tuple[tuple[Op | None, Op, int], ...]:
+        """(op before, op, how often) of every pair of keys in the order in which ops run; None before the first.
+
+        Neighbouring entries with the same repeat are done in rounds, as the layers of a model are: the first of a round
+        comes after the last of the round before. An entry that repeats alone comes after itself.
+
+        Examples
+        --------
+        >>> from accsim.workload.ops import Gemm, Softmax
+        >>> work = Workload("two layers", (Entry(Gemm(4, 4, 8), repeat=2), Entry(Softmax(4, 4), repeat=2)))
+        >>> [(before and before.kind, op.kind, times) for before, op, times in work.successions()]
+        [(None, 'gemm', 1), ('softmax', 'gemm', 1), ('gemm', 'softmax', 2)]
+        """
+        counts: dict[tuple[Op | None, Op], int] = {}
+        before: Op | None = None
+        for repeat, entries in groupby(self.entries, key=lambda entry: entry.repeat):
+            ops = [entry.op.key for entry in entries]
+            again = [(ops[-1], ops[0], repeat - 1)] if repeat > 1 else []
+            inside = [(one, other, repeat) for one, other in pairwise(ops)]
+            for one, other, times in [(before, ops[0], 1), *again, *inside]:
+                counts[one, other] = counts.get((one, other), 0) + times
+            before = ops[-1]
+        return tuple((one, other, times) for (one, other), times in counts.items())
 
 
 class OrderProblem(NamedTuple):

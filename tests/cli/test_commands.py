@@ -134,6 +134,25 @@ def test_nested_mappings_keep_their_names_in_json() -> None:
     assert mapping["logit"]["dataflow"].endswith("Stationary")
 
 
+def test_prefetch_weights() -> None:
+    report = accsim.simulate(MODEL, "flat_cloud", prefetch_weights=True)
+    assert report.ops_with_early_weights > 0
+    text = told("run", "flat_cloud", MODEL, "--prefetch-weights")
+    assert f"weights prefetched: the first weight tile of {report.ops_with_early_weights} of 149 ops was" in text
+    assert values(text, "total cycles") == [cycles(report.total_cycles)]
+    assert "weights early" in text.partition("Ops (")[2]
+    found = plain("run", "flat_cloud", MODEL, "--prefetch-weights", "--compare", "flat")["runs"]["flat"]
+    assert found["prefetch_weights"]
+    assert "weights prefetched" not in told("run", "flat_cloud", MODEL)
+
+
+def test_prefetch_weights_of_some_ops_alone() -> None:
+    # The products that this dataflow maps; those whose weights were early have rows of their own.
+    text = told("run", "systolic_128", MODEL, "--compare", "weight_stationary", "--prefetch-weights")
+    assert "gemm only (73 of 149 ops)" in text
+    assert "weights early" in text
+
+
 NAMES = ["unfused", "flat", "flash"]
 
 

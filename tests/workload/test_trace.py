@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,20 @@ def test_ops_that_differ_in_name_alone_are_one() -> None:
     work = Workload("w", (Entry(A, 3), Entry(C, 2), Entry(B), Entry(C, 5, "again")))
     assert work.distinct_ops() == ((A.key, 4), (C.key, 7))
     assert A.key == B.key
+
+
+def test_neighbours_with_one_repeat_are_rounds() -> None:
+    # a c c', a c c', b', then c three times: b is a by another name.
+    other = Softmax(5, 7)
+    work = Workload("w", (Entry(A, 2), Entry(C, 2), Entry(other, 2), Entry(B), Entry(C, 3, "again")))
+    order = [A.key, C.key, other.key, A.key, C.key, other.key, A.key, C.key, C.key, C.key]
+    pairs = Counter(zip([None, *order], order, strict=False))
+    assert {(before, op): times for before, op, times in work.successions()} == pairs
+
+
+def test_successions_count_every_op_once() -> None:
+    work = Workload("w", (Entry(A, 2**40 - 1), Entry(C)))
+    assert work.successions() == ((None, A.key, 1), (A.key, A.key, 2**40 - 2), (A.key, C.key, 1))
 
 
 def test_entry_takes_the_name_of_its_op() -> None:
