@@ -31,6 +31,7 @@ from accsim.mapping.attention import (
     problem_of,
     row_tile_sizes,
     share_of,
+    staging,
     write_latencies,
     write_loops,
 )
@@ -85,7 +86,7 @@ class Flat(CompiledDataflow):
         assert isinstance(op, Attention)
         rows = row_tile_sizes(op, acc, self.rows)
         keys = [self.block_kv] if self.block_kv else tile_sizes(op.kv_len, getattr(acc.matrix_unit, "cols", 64), 4)
-        staged = [len(self.staged) == 4] if self.staged else [False, True]
+        staged = staging(op, self.staged)
         pipelined = [self.pipelined] if self.pipelined is not None else [False, True]
         found = []
         for row in rows:

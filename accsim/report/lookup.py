@@ -14,9 +14,9 @@ from accsim.errors import InputError, Problem, nearest, plain_name
 from accsim.mapping.base import find_dataflow, list_dataflows
 from accsim.report.describe import describe_dataflow, describe_machine, describe_op
 from accsim.workload.catalogue import describe_workload, list_workloads
+from accsim.workload.op_form import FORMS
 from accsim.workload.op_query import op_kind
 from accsim.workload.trace import Workload
-from accsim.workload.trace_file import FORMS
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -31,6 +31,8 @@ class Entry:
         Name within the workload. Default: the op's.
     after
         Names of earlier entries whose results it needs. Empty: it needs the entry before it.
+    shared_weights
+        True if all repeats use the same parameters, as the steps of a recurrent layer do; False: each has its own.
 
     Raises
     ------
@@ -42,6 +44,7 @@ class Entry:
     repeat: int = 1
     name: str = _OP_NAME
     after: tuple[str, ...] = ()
+    shared_weights: bool = False
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)
@@ -51,6 +54,7 @@ class Entry:
         check.count("repeat")
         check.name()
         check.sequence("after", str, "names of earlier entries")
+        check.flag("shared_weights")
         check.finish()
 
 
@@ -124,11 +128,11 @@ class Workload:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of parameters that the ops read: of each entry, its op's times its repeat.
+        """Bytes of parameters that the ops read: of each entry, its op's times its repeat unless repeats share them.
 
         An embedding table is not among them: a lookup reads rows of it, which are input bytes.
         """
-        return sum(op.weight_bytes * count for op, count in self)
+        return sum(entry.op.weight_bytes * (1 if entry.shared_weights else entry.repeat) for entry in self.entries)
 
     @property
     def op_count(self) -> int:

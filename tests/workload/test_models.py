@@ -12,7 +12,7 @@ from accsim.workload.files import workload_schema
 from accsim.workload.models import ARCHITECTURES, parameter_count
 from accsim.workload.models.decoder import DecoderHyperparameters
 from accsim.workload.models.encoder import EncoderHyperparameters
-from accsim.workload.ops import Attention, Gemm, Op
+from accsim.workload.ops import OPS, Attention, Gemm, Op
 from accsim.workload.trace import Workload
 
 PUBLISHED_PARAMETERS = {
@@ -150,7 +150,7 @@ def test_schema_covers_every_architecture_and_the_trace() -> None:
     kinds = {entry["$ref"].rpartition("/")[2] for entry in schema["anyOf"]}
     assert kinds == {"TraceFile", *(model.__name__ for model in ARCHITECTURES.values())}
     steps = schema["$defs"]["TraceFile"]["properties"]["ops"]["items"]["anyOf"]
-    assert len(steps) == 6
+    assert len(steps) == len(OPS) + 1
     assert schema["$defs"]["GemmForm"]["required"] == ["op", "m", "n", "k"]
     described = [
         body["properties"][key].get("description") for body in schema["$defs"].values() for key in body["properties"]
