@@ -31,7 +31,7 @@ two; a norm reads for its statistics and again to scale; the rest is done in one
 
 @dataclass(frozen=True)
 class Streamed(CompiledDataflow):
-    """Chunks of ``chunk_elements`` output elements (whole rows of softmax, norm and table) stream through; None: searched."""
+    """Chunks of ``chunk_elements`` elements of output (whole rows of softmax, norm, table) stream; None: searched."""
 
     kinds: ClassVar[tuple[str, ...]] = ("softmax", "norm", "elementwise", "pool2d", "embedding")
 

@@ -29,11 +29,11 @@ class _Window:
         sized = check.count("height", "kernel", "stride", "dilation")
         sized &= check.count("padding", least=0)
         others = (("width", self.height), ("kernel_w", self.kernel), ("padding_w", self.padding))
-        square = all([check.fill(field, value) for field, value in others])
+        filled = [check.fill(field, value) for field, value in others]
         if not (sized and check.count("width", "kernel_w") and check.count("padding_w", least=0)):
             return
         axes = (("height", "kernel", "padding", self.span_h), ("width", "kernel_w", "padding_w", self.span_w))
-        for side, field, border, span in axes[: 1 if square else 2]:
+        for side, field, border, span in axes[: 1 if all(filled) else 2]:
             padding, size = getattr(self, border), getattr(self, field)
             padded = getattr(self, side) + 2 * padding
             if padding >= span:
