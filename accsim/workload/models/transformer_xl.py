@@ -45,9 +45,7 @@ class TransformerXlHyperparameters(Hyperparameters):
     def _parts_fit(self) -> Self:
         wrong = []
         if self.head_tokens + self.tail1_tokens + self.tail2_tokens >= self.vocab:
-            wrong.append(
-                Wrong(("vocab",), f"read {self.vocab}, allowed is more than head and first two tails together")
-            )
+            wrong.append(Wrong(("vocab",), f"read {self.vocab}, allowed is more than head, tail1 and tail2 have"))
         if self.d_model % self.narrowing**3:
             message = f"read {self.narrowing}, allowed is a number whose cube divides d_model = {self.d_model}"
             wrong.append(Wrong(("narrowing",), message))
