@@ -58,7 +58,12 @@ class OpForm(FileModel):
     after: list[EntryName] = Field(default_factory=list)
     """Names of earlier ops whose results it needs; empty: the op before."""
     shared_weights: bool = False
-    """True if all repeats use the same parameters."""
+    """True if its repeats use the same parameters; those of a group around it do not."""
+
+    @property
+    def weight_sets(self) -> int:
+        """Repeats with parameters of their own."""
+        return 1 if self.shared_weights else self.repeat
 
 
 class GemmForm(OpForm):

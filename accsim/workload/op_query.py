@@ -56,4 +56,4 @@ def read_op(kind: str, query: Mapping[str, str]) -> Workload:
             problems.append(Problem(where, "", message, nearest(key, known)))
     form, op = read_form(document, problems)
     values = FrozenDict({key: document.data[key] for key in query})
-    return Workload(name=kind, entries=(Entry(op, form.repeat, shared_weights=form.shared_weights),), parameters=values)
+    return Workload(name=kind, entries=(Entry(op, form.repeat, weight_sets=form.weight_sets),), parameters=values)

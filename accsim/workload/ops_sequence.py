@@ -83,7 +83,7 @@ class LstmCell(Counted):
     """One step of an LSTM layer: the products with the step's input and with the last output as one, and the gates.
 
     Each step needs the one before it, so a layer over a sequence is this op, repeated, with weights that its repeats
-    share (`Entry.shared_weights`).
+    share (`Entry.weight_sets` is 1).
 
     Parameters
     ----------

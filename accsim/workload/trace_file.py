@@ -98,6 +98,11 @@ class _Step(NamedTuple):
     op: Op
     repeat: int
 
+    @property
+    def weight_sets(self) -> int:
+        """Repeats with parameters of their own: where the op's own repeats share them, one a round of the groups."""
+        return self.repeat // self.form.repeat * self.form.weight_sets
+
 
 class _Reader:
     """Walks the ops of a trace, noting steps and problems."""
@@ -183,7 +188,7 @@ class _Reader:
         if self.problems:
             return []
         return [
-            Entry(replace(step.op, name=name), step.repeat, name, tuple(step.form.after), step.form.shared_weights)
+            Entry(replace(step.op, name=name), step.repeat, name, tuple(step.form.after), step.weight_sets)
             for name, step in zip(names, self._steps, strict=True)
         ]
 

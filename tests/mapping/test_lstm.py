@@ -36,7 +36,7 @@ def test_given_parts_are_kept() -> None:
 
 
 def test_a_layer_takes_one_step_after_the_other_and_holds_its_weights_once() -> None:
-    layer = Workload("layer", (Entry(CELL, 35, shared_weights=True),))
+    layer = Workload("layer", (Entry(CELL, 35, weight_sets=1),))
     step, whole = accsim.simulate(CELL, "tpu_v4"), accsim.simulate(layer, "tpu_v4")
     assert whole.total_cycles == 35 * step.total_cycles
     assert whole.memory["weights"] == step.memory["weights"] == 2 * 4 * 500 * 800

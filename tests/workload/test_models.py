@@ -153,7 +153,7 @@ def test_vit_macs(batch: int, image: int) -> None:
 
 
 def test_vit_refuses_parts_of_patches() -> None:
-    with pytest.raises(InputError, match="query:image: parameters.image: read 225, allowed is a multiple of"):
+    with pytest.raises(InputError, match=r"query:image: parameters\.image: read 225, allowed is a multiple of"):
         load_workload("vit_b16?image=225")
 
 

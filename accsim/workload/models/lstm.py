@@ -51,6 +51,6 @@ class LstmModel(ModelFile):
         cells = [LstmCell(p.batch, h.hidden, h.hidden, p.dtype, name=f"layer{layer + 1}") for layer in range(h.layers)]
         return (
             once.embedding("token_embedding", rows, h.vocab, h.hidden),
-            *(Entry(cell, p.seq, shared_weights=True) for cell in cells),
+            *(Entry(cell, p.seq, weight_sets=1) for cell in cells),
             once.linear("lm_head", rows, h.vocab, h.hidden),
         )
