@@ -52,5 +52,5 @@ register_dataflow("lstm", Lstm)
 
 def parts(op: LstmCell) -> tuple[Gemm, Elementwise]:
     """The two operators."""
-    product = Gemm(op.batch, 4 * op.hidden, op.inputs + op.hidden, dtype=op.dtype, name="product")
-    return product, Elementwise(op.batch * op.hidden, "lstm_gates", dtype=op.dtype, name="gates")
+    product = Gemm(op.batch, 4 * op.hidden_size, op.input_size + op.hidden_size, dtype=op.dtype, name="product")
+    return product, Elementwise(op.batch * op.hidden_size, "lstm_gates", dtype=op.dtype, name="gates")

@@ -122,6 +122,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "op": op.kind,
         **shape,
         "repeat": entry.repeat,
+        "weight_sets": entry.weight_sets,
         "after": list(entry.after),
         **{key: getattr(op, key) for key in counts},
         "vector_ops": dict(op.vector_ops),

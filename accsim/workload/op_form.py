@@ -210,9 +210,9 @@ class LstmCellForm(OpForm):
     """Kind."""
     batch: Count
     """Sequences."""
-    inputs: Count
+    input_size: Count
     """Width of the step's input."""
-    hidden: Count
+    hidden_size: Count
     """Width of state and output."""
 
 

@@ -89,9 +89,9 @@ class LstmCell(Counted):
     ----------
     batch
         Sequences.
-    inputs
+    input_size
         Width of the step's input.
-    hidden
+    hidden_size
         Width of the cell state and of the output.
     dtype
         Data type of weights, inputs, states and outputs, in any spelling.
@@ -105,51 +105,53 @@ class LstmCell(Counted):
 
     Notes
     -----
-    One product [x, h] W with a weight of (inputs + hidden) x 4 hidden, then c' = σ(f) c + σ(i) tanh(g) and
-    h' = σ(o) tanh(c'); biases start the product's sums. Source: Zaremba et al., arXiv 1409.2329, section 3.
+    One product [x, h] W with a weight of (input_size + hidden_size) x 4 hidden_size, then c' = σ(f) c + σ(i) tanh(g)
+    and h' = σ(o) tanh(c'); biases start the product's sums. Source: Zaremba et al., arXiv 1409.2329, section 3.
 
     Examples
     --------
-    >>> op = LstmCell(batch=20, inputs=1500, hidden=1500)
+    >>> op = LstmCell(batch=20, input_size=1500, hidden_size=1500)
     >>> op.macs, op.weight_bytes
     (360000000, 36000000)
     """
 
     kind: ClassVar[str] = "lstm_cell"
     batch: int
-    inputs: int
-    hidden: int
+    input_size: int
+    hidden_size: int
     dtype: str = "bf16"
     name: str = "lstm_cell"
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)
-        check.count("batch", "inputs", "hidden")
+        check.count("batch", "input_size", "hidden_size")
         check.dtype()
         check.name()
         check.finish()
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of the product: batch x (inputs + hidden) x 4 hidden."""
-        return self.batch * (self.inputs + self.hidden) * 4 * self.hidden
+        """Multiply-accumulates of the product: batch x (input_size + hidden_size) x 4 hidden_size."""
+        return self.batch * (self.input_size + self.hidden_size) * 4 * self.hidden_size
 
     @property
     def weight_bytes(self) -> int:
         """Bytes of the weight."""
-        return tensor_bytes((self.inputs + self.hidden) * 4 * self.hidden, self.dtype)
+        return tensor_bytes((self.input_size + self.hidden_size) * 4 * self.hidden_size, self.dtype)
 
     @property
     def input_bytes(self) -> int:
         """Bytes of the step's input, the last output and the last cell state."""
-        return tensor_bytes(self.batch * (self.inputs + 2 * self.hidden), self.dtype)
+        return tensor_bytes(self.batch * (self.input_size + 2 * self.hidden_size), self.dtype)
 
     @property
     def output_bytes(self) -> int:
         """Bytes of the output and the cell state."""
-        return tensor_bytes(2 * self.batch * self.hidden, self.dtype)
+        return tensor_bytes(2 * self.batch * self.hidden_size, self.dtype)
 
     @property
     def vector_ops(self) -> Mapping[str, int]:
         """Operations of the gates: those of the function ``lstm_gates`` for each element of the state."""
-        return {op: count * self.batch * self.hidden for op, count in ELEMENTWISE["lstm_gates"].per_element.items()}
+        return {
+            op: count * self.batch * self.hidden_size for op, count in ELEMENTWISE["lstm_gates"].per_element.items()
+        }

@@ -8,7 +8,7 @@ import accsim
 from accsim.workload.ops import Elementwise, Gemm, LstmCell
 from accsim.workload.trace import Entry, Workload
 
-CELL = LstmCell(batch=20, inputs=300, hidden=500)
+CELL = LstmCell(batch=20, input_size=300, hidden_size=500)
 PRODUCT, GATES = Gemm(20, 2000, 800), Elementwise(20 * 500, "lstm_gates")
 
 

@@ -41,7 +41,7 @@ SPECS = [
     ),
     ("pool2d?channels=64&height=7&kernel=7&function=average", Pool2d(64, 7, 7, function="average")),
     ("embedding?tokens=5&dim=8&vocab=100&dtype=int8", Embedding(5, 8, 100, "int8")),
-    ("lstm_cell?batch=2&inputs=3&hidden=4", LstmCell(2, 3, 4)),
+    ("lstm_cell?batch=2&input_size=3&hidden_size=4", LstmCell(2, 3, 4)),
 ]
 
 
@@ -63,10 +63,10 @@ def test_repeat_and_parameters() -> None:
 
 
 def test_repeats_that_share_weights() -> None:
-    work = load_workload("lstm_cell?batch=2&inputs=3&hidden=4&repeat=5&shared_weights=true")
+    work = load_workload("lstm_cell?batch=2&input_size=3&hidden_size=4&repeat=5&shared_weights=true")
     assert work.weight_bytes == 2 * 4 * 4 * 7
     assert work.macs == 5 * 2 * 4 * 4 * 7
-    assert load_workload("lstm_cell?batch=2&inputs=3&hidden=4&repeat=5").weight_bytes == 5 * work.weight_bytes
+    assert load_workload("lstm_cell?batch=2&input_size=3&hidden_size=4&repeat=5").weight_bytes == 5 * work.weight_bytes
 
 
 BAD = [

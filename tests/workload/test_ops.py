@@ -83,7 +83,7 @@ BAD: list[tuple[Callable[[], object], str, str]] = [
     (lambda: Conv2d(6, 4, 5, 3, groups=4), "Conv2d.groups", "a divisor of in_channels = 6"),
     (lambda: Pool2d(6, 4, 3, function="mean"), "Pool2d.function", "allowed are average, max"),
     (lambda: Embedding(1, 1, 0), "Embedding.vocab", "read 0"),
-    (lambda: LstmCell(1, 0, 1), "LstmCell.inputs", "read 0"),
+    (lambda: LstmCell(1, 0, 1), "LstmCell.input_size", "read 0"),
     (lambda: Softmax(0, 1), "Softmax.rows", "read 0"),
     (lambda: Softmax(1, 1.5), "Softmax.cols", "read 1.5"),  # type: ignore[arg-type]
     (lambda: Norm(1, 0), "Norm.cols", "read 0"),

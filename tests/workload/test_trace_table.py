@@ -35,7 +35,7 @@ STEPS: list[dict[str, object]] = [
      "window": 128, "after": "q_proj; k_proj"},
     {"op": "elementwise", "elements": 393216, "function": "add", "repeat": 2},
     {"op": "gemm", "name": "up", "m": 4, "n": 8, "k": 8, "batch": 2, "weights": False, "dtype": "INT8"},
-    {"op": "lstm_cell", "batch": 2, "inputs": 3, "hidden": 4, "repeat": 5, "shared_weights": True},
+    {"op": "lstm_cell", "batch": 2, "input_size": 3, "hidden_size": 4, "repeat": 5, "shared_weights": True},
 ]  # fmt: skip
 """Rows of a table; `after` as a CSV file has it."""
 
@@ -180,7 +180,7 @@ def test_names_of_different_ops_are_kept_apart(tmp_path: Path) -> None:
 
 
 def test_every_key_of_an_op_is_a_column() -> None:
-    assert {"op", "name", "m", "window", "kernel_w", "hidden", "vocab", "after", "repeat"} <= set(COLUMNS)
+    assert {"op", "name", "m", "window", "kernel_w", "hidden_size", "vocab", "after", "repeat"} <= set(COLUMNS)
 
 
 HEAD = "op,name,m,n,k,after,repeat,rows\n"
