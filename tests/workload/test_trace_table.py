@@ -162,6 +162,12 @@ def test_what_csv_files_have_around_their_rows(tmp_path: Path) -> None:
     ]
 
 
+def test_the_documented_table_is_one(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "workloads.md").read_text(encoding="utf-8").partition("### Tables")[2]
+    work = load_workload(write(tmp_path, page.partition("```text\n")[2].partition("```")[0]))
+    assert [(entry.name, entry.repeat) for entry in work.entries] == [("input", 1), ("q_proj", 3)]
+
+
 def test_lists_of_names_in_parquet(tmp_path: Path) -> None:
     rows = [{"op": "gemm", "m": 1, "n": 1, "k": 1, "name": "a", "after": []},
             {"op": "gemm", "m": 1, "n": 1, "k": 2, "name": "b", "after": ["a"]}]  # fmt: skip
