@@ -7,6 +7,8 @@ from pathlib import Path
 from accsim.errors import InputError, Problem, nearest, plain_name
 
 _SUFFIXES = (".yaml", ".yml")
+TABLE_SUFFIXES = (".csv", ".parquet")
+"""Suffixes of the tables that are read as traces."""
 
 
 def data_folder(kind: str) -> Path:
@@ -32,14 +34,25 @@ def shipped_names(kind: str) -> tuple[str, ...]:
 
 
 def is_path(name: str | Path) -> bool:
-    """True if the user means a file: a Path, a YAML suffix, or a text with a folder in it.
+    """True if the user means a file: a Path, a suffix of YAML or a table, or a text with a folder in it.
 
     Examples
     --------
     >>> is_path("my.yaml"), is_path("runs/my"), is_path("tpu_v4"), is_path("H100 SXM")
     (True, True, False, False)
     """
-    return isinstance(name, Path) or name.endswith(_SUFFIXES) or "/" in name or "\\" in name
+    return isinstance(name, Path) or name.endswith((*_SUFFIXES, *TABLE_SUFFIXES)) or "/" in name or "\\" in name
+
+
+def is_table(name: str | Path) -> bool:
+    """True if the name is that of a table of ops: a file of CSV or Parquet.
+
+    Examples
+    --------
+    >>> is_table("runs/ops.csv"), is_table("my.yaml"), is_table("tpu_v4")
+    (True, False, False)
+    """
+    return str(name).endswith(TABLE_SUFFIXES)
 
 
 def find_file(kind: str, what: str, name: str | Path, *, base: Path | None = None) -> Path:

@@ -3,7 +3,8 @@
 Query heads that share keys (grouped-query attention) are folded into rows: a *group* is one KV head of one sequence,
 its rows are q_len positions times heads / kv_heads. With a causal mask a row tile covers whole positions and sees a
 number of key blocks of its own; tiles go from the longest to the shortest, which alone may be ragged, so that the core
-with the first one has the most work.
+with the first one has the most work. With a sliding window a tile's keys, and its first block, begin with the first key
+that its first position sees.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from accsim.config.compute_units import SystolicArray
 from accsim.config.machine import Accelerator
 from accsim.engine.tables import IntArray
+from accsim.errors import MappingError
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import ceil_div
@@ -34,7 +36,7 @@ Tables = dict["Loops", IntArray]
 
 
 class Problem(NamedTuple):
-    """Extents of one attention op: groups, positions, heads that share keys, keys, head dim, mask."""
+    """Extents of one attention op: groups, positions, heads that share keys, keys, head dim, mask, keys of a window."""
 
     groups: int
     positions: int
@@ -42,6 +44,7 @@ class Problem(NamedTuple):
     keys: int
     dim: int
     causal: int
+    window: int
 
 
 class Share(NamedTuple):
@@ -54,8 +57,11 @@ class Share(NamedTuple):
 
 
 def problem_of(op: Attention) -> Problem:
-    """The extents of an op, query heads folded into rows."""
-    return Problem(op.batch * op.kv_heads, op.q_len, op.heads // op.kv_heads, op.kv_len, op.head_dim, int(op.causal))
+    """The extents of an op, query heads folded into rows; keys that no query sees are left out."""
+    groups, keys = op.batch * op.kv_heads, op.seen_keys
+    return Problem(
+        groups, op.q_len, op.heads // op.kv_heads, keys, op.head_dim, int(op.causal), min(op.window or keys, keys)
+    )
 
 
 def row_tile_sizes(op: Attention, acc: Accelerator, given: int | None) -> list[int]:
@@ -92,6 +98,24 @@ class Loops(NamedTuple):
         return {"key": "row"} if self.causal else {}
 
 
+def staging(op: Attention, given: str | None) -> list[bool]:
+    """Whether K and V of a whole head stay in the local memory, to be tried: not under a window, which moves on.
+
+    Raises
+    ------
+    MappingError
+        When staging is asked for under a window.
+    """
+    if given is None:
+        return [False] if op.window else [False, True]
+    kept = len(given) == len("qkvo")
+    if kept and op.window:
+        raise MappingError(
+            f"staged {given} keeps all keys of a head, of which a tile of '{op.name}' sees a window; use qo"
+        )
+    return [kept]
+
+
 def point_tables(op: Attention, acc: Accelerator, rows: list[int], keys: list[int], form: str | None) -> Tables:
     """Points (rows of a tile, keys of a block, stationary form) by the loops that they need.
 
@@ -110,6 +134,15 @@ def point_tables(op: Attention, acc: Accelerator, rows: list[int], keys: list[in
             loops = Loops(tiles, True, False) if op.causal else Loops(1 + (share.rows % tile > 0), False, ragged)
             found.setdefault(loops, []).extend((row, key, code) for code in forms(acc, form))
     return {loops: np.array(points, np.int64) for loops, points in found.items()}
+
+
+def longest_blocks(op: Attention, table: IntArray) -> IntArray:
+    """Key blocks that the longest row tile of each point sees."""
+    problem = problem_of(op)
+    keys = np.minimum(table[:, 1], problem.keys)
+    positions = np.minimum(table[:, 0] // problem.shared, problem.positions)
+    seen = np.minimum(problem.keys, positions + problem.window - 1) if op.causal else problem.keys
+    return np.asarray(-(-seen // keys))
 
 
 def forms(acc: Accelerator, form: str | None) -> list[int]:
@@ -135,10 +168,12 @@ def share_of(problem, row_tile, cores):
 
 @kernel
 def seen_keys(problem, row_tile, share, tile):
-    """Keys that the last position of a core's row tile sees; tile 0 is the longest."""
+    """Keys that the positions of a core's row tile see; tile 0 is the longest."""
     if not problem.causal:
         return problem.keys
-    return problem.keys - tile * share.stride * (row_tile // problem.shared)
+    later = tile * share.stride * (row_tile // problem.shared)
+    positions = min(row_tile // problem.shared, problem.positions - later)
+    return min(problem.keys - later, positions + problem.window - 1)
 
 
 @kernel
@@ -152,16 +187,19 @@ def tile_rows(problem, row_tile, share, tile):
     hidden = problem.keys - problem.positions
     count = last - first
     visible = count * hidden + (last * (last + 1) - first * (first + 1)) // 2
+    full = max(first, min(last, problem.window - hidden))  # positions from here on have keys behind the window
+    most = last + hidden - problem.window
+    visible -= (last - full) * most - (last - full) * (last - full - 1) // 2
     return count * problem.shared, visible * problem.shared
 
 
 @kernel
-def kv_share(problem, share, passes, machine, resident):
+def kv_share(problem, row_tile, share, passes, machine, resident):
     """Share of K and V loads that reach main memory.
 
     Without a middle memory every load does. With one, cores that work on the same group fetch a block once, and later
     row tiles find it there when the keys and values of all groups in flight fit: ``passes`` is a core's loads over
-    those of its longest row tile.
+    all blocks of a group. Under a window such cores have keys in common where their row tiles' windows overlap.
     """
     if machine.middle_capacity == 0:
         return 1.0
@@ -170,7 +208,9 @@ def kv_share(problem, share, passes, machine, resident):
     share_cores = 1.0 / share.stride
     if not resident and touched <= machine.middle_capacity:
         return share_cores / passes
-    return share_cores
+    longest = seen_keys(problem, row_tile, share, 0)
+    together = min(problem.keys, longest + (share.stride - 1) * (row_tile // problem.shared))
+    return share_cores * (together / longest)
 
 
 @kernel
@@ -215,10 +255,10 @@ def write_loops(block, i, level, problem, row_tile, share, key_block, loops, kep
 
     ``loops`` loops over the keys follow one another: one; two of all key blocks; or three, the second of them over the
     blocks beyond the first ``kept`` (spilled ones), which are a section of their own in the two others.
-    Returns the row tiles of a core and the key blocks of a full row.
+    Returns the row tiles of a core and the key blocks of the longest one.
     """
     tiles = ceil_div(share.rows, row_tile)
-    blocks = ceil_div(problem.keys, key_block)
+    blocks = ceil_div(seen_keys(problem, row_tile, share, 0), key_block)
     spilled = max(0, blocks - kept) if loops == 3 else 0
     block.trips[i, level[1, TRIP0]] = share.groups
     block.trips[i, level[2, TRIP0]] = tiles
@@ -294,6 +334,5 @@ def class_work(problem, row_tile, share, tiles, key_block, row_class):
 @kernel
 def fetched_share(problem, row_tile, share, tiles, key_block, machine, resident):
     """Share of K and V loads that reach main memory, see :func:`kv_share`."""
-    longest = key_blocks(problem, row_tile, share, 1, key_block)
-    passes = key_blocks(problem, row_tile, share, tiles, key_block) / float(longest)
-    return kv_share(problem, share, passes, machine, resident)
+    passes = key_blocks(problem, row_tile, share, tiles, key_block) / float(ceil_div(problem.keys, key_block))
+    return kv_share(problem, row_tile, share, passes, machine, resident)

@@ -7,7 +7,8 @@ from accsim.errors import MappingError, TooLongError
 from accsim.mapping.base import Dataflow, find_dataflow
 from accsim.mapping.flash import Flash
 from accsim.mapping.flat import Flat
-from accsim.mapping.gemm import default_gemm
+from accsim.mapping.gemm import Stationary, default_gemm
+from accsim.mapping.lstm import Lstm
 from accsim.mapping.search import Found, search
 from accsim.mapping.unfused import Unfused
 from accsim.mapping.vector import Streamed
@@ -15,11 +16,16 @@ from accsim.workload.ops import Op
 
 
 def default_dataflows(op: Op, acc: Accelerator) -> tuple[Dataflow, ...]:
-    """The dataflows tried for an op: fused and un-fused attention, the machine's own stationary form, streaming."""
+    """The dataflows tried for an op: fused and un-fused attention, the machine's own stationary form, streaming.
+
+    A step of an LSTM has a product and streamed gates.
+    """
     if op.kind == "attention":
         return Flash(), Flat(), Unfused()
-    if op.kind == "gemm":
+    if op.kind in Stationary.kinds:
         return (default_gemm(acc),)
+    if op.kind == "lstm_cell":
+        return (Lstm(),)
     return (Streamed(),)
 
 

@@ -19,18 +19,19 @@ from accsim.engine.program import After, Hold
 from accsim.errors import MappingError
 from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
-from accsim.kernels.matrix import ceil_div
 from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store, write_vector
 from accsim.mapping.attention import (
     Loops,
     class_work,
     count_all,
     fetched_share,
+    longest_blocks,
     own_work,
     point_tables,
     problem_of,
     row_tile_sizes,
     share_of,
+    staging,
     write_latencies,
     write_loops,
 )
@@ -116,7 +117,7 @@ class Flat(CompiledDataflow):
         assert isinstance(op, Attention)
         rows = row_tile_sizes(op, acc, self.rows)
         keys = [self.block_kv] if self.block_kv else tile_sizes(op.kv_len, getattr(acc.matrix_unit, "cols", 64), 4)
-        staged = [len(self.staged) == 4] if self.staged else [False, True]
+        staged = staging(op, self.staged)
         pipelined = [self.pipelined] if self.pipelined is not None else [False, True]
         tables = point_tables(op, acc, rows, keys, self.stationary)
         whole = [
@@ -138,7 +139,7 @@ class Flat(CompiledDataflow):
         """The points whose rows of scores do not fit, with the key blocks that do as a further column."""
         kept, ahead, _, loops = points.variant
         variant = (kept, ahead, True, loops)
-        blocks = -(-op.kv_len // np.minimum(points.table[:, 1], op.kv_len))
+        blocks = longest_blocks(op, points.table)
         table = np.column_stack([points.table, np.ones(len(blocks), np.int64)])
         if self.spill is not None:
             table[:, 3] = blocks - self.spill
@@ -157,7 +158,7 @@ class Flat(CompiledDataflow):
         assert isinstance(op, Attention)
         kept, ahead, spilled, _ = points.variant
         row, key, form = points.table[i, :3].tolist()
-        spill = -(-op.kv_len // min(key, op.kv_len)) - int(points.table[i, 3]) if spilled else 0
+        spill = int(longest_blocks(op, points.table[i : i + 1])[0] - points.table[i, 3]) if spilled else 0
         names = list(STATIONARY)
         stationary = names[list(STATIONARY.values()).index(form)]
         return Flat("row", row, key, STAGED[int(kept)], ahead, stationary, spill)
@@ -283,8 +284,9 @@ def _lower(points, problem, scores, kept, ahead, at, machine, level, kinds, clas
         row_tile, key_block, form = points[i, 0], min(points[i, 1], problem.keys), points[i, 2]
         row_tile = min(row_tile, problem.positions * problem.shared)
         share = share_of(problem, row_tile, machine.cores)
-        here = points[i, 3] if spilled else ceil_div(problem.keys, key_block)
+        here = points[i, 3] if spilled else 0
         tiles, blocks = write_loops(block, i, level, problem, row_tile, share, key_block, 3 if spilled else 2, here)
+        here = here if spilled else blocks
         fill_spans(block, i, level, kinds, classes)
         sum_bytes = element if blocks == 1 and not in_registers else float(SUM_BYTES)
         _write_buffers(block, i, (row_tile, key_block, dim), (blocks if kept else 1, here), ahead, sum_bytes, machine)

@@ -1,8 +1,8 @@
-"""GEMM on a matrix unit: weight-, output- and input-stationary, tiled over the memories and split over the cores.
+"""GEMM and convolution on a matrix unit: weight-, output- and input-stationary, tiled and split over cores.
 
 The tile program has one loop over products, two over tiles of C (in either order) and one over tiles of the summed
 dimension. Loads run ahead into double buffers; C's tile stays until its sum is complete. ``docs/gemm.md`` has the
-model.
+model, ``docs/conv.md`` that of a convolution's A.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from accsim.kernels.matrix import ceil_div
 from accsim.kernels.work import SUM_BYTES, scale_bytes, write_load, write_matmul, write_store
 from accsim.mapping.base import Step, check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
+from accsim.mapping.conv import feature_map, operand_elements
 from accsim.mapping.machine_numbers import REGISTERS, STATIONARY, machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
 from accsim.mapping.tiling import splits, tile_sizes
-from accsim.workload.ops import Gemm, Op
+from accsim.workload.ops import Conv2d, Gemm, Op
 
 LOAD_A, LOAD_B, MATMUL, STORE = range(4)
 
@@ -42,7 +43,7 @@ class Stationary(CompiledDataflow):
     split_m, split_n : cores along m and n; the rest of the cores take other products of the batch.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("gemm",)
+    kinds: ClassVar[tuple[str, ...]] = ("gemm", "conv2d")
     form: ClassVar[str]
 
     tile_m: int | None = None
@@ -58,7 +59,7 @@ class Stationary(CompiledDataflow):
         check_choices(self, positive=sizes, among={"order": ("mn", "nm"), "resident": (True, False)})
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
-        assert isinstance(op, Gemm)
+        assert isinstance(op, Gemm | Conv2d)
         unit = machine_numbers(acc, op.dtype)
         sizes = [
             [given] if given else tile_sizes(extent, base)
@@ -79,17 +80,17 @@ class Stationary(CompiledDataflow):
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Stationary:
         tile_m, tile_n, tile_k, split_m, split_n, _ = points.table[i].tolist()
         order, resident = points.variant
-        assert isinstance(op, Gemm)
+        assert isinstance(op, Gemm | Conv2d)
         own_m, own_n = -(-op.rows // split_m), -(-op.n // split_n)
         return type(self)(min(tile_m, own_m), min(tile_n, own_n), min(tile_k, op.k), order, resident, split_m, split_n)
 
     def steps(self, op: Op, acc: Accelerator) -> tuple[Step, ...]:
-        assert isinstance(op, Gemm)
-        early = ("load_b",) if op.weights else ()
+        assert isinstance(op, Gemm | Conv2d)
+        early = ("load_b",) if op.weight_bytes else ()
         return tuple(replace(step, early=early) for step in super().steps(op, acc))
 
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
-        assert isinstance(op, Gemm)
+        assert isinstance(op, Gemm | Conv2d)
         order, resident = points.variant
         shape = _shape(acc, self.form, order, resident)
         block = shape.new_block(len(points.table), actions=actions)
@@ -97,8 +98,8 @@ class Stationary(CompiledDataflow):
         extents = (op.products, op.rows, op.n, op.k)
         machine = machine_numbers(acc, op.dtype)
         _lower(
-            points.table, extents, order == "mn", resident, STATIONARY[self.form], machine, shape.level_table(),
-            shape.kinds, shape.classes, block, copies,
+            points.table, extents, feature_map(op), order == "mn", resident, STATIONARY[self.form], machine,
+            shape.level_table(), shape.kinds, shape.classes, block, copies,
         )  # fmt: skip
         return Lowered(shape, block, copies)
 
@@ -189,7 +190,7 @@ def _shape(acc: Accelerator, form: str, order: str, resident: bool) -> Shape:
 
 
 @kernel(allocates=True)
-def _lower(points, extents, outer_is_m, resident, stationary, machine, level, kinds, classes, block, copies):
+def _lower(points, extents, source, outer_is_m, resident, stationary, machine, level, kinds, classes, block, copies):
     """Write the numbers of every point; see :class:`Stationary` for its columns and ``docs/gemm.md`` for the model."""
     products, rows, cols, depth = extents
     want = block.actions.shape[0] > 0
@@ -215,7 +216,7 @@ def _lower(points, extents, outer_is_m, resident, stationary, machine, level, ki
         block.slots[i, 0] = 2 if not (resident and outer_is_m) else tiles[2] + 1
         block.slots[i, 1] = 2 if not (resident and not outer_is_m) else tiles[2] + 1
         block.slots[i, 2] = 2
-        block.slot_bytes[i, 0] = int(np.ceil(tile[0] * tile[2] * element))
+        block.slot_bytes[i, 0] = int(np.ceil(operand_elements(source, tile[0], tile[2]) * element))
         block.slot_bytes[i, 1] = int(np.ceil(tile[2] * tile[1] * element))
         block.slot_bytes[i, 2] = int(np.ceil(tile[0] * tile[1] * sum_bytes))
         if machine.systolic == 0:
@@ -224,7 +225,9 @@ def _lower(points, extents, outer_is_m, resident, stationary, machine, level, ki
         block.latency[i, LOAD_A] = machine.load_latency
         block.latency[i, LOAD_B] = machine.load_latency
         block.latency[i, STORE] = machine.store_latency
-        share_a, share_b = _main_shares(machine, (m, n, depth), tile, tiles, (used_m, used_n), outer_is_m, resident)
+        elements_a = (operand_elements(source, tile[0], depth), operand_elements(source, m, depth))
+        elements_b = (tile[1] * depth, n * depth)
+        share_a, share_b = _main_shares(machine, elements_a, elements_b, tiles, (used_m, used_n), outer_is_m, resident)
         revisit = (tiles[2] - 1.0) / tiles[2] if summed else 0.0
         for c in range(8):
             first, second, third = c >> 2 & 1, c >> 1 & 1, c & 1
@@ -235,7 +238,7 @@ def _lower(points, extents, outer_is_m, resident, stationary, machine, level, ki
             tm = edge[0] if (first if outer_is_m else second) else tile[0]
             tn = edge[1] if (second if outer_is_m else first) else tile[1]
             tk = edge[2] if third else tile[2]
-            a_bytes, b_bytes = tm * tk * element, tk * tn * element
+            a_bytes, b_bytes = operand_elements(source, tm, tk) * element, tk * tn * element
             write_load(block, i, 8 * LOAD_A + c, a_bytes, a_bytes * share_a, active, machine, want)
             write_load(block, i, 8 * LOAD_B + c, b_bytes, b_bytes * share_b, active, machine, want)
             if want:
@@ -254,22 +257,24 @@ def _lower(points, extents, outer_is_m, resident, stationary, machine, level, ki
 
 
 @kernel
-def _main_shares(machine, extents, tile, tiles, used, outer_is_m, resident):
+def _main_shares(machine, elements_a, elements_b, tiles, used, outer_is_m, resident):
     """Share of each operand's loads that reach main memory: all without a middle memory.
+
+    ``elements_a`` and ``elements_b`` are those of one panel (all of k) of a core, and of all panels of a core.
 
     Cores that use the same tile at the same time fetch it once. What is read again is found in the middle memory when
     the bytes touched in between fit there, and then counts once in all.
     """
     if machine.middle_capacity == 0:
         return 1.0, 1.0
-    m, n, depth = extents
     element = machine.element_bytes
-    outer_panel = (tile[0] if outer_is_m else tile[1]) * depth * element * (used[0] if outer_is_m else used[1])
-    inner_all = (n if outer_is_m else m) * depth * element * (used[1] if outer_is_m else used[0])
+    outer, inner = (elements_a, elements_b) if outer_is_m else (elements_b, elements_a)
+    outer_panel = outer[0] * element * (used[0] if outer_is_m else used[1])
+    inner_all = inner[1] * element * (used[1] if outer_is_m else used[0])
     outer_loads = 1.0 if resident else float(tiles[1] if outer_is_m else tiles[0])
     inner_loads = float(tiles[0] if outer_is_m else tiles[1])
     outer_share, inner_share = 1.0, 1.0
-    if outer_panel + (tile[1] if outer_is_m else tile[0]) * depth * element <= machine.middle_capacity:
+    if outer_panel + inner[0] * element <= machine.middle_capacity:
         outer_share = 1.0 / outer_loads
     if outer_panel + inner_all <= machine.middle_capacity:
         inner_share = 1.0 / inner_loads

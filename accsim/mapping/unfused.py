@@ -63,12 +63,15 @@ register_dataflow("unfused", Unfused)
 
 
 def parts(op: Attention) -> tuple[Gemm, Softmax, Gemm]:
-    """The three operators: query heads that share keys are rows of one product; a mask saves them nothing."""
+    """The three operators: query heads that share keys are rows of one product.
+
+    A mask saves them nothing, but keys that no query sees are left out.
+    """
     groups, rows = op.batch * op.kv_heads, op.q_len * op.heads // op.kv_heads
     return (
-        Gemm(rows, op.kv_len, op.head_dim, groups, op.dtype, "logit", weights=False),
-        Softmax(groups * rows, op.kv_len, op.dtype, "softmax"),
-        Gemm(rows, op.head_dim, op.kv_len, groups, op.dtype, "attend", weights=False),
+        Gemm(rows, op.seen_keys, op.head_dim, groups, op.dtype, "logit", weights=False),
+        Softmax(groups * rows, op.seen_keys, op.dtype, "softmax"),
+        Gemm(rows, op.head_dim, op.seen_keys, groups, op.dtype, "attend", weights=False),
     )
 
 

@@ -1,4 +1,4 @@
-"""Softmax, norms and element-wise ops: load a chunk, work on it in the vector unit, store it; never free."""
+"""Vector ops and embedding: load a chunk, work on it in the vector unit, store it; never free."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.machine_numbers import machine_numbers, ways
 from accsim.mapping.shape import Shape, StageShape
-from accsim.workload.ops import Norm, Op, Softmax
+from accsim.workload.ops import Embedding, Norm, Op, Softmax
 from accsim.workload.vector_counts import VECTOR_OPERATIONS
 
 LOAD, WORK, STORE = range(3)
@@ -30,9 +30,9 @@ two; a norm reads for its statistics and again to scale; the rest is done in one
 
 @dataclass(frozen=True)
 class Streamed(CompiledDataflow):
-    """Chunks of ``chunk_elements`` output elements (whole rows of softmax and norms) stream through; None: searched."""
+    """Chunks of ``chunk_elements`` elements of output (whole rows of softmax, norm, table) stream; None: searched."""
 
-    kinds: ClassVar[tuple[str, ...]] = ("softmax", "norm", "elementwise")
+    kinds: ClassVar[tuple[str, ...]] = ("softmax", "norm", "elementwise", "pool2d", "embedding")
 
     chunk_elements: int | None = None
 
@@ -77,9 +77,11 @@ def _dtype(op: Op, acc: Accelerator) -> str:
 
 
 def _unit(op: Op) -> tuple[int, int]:
-    """(elements that stay together, number of such units): a row of softmax or norm, one element otherwise."""
+    """(elements that stay together, number of such units): a row of softmax, norm or table, one element otherwise."""
     if isinstance(op, Softmax | Norm):
         return op.cols, op.rows
+    if isinstance(op, Embedding):
+        return op.dim, op.tokens
     elements: int = op.elements  # type: ignore[union-attr]
     return 1, elements
 

@@ -15,7 +15,7 @@ from accsim.mapping.base import find_dataflow
 from accsim.report.result import OpRow
 from accsim.report.tables import mapping_dict
 from accsim.units import format_quantity
-from accsim.workload.trace_file import FORMS
+from accsim.workload.op_form import FORMS
 
 _DIMENSIONS = {
     "_bytes_per_s": "bandwidth",

@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from accsim.config.catalogue import list_accelerators, load_accelerator
-from accsim.config.data_files import is_path
+from accsim.config.data_files import is_path, is_table
 from accsim.config.machine import Accelerator
 from accsim.config.reader import read_yaml
 from accsim.errors import InputError, Problem, nearest, plain_name
 from accsim.mapping.base import find_dataflow, list_dataflows
 from accsim.report.describe import describe_dataflow, describe_machine, describe_op
 from accsim.workload.catalogue import describe_workload, list_workloads
+from accsim.workload.op_form import FORMS
 from accsim.workload.op_query import op_kind
 from accsim.workload.trace import Workload
-from accsim.workload.trace_file import FORMS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,6 +57,8 @@ def describe_named(name: str, settings: Mapping[str, object]) -> tuple[dict[str,
 def _kind_of(name: str) -> str:
     """``machine``, ``workload``, ``dataflow``, or the kind of op."""
     bare, query, _ = name.partition("?")
+    if is_table(bare):
+        return "workload"
     if is_path(bare):
         return "workload" if {"ops", "architecture"} & set(read_yaml(bare).data) else "machine"
     kind = op_kind(bare)

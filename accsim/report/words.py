@@ -120,7 +120,7 @@ def _initials(form: str) -> str:
 
 
 def op_shape(op: Op) -> str:
-    """The sizes of an op in words.
+    """The sizes of an op in words; what is 0, off or absent is left out.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def op_shape(op: Op) -> str:
     'gemm m 4, n 5, k 6, batch 1, bf16, weights'
     """
     return f"{op.kind} " + ", ".join(
-        _value(f.name, getattr(op, f.name)) for f in fields(op) if f.name != "name" and getattr(op, f.name) is not False
+        _value(f.name, getattr(op, f.name)) for f in fields(op) if f.name != "name" and getattr(op, f.name)
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from accsim.config.data_files import find_file, shipped_names
+from accsim.config.data_files import find_file, is_table, shipped_names
 from accsim.config.reader import MarkedDocument, parse_scalar, read_yaml
 from accsim.errors import InputError, Problem
 from accsim.workload.files import expand_model, is_trace, read_model
@@ -16,6 +16,7 @@ from accsim.workload.ops import Op
 from accsim.workload.query import parse_query
 from accsim.workload.trace import Entry, Workload
 from accsim.workload.trace_file import read_trace
+from accsim.workload.trace_table import read_table
 
 _FOLDER = "workloads"
 
@@ -31,9 +32,9 @@ def load_workload(spec: str | Path | Workload | Op, *, set: Mapping[str, object]
     Parameters
     ----------
     spec
-        Name of a shipped workload in any case and with any separators, or the path of a file, either with parameters
-        (``"bert_base?seq=4096&batch=64"``); or a single op (``"gemm?m=512&n=512&k=512"``). A `Workload` is returned as
-        it is, an op as a workload of one entry.
+        Name of a shipped workload in any case and with any separators, or the path of a YAML file, either with
+        parameters (``"bert_base?seq=4096&batch=64"``); the path of a CSV or Parquet table of ops; or a single op
+        (``"gemm?m=512&n=512&k=512"``). A `Workload` is returned as it is, an op as a workload of one entry.
     set
         Values of a model's file to replace: a parameter's name, or the dotted path of a field
         (``{"seq": 4096, "hyperparameters.layers": 24}``). Text is read as a YAML scalar.
@@ -121,6 +122,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "op": op.kind,
         **shape,
         "repeat": entry.repeat,
+        "weight_sets": entry.weight_sets,
         "after": list(entry.after),
         **{key: getattr(op, key) for key in counts},
         "vector_ops": dict(op.vector_ops),
@@ -128,13 +130,25 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _single_op(spec: object, overrides: Mapping[str, object]) -> Workload | None:
-    """The workload of a spec that is the name of an op with its sizes; None for any other spec."""
-    kind = op_kind(spec.partition("?")[0]) if isinstance(spec, str) else None
+    """The workload of a spec that is the name of an op with its sizes, or a table; None for any other spec."""
+    bare = spec.partition("?")[0] if isinstance(spec, str) else spec
+    if isinstance(bare, str | Path) and is_table(bare):
+        query = parse_query(spec)[1] if isinstance(spec, str) else {}
+        _check_nothing_to_set(query, overrides)
+        return read_table(Path(bare))
+    kind = op_kind(bare) if isinstance(bare, str) else None
     if kind is None:
         return None
     if overrides:
         raise InputError([Problem(f"set:{key}", "", "a single op takes its sizes in the query") for key in overrides])
     return read_op(kind, parse_query(str(spec))[1])
+
+
+def _check_nothing_to_set(query: Mapping[str, str], overrides: Mapping[str, object]) -> None:
+    """Refuse parameters of a trace."""
+    places = [f"query:{key[:60]}" for key in query] + [f"set:{key}" for key in overrides]
+    if places:
+        raise InputError([Problem(place, "", "a trace of ops has no parameters to set") for place in places])
 
 
 def _document(spec: object, overrides: Mapping[str, object]) -> tuple[MarkedDocument, list[Problem]]:
@@ -151,8 +165,7 @@ def _document(spec: object, overrides: Mapping[str, object]) -> tuple[MarkedDocu
     if not query and not overrides:
         return document, []
     if is_trace(document):
-        places = [f"query:{key[:60]}" for key in query] + [f"set:{key}" for key in overrides]
-        raise InputError([Problem(place, "", "a trace of ops has no parameters to set") for place in places])
+        _check_nothing_to_set(query, overrides)
     return _overridden(document, query, overrides)
 
 

@@ -55,14 +55,15 @@ class ArgumentChecks:
         path = f"{type(self._owner).__name__}.{field}"
         self._problems.append(Problem("argument", path, message, suggestion))
 
-    def count(self, *fields: str, most: int = MAX_SIZE) -> bool:
-        """Whole numbers from 1 to `most`, kept as int; True if all of them are."""
+    def count(self, *fields: str, least: int = 1, most: int = MAX_SIZE) -> bool:
+        """Whole numbers from `least` to `most`, kept as int; True if all of them are."""
         good = True
         for field in fields:
             value = getattr(self._owner, field)
             number = _whole(value)
-            if number is None or not 1 <= number <= most:
-                allowed = COUNT_TEXT if most == MAX_SIZE else f"a whole number from 1 to {most}"
+            if number is None or not least <= number <= most:
+                last = "2^40 - 1" if most == MAX_SIZE else most
+                allowed = f"a whole number from {least} to {last}"
                 self.fail(field, f"read {shown(value)}, allowed is {allowed}")
                 good = False
             else:

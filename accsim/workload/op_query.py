@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
 
 from accsim.config.frozen import FrozenDict
-from accsim.config.reader import MarkedDocument, parse_scalar, validate
-from accsim.errors import InputError, Problem, nearest, plain_name
-from accsim.workload.ops import OPS
+from accsim.config.reader import MarkedDocument, parse_scalar
+from accsim.errors import Problem, nearest, plain_name
+from accsim.workload.op_form import FORMS, read_form
 from accsim.workload.trace import Entry, Workload
-from accsim.workload.trace_file import FORMS
 
 _NOT_IN_A_QUERY = ("op", "after")
 
@@ -56,13 +54,6 @@ def read_op(kind: str, query: Mapping[str, str]) -> Workload:
         else:
             message = f"unknown key of {kind}, allowed are {', '.join(known)}"
             problems.append(Problem(where, "", message, nearest(key, known)))
-    form = validate(FORMS[kind], document, also=problems)
-    given = {f.name: getattr(form, f.name) for f in fields(OPS[kind]) if f.name not in form.not_of_the_op}
-    try:
-        op = OPS[kind](name=form.name or kind, **given)
-    except InputError as error:
-        paths = [problem.path.rpartition(".")[2] for problem in error.problems]
-        placed = [replace(p, where=f"query:{path}", path=path) for p, path in zip(error.problems, paths, strict=True)]
-        raise InputError(placed) from error
+    form, op = read_form(document, problems)
     values = FrozenDict({key: document.data[key] for key in query})
-    return Workload(name=kind, entries=(Entry(op, form.repeat),), parameters=values)
+    return Workload(name=kind, entries=(Entry(op, form.repeat, weight_sets=form.weight_sets),), parameters=values)

@@ -11,14 +11,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias, get_args
 
 from accsim.workload.checks import ArgumentChecks
 from accsim.workload.ops_base import FROM_OTHERS, Counted, tensor_bytes
+from accsim.workload.ops_image import Conv2d, Pool2d
+from accsim.workload.ops_sequence import Embedding, LstmCell
 from accsim.workload.ops_vector import Elementwise, Norm, Softmax
 from accsim.workload.vector_counts import VECTOR_OPERATIONS
 
-__all__ = ["OPS", "VECTOR_OPERATIONS", "Attention", "Elementwise", "Gemm", "Norm", "Op", "Softmax", "tensor_bytes"]
+__all__ = [
+    "OPS",
+    "VECTOR_OPERATIONS",
+    "Attention",
+    "Conv2d",
+    "Elementwise",
+    "Embedding",
+    "Gemm",
+    "LstmCell",
+    "Norm",
+    "Op",
+    "Pool2d",
+    "Softmax",
+    "tensor_bytes",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +133,9 @@ class Attention(Counted):
         Default: `heads`.
     causal
         True: query i sees the keys 0 to kv_len - q_len + i. Needs q_len <= kv_len.
+    window
+        With `causal` alone: of these keys, query i sees the last `window`, its own included (a sliding window). One of
+        at least kv_len hides nothing and becomes None, the default.
     dtype
         Data type of Q, K, V, the weights after the softmax, and the output, in any spelling.
     name
@@ -147,6 +166,7 @@ class Attention(Counted):
     causal: bool = False
     dtype: str = "bf16"
     name: str = "attention"
+    window: int | None = None
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)
@@ -157,17 +177,34 @@ class Attention(Counted):
         check.flag("causal")
         if sized and self.causal is True and self.q_len > self.kv_len:
             check.fail("q_len", f"read {self.q_len}, allowed with a causal mask is at most kv_len = {self.kv_len}")
+        if self.window is not None and check.count("window") and sized:
+            if self.causal is False:
+                check.fail("window", f"read {self.window}, allowed without causal is none")
+            elif self.window >= self.kv_len:
+                object.__setattr__(self, "window", None)
         check.dtype()
         check.name()
         check.finish()
 
     @property
     def scores(self) -> int:
-        """Visible scores over all sequences and heads: of each q_len x kv_len, a causal mask hides the upper corner."""
+        """Visible scores over all sequences and heads.
+
+        Of each q_len x kv_len, a causal mask hides the upper corner, and a window the lower one.
+        """
         each = self.q_len * self.kv_len
         if self.causal:
             each -= self.q_len * (self.q_len - 1) // 2
+        if self.window is not None:
+            past = min(self.q_len, self.kv_len - self.window)  # queries with more keys behind them than the window has
+            most = self.kv_len - self.window
+            each -= past * most - past * (past - 1) // 2
         return self.batch * self.heads * each
+
+    @property
+    def seen_keys(self) -> int:
+        """Keys of a sequence that any query sees: under a window, those from the first query's on."""
+        return self.kv_len if self.window is None else min(self.kv_len, self.q_len + self.window - 1)
 
     @property
     def macs(self) -> int:
@@ -176,8 +213,8 @@ class Attention(Counted):
 
     @property
     def kv_bytes(self) -> int:
-        """Bytes of the keys and values."""
-        return tensor_bytes(2 * self.batch * self.kv_heads * self.kv_len * self.head_dim, self.dtype)
+        """Bytes of the keys and values that any query sees."""
+        return tensor_bytes(2 * self.batch * self.kv_heads * self.seen_keys * self.head_dim, self.dtype)
 
     @property
     def input_bytes(self) -> int:
@@ -195,8 +232,8 @@ class Attention(Counted):
         return dict.fromkeys(("max", "exp", "add", "divide"), self.scores)
 
 
-Op: TypeAlias = Gemm | Attention | Softmax | Norm | Elementwise
+Op: TypeAlias = Gemm | Attention | Softmax | Norm | Elementwise | Conv2d | Pool2d | Embedding | LstmCell
 """Any op."""
 
-OPS: Mapping[str, type[Op]] = {op.kind: op for op in (Gemm, Attention, Softmax, Norm, Elementwise)}
+OPS: Mapping[str, type[Op]] = {op.kind: op for op in get_args(Op)}
 """Class of each kind of op."""

@@ -153,9 +153,10 @@ class Elementwise(Counted):
     Parameters
     ----------
     elements
-        Elements of the output.
+        Elements of an output.
     function
         A key of `accsim.workload.vector_counts.ELEMENTWISE`: add, multiply, relu, gelu, silu, swiglu, rope, copy, ...
+        ``lstm_gates`` writes two tensors, cell state and output; every other function writes one.
     inputs
         Tensors read, each with as many elements as the output. Default: what the function needs (2 for add and
         swiglu, 1 for gelu). ``add`` and ``multiply`` may have more, or 1: then the other operand is a constant.
@@ -203,7 +204,7 @@ class Elementwise(Counted):
     @property
     def output_bytes(self) -> int:
         """Bytes of the output."""
-        return tensor_bytes(self.elements, self.dtype)
+        return tensor_bytes(ELEMENTWISE[self.function].outputs * self.elements, self.dtype)
 
     @property
     def vector_ops(self) -> Mapping[str, int]:

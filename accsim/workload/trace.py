@@ -14,6 +14,7 @@ from accsim.workload.ops import OPS, Op
 
 _OP_TYPES = get_args(Op)
 _OP_NAME = cast(str, None)
+_ALL_REPEATS = cast(int, None)
 _MAX_SUGGESTIONS = 20
 """Most unknown names that get a suggestion; each is compared with every name."""
 
@@ -32,6 +33,8 @@ class Entry:
         Name within the workload. Default: the op's.
     after
         Names of earlier entries whose results it needs. Empty: it needs the entry before it.
+    weight_sets
+        How many of the repeats have parameters of their own: 1 for the steps of a recurrent layer. Default: all.
 
     Raises
     ------
@@ -43,15 +46,19 @@ class Entry:
     repeat: int = 1
     name: str = _OP_NAME
     after: tuple[str, ...] = ()
+    weight_sets: int = _ALL_REPEATS
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)
         if not isinstance(self.op, _OP_TYPES):
             check.fail("op", f"read {shown(self.op)}, allowed is an op: {', '.join(OPS)}")
         check.fill("name", getattr(self.op, "name", "op"))
-        check.count("repeat")
+        whole = check.count("repeat")
         check.name()
         check.sequence("after", str, "names of earlier entries")
+        given = whole and not check.fill("weight_sets", self.repeat)
+        if given and check.count("weight_sets") and self.weight_sets > self.repeat:
+            check.fail("weight_sets", f"read {self.weight_sets}, allowed are at most the {self.repeat} repeats")
         check.finish()
 
 
@@ -125,11 +132,11 @@ class Workload:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of parameters that the ops read: of each entry, its op's times its repeat.
+        """Bytes of parameters that the ops read: of each entry, its op's times its weight sets.
 
         An embedding table is not among them: a lookup reads rows of it, which are input bytes.
         """
-        return sum(op.weight_bytes * count for op, count in self)
+        return sum(entry.op.weight_bytes * entry.weight_sets for entry in self.entries)
 
     @property
     def op_count(self) -> int:

@@ -2,139 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-from pydantic import AfterValidator, Field, SkipValidation
+from pydantic import SkipValidation
 
 from accsim.config.fields import Name
-from accsim.config.reader import FileModel, MarkedDocument, PlacedError, Wrong, dotted, validate
+from accsim.config.reader import FileModel, MarkedDocument, dotted, validate
 from accsim.config.yaml_marks import KeyPath
 from accsim.errors import InputError, Problem, nearest
-from accsim.workload.checks import MAX_NAME, MAX_SIZE, shown
-from accsim.workload.models.base import Count, Dtype
-from accsim.workload.ops import OPS, Op
-from accsim.workload.ops_vector import MAX_INPUTS
+from accsim.workload.checks import MAX_SIZE, shown
+from accsim.workload.models.base import Count
+from accsim.workload.op_form import (
+    FORMS,
+    AttentionForm,
+    Conv2dForm,
+    ElementwiseForm,
+    EmbeddingForm,
+    GemmForm,
+    LstmCellForm,
+    NormForm,
+    OpForm,
+    Pool2dForm,
+    SoftmaxForm,
+    read_form,
+)
+from accsim.workload.ops import Op
 from accsim.workload.trace import Entry, Workload, order_problems
-from accsim.workload.vector_counts import ELEMENTWISE, NORMS
-
-F = TypeVar("F", bound=FileModel)
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError(f"read {shown(text)}, allowed are printable characters")
-    return text
-
-
-def _one_of(allowed: Mapping[str, object]) -> AfterValidator:
-    def check(text: str) -> str:
-        if text not in allowed:
-            message = f"read {shown(text)}, allowed are {', '.join(sorted(allowed))}"
-            raise PlacedError([Wrong((), message, nearest(text, allowed))])
-        return text
-
-    return AfterValidator(check)
-
-
-def _enum(allowed: Mapping[str, object]) -> Any:
-    return Field(json_schema_extra={"enum": [*sorted(allowed)]})
-
-
-EntryName = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_printable)]
-NormFunction = Annotated[str, _one_of(NORMS), _enum(NORMS)]
-ElementwiseFunction = Annotated[str, _one_of(ELEMENTWISE), _enum(ELEMENTWISE)]
-
-
-class OpForm(FileModel):
-    """Keys that every op of a trace may have."""
-
-    not_of_the_op: ClassVar[Container[str]] = ("op", "name", "repeat", "after")
-
-    name: EntryName | None = None
-    """Name within the trace; default: its kind, numbered where needed."""
-    dtype: Dtype = "bf16"
-    """Data type."""
-    repeat: Count = 1
-    """How often it is done."""
-    after: list[EntryName] = Field(default_factory=list)
-    """Names of earlier ops whose results it needs; empty: the op before."""
-
-
-class GemmForm(OpForm):
-    """A product C[m,n] = A[m,k] B[k,n]."""
-
-    op: Literal["gemm"]
-    """Kind."""
-    m: Count
-    """Rows of A and C."""
-    n: Count
-    """Columns of B and C."""
-    k: Count
-    """Columns of A, rows of B."""
-    batch: Count = 1
-    """Number of products."""
-    weights: bool = True
-    """True if B is a parameter, one for the whole batch."""
-
-
-class AttentionForm(OpForm):
-    """Attention, softmax included."""
-
-    op: Literal["attention"]
-    """Kind."""
-    batch: Count
-    """Sequences."""
-    heads: Count
-    """Query heads."""
-    q_len: Count
-    """Queries of each sequence."""
-    kv_len: Count
-    """Keys of each sequence."""
-    head_dim: Count
-    """Width of a head."""
-    kv_heads: Count | None = None
-    """Heads of keys and values, a divisor of heads; default: heads."""
-    causal: bool = False
-    """True if a query sees no later key."""
-
-
-class SoftmaxForm(OpForm):
-    """Softmax of each row."""
-
-    op: Literal["softmax"]
-    """Kind."""
-    rows: Count
-    """Rows."""
-    cols: Count
-    """Scores of a row."""
-
-
-class NormForm(OpForm):
-    """Normalization of each row."""
-
-    op: Literal["norm"]
-    """Kind."""
-    rows: Count
-    """Rows."""
-    cols: Count
-    """Elements of a row."""
-    function: NormFunction = "layer"
-    """layer or rms."""
-
-
-class ElementwiseForm(OpForm):
-    """A function of each element."""
-
-    op: Literal["elementwise"]
-    """Kind."""
-    elements: Count
-    """Elements of the output."""
-    function: ElementwiseFunction
-    """What is done to each."""
-    inputs: Annotated[int, Field(ge=1, le=MAX_INPUTS)] | None = None
-    """Tensors read; default: what the function needs."""
 
 
 class GroupForm(FileModel):
@@ -146,16 +41,18 @@ class GroupForm(FileModel):
     """Ops and further groups."""
 
 
-StepForm = GemmForm | AttentionForm | SoftmaxForm | NormForm | ElementwiseForm | GroupForm
-
-FORMS: Mapping[str, type[OpForm]] = {
-    "gemm": GemmForm,
-    "attention": AttentionForm,
-    "softmax": SoftmaxForm,
-    "norm": NormForm,
-    "elementwise": ElementwiseForm,
-}
-"""Form of each kind of op."""
+StepForm = (
+    GemmForm
+    | AttentionForm
+    | SoftmaxForm
+    | NormForm
+    | ElementwiseForm
+    | Conv2dForm
+    | Pool2dForm
+    | EmbeddingForm
+    | LstmCellForm
+    | GroupForm
+)
 
 
 class TraceFile(FileModel):
@@ -201,6 +98,11 @@ class _Step(NamedTuple):
     op: Op
     repeat: int
 
+    @property
+    def weight_sets(self) -> int:
+        """Repeats with parameters of their own: where the op's own repeats share them, one a round of the groups."""
+        return self.repeat // self.form.repeat * self.form.weight_sets
+
 
 class _Reader:
     """Walks the ops of a trace, noting steps and problems."""
@@ -240,20 +142,19 @@ class _Reader:
             self._op(path, step, times)
 
     def _group(self, path: KeyPath, group: Mapping[str, Any], times: int) -> None:
-        form = self._checked(GroupForm, path, group)
-        self.steps((*path, "ops"), group["ops"], times if form is None else self._times(path, form.repeat, times))
+        try:
+            form = validate(GroupForm, self._part(path, group))
+        except InputError as error:
+            self._note(path, error)
+        else:
+            times = self._times(path, form.repeat, times)
+        self.steps((*path, "ops"), group["ops"], times)
 
     def _op(self, path: KeyPath, step: Mapping[str, Any], times: int) -> None:
-        form = self._checked(FORMS[step["op"]], path, step)
-        if form is None:
-            return
-        op_type = OPS[step["op"]]
-        given = {f.name: getattr(form, f.name) for f in fields(op_type) if f.name not in form.not_of_the_op}
         try:
-            op = op_type(name=form.name or op_type.kind, **given)
+            form, op = read_form(self._part(path, step))
         except InputError as error:
-            for problem in error.problems:
-                self._fail((*path, problem.path.rpartition(".")[2]), problem.message, problem.suggestion)
+            self._note(path, error)
         else:
             self._steps.append(_Step(path, form, op, self._times(path, form.repeat, times)))
 
@@ -264,16 +165,14 @@ class _Reader:
             return 1
         return repeat * times
 
-    def _checked(self, form: type[F], path: KeyPath, data: Mapping[str, Any]) -> F | None:
-        part = _Part(self.document.name, dict(data), {}, whole=self.document, prefix=path)
-        try:
-            return validate(form, part)
-        except InputError as error:
-            head = dotted(path)
-            for problem in error.problems:
-                full = f"{head}.{problem.path}" if problem.path else head
-                self.problems.append(replace(problem, path=full))
-            return None
+    def _part(self, path: KeyPath, data: Mapping[str, Any]) -> _Part:
+        return _Part(self.document.name, dict(data), {}, whole=self.document, prefix=path)
+
+    def _note(self, path: KeyPath, error: InputError) -> None:
+        """Note the problems of a part under their paths in the whole document."""
+        head = dotted(path)
+        for problem in error.problems:
+            self.problems.append(replace(problem, path=f"{head}.{problem.path}" if problem.path else head))
 
     def entries(self) -> list[Entry]:
         """The entries, if there was no problem; notes those of names."""
@@ -289,7 +188,7 @@ class _Reader:
         if self.problems:
             return []
         return [
-            Entry(replace(step.op, name=name), step.repeat, name, tuple(step.form.after))
+            Entry(replace(step.op, name=name), step.repeat, name, tuple(step.form.after), step.weight_sets)
             for name, step in zip(names, self._steps, strict=True)
         ]
 

@@ -32,6 +32,17 @@ class ElementwiseCount(NamedTuple):
     per_element: Mapping[str, int]
     any_inputs: bool = False
     """True if the function takes any number of inputs: n of them need n - 1 times `per_element`, one needs it once."""
+    outputs: int = 1
+    """Tensors written."""
+
+
+class PoolCount(NamedTuple):
+    """Work of one kind of pooling."""
+
+    join: str
+    """Operation that joins two elements of a window."""
+    scaled: bool
+    """True if the result is divided by the number of elements (a multiply by its inverse)."""
 
 
 NORMS: Mapping[str, NormCount] = {
@@ -56,8 +67,13 @@ ELEMENTWISE: Mapping[str, ElementwiseCount] = {
     "swiglu": ElementwiseCount(2, {"exp": 1, "add": 1, "divide": 1, "multiply": 1}),
     "geglu": ElementwiseCount(2, {"exp": 1, "multiply": 4, "add": 2, "divide": 1}),
     "rope": ElementwiseCount(1, {"multiply": 2, "add": 1}),
+    "lstm_gates": ElementwiseCount(5, {"exp": 5, "add": 8, "divide": 5, "multiply": 5}, outputs=2),
 }
 """Counted from these forms: sigmoid 1/(1 + exp(-x)); tanh 1 - 2/(1 + exp(2x)); gelu x/(1 + exp(-2u)) with
 u = x (a + b x²), which is the tanh form of Hendrycks and Gimpel, arXiv 1606.08415, section 2, with the tanh written
 out; silu x/(1 + exp(-x)); swiglu silu(p) q and geglu gelu(p) q (Shazeer, arXiv 2002.05202, eq. 6); rope
-x cos + rotated(x) sin with the tables given (Su et al., arXiv 2104.09864, eq. 34)."""
+x cos + rotated(x) sin with the tables given (Su et al., arXiv 2104.09864, eq. 34); lstm_gates c' = s(f) c + s(i) t(g)
+and h' = s(o) t(c') with s a sigmoid and t a tanh, of i, f, g, o and c (Zaremba et al., arXiv 1409.2329, section 3)."""
+
+POOLS: Mapping[str, PoolCount] = {"max": PoolCount("max", False), "average": PoolCount("add", True)}
+"""Kinds of pooling."""

@@ -49,9 +49,12 @@ class Work:
     away: int = 0
 
 
-def sees(op: Attention, position: int) -> int:
-    """Keys that a query position sees, counted one by one."""
-    return sum(1 for key in range(op.kv_len) if not op.causal or key <= op.kv_len - op.q_len + position)
+def sees(op: Attention, position: int) -> set[int]:
+    """Keys that a query position sees, one by one."""
+    own = op.kv_len - op.q_len + position
+    if not op.causal:
+        return set(range(op.kv_len))
+    return {key for key in range(op.kv_len) if key <= own and (op.window is None or own - key < op.window)}
 
 
 def count(op: Attention, row_tile: int, block: int, stays: int = 2**62) -> Work:
@@ -66,10 +69,10 @@ def count(op: Attention, row_tile: int, block: int, stays: int = 2**62) -> Work:
         most = 0
         for first in range(0, len(rows), row_tile):
             tile = rows[first : first + row_tile]
-            keys = max(sees(op, position) for position in tile)
+            keys = len(set().union(*(sees(op, position) for position in tile)))
             blocks = ceil(keys / block)
             loaded = blocks * block if op.causal else keys  # under a mask the last block is worked on as a whole
-            work.visible += sum(sees(op, position) for position in tile)
+            work.visible += sum(len(sees(op, position)) for position in tile)
             work.computed += len(tile) * loaded
             work.rescaled += len(tile) * blocks * op.head_dim
             work.rows += len(tile)
@@ -88,17 +91,20 @@ SHAPES = [
     Attention(batch=2, heads=4, q_len=50, kv_len=83, head_dim=16, kv_heads=2, causal=True),
     Attention(batch=3, heads=4, q_len=1, kv_len=77, head_dim=16, kv_heads=1),
     Attention(batch=3, heads=4, q_len=1, kv_len=77, head_dim=16, kv_heads=2, causal=True),
+    Attention(batch=1, heads=2, q_len=96, kv_len=96, head_dim=16, causal=True, window=20),
+    Attention(batch=2, heads=4, q_len=50, kv_len=83, head_dim=16, kv_heads=2, causal=True, window=33),
+    Attention(batch=1, heads=2, q_len=1, kv_len=77, head_dim=16, causal=True, window=30),
 ]
 TILES = [(32, 32), (24, 20), (16, 100), (400, 64)]
 shapes = pytest.mark.parametrize(
-    "op", SHAPES, ids=lambda op: f"{op.q_len}x{op.kv_len}/{op.heads}/{op.kv_heads}/{op.causal}"
+    "op", SHAPES, ids=lambda op: f"{op.q_len}x{op.kv_len}/{op.heads}/{op.kv_heads}/{op.causal}/{op.window}"
 )
 tiles = pytest.mark.parametrize(("rows", "block"), TILES)
 
 
 def clamp(op: Attention, rows: int, block: int) -> tuple[int, int]:
     """Tile sizes no larger than the op."""
-    return min(rows, op.q_len * op.heads // op.kv_heads), min(block, op.kv_len)
+    return min(rows, op.q_len * op.heads // op.kv_heads), min(block, op.seen_keys)
 
 
 @shapes
@@ -106,6 +112,10 @@ def clamp(op: Attention, rows: int, block: int) -> tuple[int, int]:
 @pytest.mark.parametrize("pipelined", [False, True])
 @pytest.mark.parametrize("staged", ["qo", "qkvo"])
 def test_flat_work_and_traffic(op: Attention, rows: int, block: int, pipelined: bool, staged: str) -> None:
+    if op.window and staged == "qkvo":
+        with pytest.raises(accsim.MappingError, match="sees a window; use qo"):
+            run(accsim.Flat(rows=rows, block_kv=block, staged=staged, pipelined=pipelined), op, edge())
+        return
     step, done = run(accsim.Flat(rows=rows, block_kv=block, staged=staged, pipelined=pipelined), op, edge())
     work = count(op, *clamp(op, rows, block))
     assert step.copies == 1
@@ -181,7 +191,7 @@ def test_flash_work_and_traffic(op: Attention, rows: int, block: int, pipeline: 
 def test_unfused_moves_the_scores_out_and_in_twice(op: Attention) -> None:
     # Logit writes them, softmax reads and writes them, Attend reads them: a mask saves nothing of it.
     rep = accsim.simulate(op, edge(), dataflow="unfused")
-    scores = 2 * op.batch * op.heads * op.q_len * op.kv_len
+    scores = 2 * op.batch * op.heads * op.q_len * op.seen_keys
     assert rep.traffic_bytes["dram"]["write"] == 2 * scores + op.output_bytes
     assert rep.traffic_bytes["dram"]["read"] >= 2 * scores + op.input_bytes
     assert rep.actions["mac.bf16"] == pytest.approx(op.macs)
@@ -246,7 +256,7 @@ def test_grouped_queries_read_their_keys_once() -> None:
 def mapped(draw: st.DrawFn) -> tuple[str, Attention, Dataflow]:
     """A machine of several cores, an attention and a complete mapping of it."""
     shared, kv_heads = draw(st.integers(1, 4)), draw(st.integers(1, 3))
-    q_len = draw(st.integers(1, 120))
+    q_len, causal = draw(st.integers(1, 120)), draw(st.booleans())
     op = Attention(
         draw(st.integers(1, 3)),
         shared * kv_heads,
@@ -254,13 +264,15 @@ def mapped(draw: st.DrawFn) -> tuple[str, Attention, Dataflow]:
         q_len + draw(st.integers(0, 80)),
         16,
         kv_heads,
-        draw(st.booleans()),
+        causal,
+        window=draw(st.none() | st.integers(1, 90)) if causal else None,
     )
     rows, block = draw(st.integers(1, 80)), draw(st.integers(8, 80))
     flag = draw(st.booleans())
     mapping: Dataflow = accsim.Flash(rows, block, flag)
     if draw(st.booleans()):
-        mapping = accsim.Flat("row", rows, block, draw(st.sampled_from(("qo", "qkvo"))), flag)
+        staged = "qo" if op.window else draw(st.sampled_from(("qo", "qkvo")))
+        mapping = accsim.Flat("row", rows, block, staged, flag)
     return draw(st.sampled_from(("tpu_v4", "h100_sxm"))), op, mapping
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from accsim.errors import InputError
 from accsim.workload.catalogue import describe_workload, load_workload
 from accsim.workload.op_query import op_kind
-from accsim.workload.ops import OPS, Attention, Elementwise, Gemm, Norm, Softmax
+from accsim.workload.ops import OPS, Attention, Conv2d, Elementwise, Embedding, Gemm, LstmCell, Norm, Pool2d, Softmax
 
 SPECS = [
     ("gemm?m=512&n=256&k=128", Gemm(512, 256, 128)),
@@ -27,6 +27,21 @@ SPECS = [
     ("softmax?rows=3&cols=4", Softmax(3, 4)),
     ("norm?rows=3&cols=4&function=rms", Norm(3, 4, "rms")),
     ("elementwise?elements=10&function=add&inputs=3", Elementwise(10, "add", 3)),
+    (
+        "attention?batch=1&heads=2&q_len=4&kv_len=9&head_dim=64&causal=true&window=3",
+        Attention(1, 2, 4, 9, 64, causal=True, window=3),
+    ),
+    (
+        "conv2d?in_channels=3&out_channels=64&height=224&kernel=7&stride=2&padding=3",
+        Conv2d(3, 64, 224, 7, stride=2, padding=3),
+    ),
+    (
+        "Conv2D?in_channels=8&out_channels=8&height=9&width=7&kernel=1&kernel_w=3&padding_w=1&groups=8&dilation=2",
+        Conv2d(8, 8, 9, 1, 7, 3, padding_w=1, groups=8, dilation=2),
+    ),
+    ("pool2d?channels=64&height=7&kernel=7&function=average", Pool2d(64, 7, 7, function="average")),
+    ("embedding?tokens=5&dim=8&vocab=100&dtype=int8", Embedding(5, 8, 100, "int8")),
+    ("lstm_cell?batch=2&input_size=3&hidden_size=4", LstmCell(2, 3, 4)),
 ]
 
 
@@ -47,6 +62,13 @@ def test_repeat_and_parameters() -> None:
     assert work.parameters == {"m": 2, "n": 2, "k": 2, "repeat": 5}
 
 
+def test_repeats_that_share_weights() -> None:
+    work = load_workload("lstm_cell?batch=2&input_size=3&hidden_size=4&repeat=5&shared_weights=true")
+    assert work.weight_bytes == 2 * 4 * 4 * 7
+    assert work.macs == 5 * 2 * 4 * 4 * 7
+    assert load_workload("lstm_cell?batch=2&input_size=3&hidden_size=4&repeat=5").weight_bytes == 5 * work.weight_bytes
+
+
 BAD = [
     ("gemm", ["query", "query", "query"], "missing, needed is a whole number"),
     ("gemm?", ["query"], "nothing after '?'"),
@@ -59,6 +81,9 @@ BAD = [
     ("gemm?m=1&n=1&k=1&dtype=bf17", ["query:dtype"], "Did you mean 'bf16'?"),
     ("attention?batch=1&heads=4&kv_heads=3&q_len=1&kv_len=1&head_dim=1", ["query:kv_heads"], "a divisor"),
     ("attention?batch=1&heads=1&q_len=2&kv_len=1&head_dim=1&causal=true", ["query:q_len"], "at most kv_len = 1"),
+    ("attention?batch=1&heads=1&q_len=1&kv_len=4&head_dim=1&window=2", ["query:window"], "allowed without causal"),
+    ("conv2d?in_channels=3&out_channels=4&height=9&kernal=3", ["query:kernal", "query"], "Did you mean 'kernel'?"),
+    ("conv2d?in_channels=3&out_channels=4&height=9&kernel=3&padding=3", ["query:padding"], "less than the 3"),
     ("elementwise?elements=1&function=gel", ["query:function"], "Did you mean 'gelu'?"),
 ]
 

@@ -13,8 +13,22 @@ from hypothesis import strategies as st
 
 from accsim.errors import InputError
 from accsim.units import DTYPES, dtype_bits
-from accsim.workload.ops import OPS, VECTOR_OPERATIONS, Attention, Elementwise, Gemm, Norm, Op, Softmax, tensor_bytes
-from accsim.workload.vector_counts import ELEMENTWISE, NORMS
+from accsim.workload.ops import (
+    OPS,
+    VECTOR_OPERATIONS,
+    Attention,
+    Conv2d,
+    Elementwise,
+    Embedding,
+    Gemm,
+    LstmCell,
+    Norm,
+    Op,
+    Pool2d,
+    Softmax,
+    tensor_bytes,
+)
+from accsim.workload.vector_counts import ELEMENTWISE, NORMS, POOLS
 
 EXAMPLES: tuple[Op, ...] = (
     Gemm(2, 3, 5, batch=7, name="a"),
@@ -23,6 +37,11 @@ EXAMPLES: tuple[Op, ...] = (
     Softmax(3, 4, name="a"),
     Norm(3, 4, "rms", name="a"),
     Elementwise(12, "add", name="a"),
+    Conv2d(4, 6, 5, 3, batch=2, groups=2, name="a"),
+    Pool2d(4, 5, 3, function="average", name="a"),
+    Embedding(3, 4, 10, name="a"),
+    LstmCell(2, 3, 4, name="a"),
+    Attention(1, 2, 3, 5, 8, causal=True, name="a", window=2),
 )
 
 
@@ -53,6 +72,18 @@ BAD: list[tuple[Callable[[], object], str, str]] = [
     (lambda: Attention(1, 1, 1, 1, 1, causal="yes"), "Attention.causal", "read 'yes'"),  # type: ignore[arg-type]
     (lambda: Attention(1, 1, 1, -1, 1), "Attention.kv_len", "read -1"),
     (lambda: Attention(1, 1, 1, 1, 0), "Attention.head_dim", "read 0"),
+    (lambda: Attention(1, 1, 4, 8, 1, causal=True, window=0), "Attention.window", "read 0"),
+    (lambda: Attention(1, 1, 4, 8, 1, window=3), "Attention.window", "read 3, allowed without causal is none"),
+    (lambda: Conv2d(3, 4, 5, 6), "Conv2d.kernel", "read 6, which spans 6 of the 5 elements of the padded height"),
+    (lambda: Conv2d(3, 4, 7, 6, 3), "Conv2d.kernel_w", "read 6, which spans 6 of the 3 elements of the padded width"),
+    (lambda: Conv2d(3, 4, 5, 3, padding_w=3), "Conv2d.padding_w", "less than the 3 elements that a window spans"),
+    (lambda: Conv2d(3, 4, 5, 3, padding=-1), "Conv2d.padding", "read -1, allowed is a whole number from 0 to 2^40"),
+    (lambda: Conv2d(3, 4, 5, 3, stride=0), "Conv2d.stride", "read 0"),
+    (lambda: Conv2d(4, 6, 5, 3, groups=4), "Conv2d.groups", "a divisor of out_channels = 6"),
+    (lambda: Conv2d(6, 4, 5, 3, groups=4), "Conv2d.groups", "a divisor of in_channels = 6"),
+    (lambda: Pool2d(6, 4, 3, function="mean"), "Pool2d.function", "allowed are average, max"),
+    (lambda: Embedding(1, 1, 0), "Embedding.vocab", "read 0"),
+    (lambda: LstmCell(1, 0, 1), "LstmCell.input_size", "read 0"),
     (lambda: Softmax(0, 1), "Softmax.rows", "read 0"),
     (lambda: Softmax(1, 1.5), "Softmax.cols", "read 1.5"),  # type: ignore[arg-type]
     (lambda: Norm(1, 0), "Norm.cols", "read 0"),
@@ -99,8 +130,8 @@ def test_value_semantics(op: Op) -> None:
 
 
 def test_kinds() -> None:
-    assert {kind: op.__name__.lower() for kind, op in OPS.items()} == {kind: kind for kind in OPS}
-    assert [op.kind for op in EXAMPLES] == ["gemm", "gemm", "attention", "softmax", "norm", "elementwise"]
+    assert {kind.replace("_", ""): kind for kind in OPS} == {op.__name__.lower(): op.kind for op in OPS.values()}
+    assert {op.kind for op in EXAMPLES} == set(OPS)
 
 
 def test_spellings_and_integer_types_are_equal() -> None:
@@ -158,7 +189,8 @@ def brute_force_attention(op: Attention) -> dict[str, int]:
             for i in range(op.q_len):
                 q.add((batch, head, i))
                 for j in range(op.kv_len):
-                    if op.causal and j > op.kv_len - op.q_len + i:
+                    own = op.kv_len - op.q_len + i
+                    if op.causal and (j > own or (op.window is not None and j <= own - op.window)):
                         continue
                     scores += 1
                     macs += 2 * op.head_dim
@@ -170,11 +202,16 @@ def brute_force_attention(op: Attention) -> dict[str, int]:
     st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3)),
     st.tuples(st.integers(1, 7), st.integers(0, 5), st.integers(1, 4)),
     st.booleans(),
+    st.none() | st.integers(1, 12),
 )
-def test_attention_counts(heads: tuple[int, int, int], lengths: tuple[int, int, int], causal: bool) -> None:
+def test_attention_counts(
+    heads: tuple[int, int, int], lengths: tuple[int, int, int], causal: bool, window: int | None
+) -> None:
     batch, kv_heads, group = heads
     q_len, more, head_dim = lengths
-    op = Attention(batch, kv_heads * group, q_len, q_len + more, head_dim, kv_heads, causal)
+    op = Attention(
+        batch, kv_heads * group, q_len, q_len + more, head_dim, kv_heads, causal, window=window if causal else None
+    )
     loop = brute_force_attention(op)
     assert op.scores == loop["scores"]
     assert op.macs == loop["macs"]
@@ -190,6 +227,11 @@ def test_attention_may_have_more_queries_than_keys_without_a_mask() -> None:
     assert op.scores == brute_force_attention(op)["scores"] == 36
 
 
+def test_a_window_of_all_keys_is_none() -> None:
+    assert Attention(1, 1, 4, 8, 1, causal=True, window=8) == Attention(1, 1, 4, 8, 1, causal=True)
+    assert Attention(1, 1, 4, 8, 1, causal=True, window=7).scores == Attention(1, 1, 4, 8, 1, causal=True).scores - 1
+
+
 def test_flat_table_1_scores() -> None:
     """Scores of B = 64, H = 12, N = 4096 (FLAT, ASPLOS 2023, Table 1: the term B H N^2)."""
     assert Attention(64, 12, 4096, 4096, 64).scores == 64 * 12 * 4096**2
@@ -199,6 +241,75 @@ def test_softmax_counts() -> None:
     op = Softmax(3, 5, dtype="fp32")
     assert (op.macs, op.flop, op.weight_bytes, op.input_bytes, op.output_bytes) == (0, 0, 0, 60, 60)
     assert op.vector_ops == {"max": 15, "exp": 15, "add": 15, "divide": 15}
+
+
+def taps_of(size: int, kernel: int, op: Conv2d | Pool2d, padding: int) -> list[list[int | None]]:
+    """For every place of the window along one axis, the input element under each tap, None on padding."""
+    found, first = [], -padding
+    while first + (kernel - 1) * op.dilation < size + padding:
+        taps = [first + tap * op.dilation for tap in range(kernel)]
+        found.append([at if 0 <= at < size else None for at in taps])
+        first += op.stride
+    return found
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> dict[str, int]:
+    """Extents of a feature map and a window that fits it."""
+    dilation = draw(st.integers(1, 2))
+    kernel, kernel_w = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    spans = [(size - 1) * dilation + 1 for size in (kernel, kernel_w)]
+    padding, padding_w = (draw(st.integers(0, span - 1)) for span in spans)
+    sides = [draw(st.integers(max(1, s - 2 * p), 9)) for s, p in zip(spans, (padding, padding_w), strict=True)]
+    return {
+        "height": sides[0], "width": sides[1], "kernel": kernel, "kernel_w": kernel_w, "padding": padding,
+        "padding_w": padding_w, "dilation": dilation,
+        "stride": draw(st.integers(1, 4)), "batch": draw(st.integers(1, 2)),
+    }  # fmt: skip
+
+
+@given(windows(), st.integers(1, 3), st.integers(1, 2), st.integers(1, 2))
+def test_convolution_counts(window: dict[str, int], groups: int, inputs: int, outputs: int) -> None:
+    op = Conv2d(groups * inputs, groups * outputs, groups=groups, **window)
+    rows = taps_of(op.height, op.kernel, op, op.padding)
+    cols = taps_of(op.width, op.kernel_w, op, op.padding_w)
+    assert (op.out_h, op.out_w) == (len(rows), len(cols))
+    taps = sum(len(row) * len(col) for row in rows for col in cols)
+    assert op.macs == op.batch * taps * groups * inputs * outputs
+    assert op.products * op.rows * op.n * op.k == op.macs
+    assert op.weight_bytes == 2 * groups * outputs * inputs * op.kernel * op.kernel_w
+    assert op.output_bytes == 2 * op.batch * groups * outputs * len(rows) * len(cols)
+    touched = {(i, j) for row in rows for col in cols for i in row for j in col if i is not None and j is not None}
+    per_image = op.input_bytes // (2 * op.batch * op.in_channels)
+    assert 1 <= per_image <= op.height * op.width
+    if (op.dilation == 1 and op.stride <= min(op.kernel, op.kernel_w)) or op.kernel == op.kernel_w == 1:
+        assert per_image == len(touched)
+
+
+@given(windows(), st.sampled_from(sorted(POOLS)))
+def test_pooling_counts(window: dict[str, int], function: str) -> None:
+    op = Pool2d(3, function=function, **window)
+    same = Conv2d(3, 3, groups=3, **window)
+    assert (op.output_bytes, op.input_bytes, op.weight_bytes) == (same.output_bytes, same.input_bytes, 0)
+    joins = op.batch * 3 * op.out_h * op.out_w * (op.kernel * op.kernel_w - 1)
+    assert op.vector_ops == ({"max": joins} if function == "max" else {"add": joins, "multiply": op.elements})
+
+
+def test_embedding_counts() -> None:
+    op = Embedding(tokens=5, dim=3, vocab=7, dtype="fp32")
+    assert (op.input_bytes, op.output_bytes, op.weight_bytes, op.table_bytes) == (60 + 20, 60, 0, 84)
+    assert (op.macs, op.vector_ops) == (0, {})
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
+def test_lstm_cell_counts(batch: int, inputs: int, hidden: int) -> None:
+    op = LstmCell(batch, inputs, hidden)
+    gates = [Gemm(batch, hidden, inputs), Gemm(batch, hidden, hidden)] * 4
+    assert op.macs == sum(gate.macs for gate in gates)
+    assert op.weight_bytes == sum(gate.weight_bytes for gate in gates)
+    assert op.input_bytes == 2 * batch * (inputs + hidden + hidden)
+    assert op.output_bytes == 2 * batch * (hidden + hidden)
+    assert op.vector_ops == Elementwise(batch * hidden, "lstm_gates").vector_ops
 
 
 class Counter:
@@ -239,13 +350,27 @@ def gelu(x: Counter) -> Counter:
     return x / (1 + (-(x * (0.8 + 0.04 * (x * x)))).exp())
 
 
+def sigmoid(x: Counter) -> Counter:
+    return 1 / (1 + (-x).exp())
+
+
+def tanh(x: Counter) -> Counter:
+    return 1 - 2 / (1 + (2 * x).exp())
+
+
+def lstm_gates(x: Counter, c: Counter) -> Counter:
+    new = sigmoid(x) * c + sigmoid(x) * tanh(x)
+    return sigmoid(x) * tanh(new)
+
+
 FORMULAS: Mapping[str, Callable[[Counter, Counter], Counter]] = {
+    "lstm_gates": lstm_gates,
     "copy": lambda x, _: x,
     "add": lambda x, y: x + y,
     "multiply": lambda x, y: x * y,
     "relu": lambda x, _: x.max0(),
-    "sigmoid": lambda x, _: 1 / (1 + (-x).exp()),
-    "tanh": lambda x, _: 1 - 2 / (1 + (2 * x).exp()),
+    "sigmoid": lambda x, _: sigmoid(x),
+    "tanh": lambda x, _: tanh(x),
     "gelu": lambda x, _: gelu(x),
     "silu": lambda x, _: x / (1 + (-x).exp()),
     "swiglu": lambda x, y: x / (1 + (-x).exp()) * y,
@@ -262,7 +387,7 @@ def test_elementwise_counts_follow_the_formula(function: str) -> None:
     op = Elementwise(7, function)
     assert op.vector_ops == {name: 7 * count for name, count in tally.items()}
     assert op.input_bytes == 14 * op.inputs
-    assert (op.output_bytes, op.weight_bytes, op.macs) == (14, 0, 0)
+    assert (op.output_bytes, op.weight_bytes, op.macs) == (28 if function == "lstm_gates" else 14, 0, 0)
 
 
 def test_sums_and_products_of_several_tensors() -> None:

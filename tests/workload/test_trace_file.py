@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from accsim.config.reader import parse_yaml
 from accsim.errors import InputError
 from accsim.workload.catalogue import load_workload
+from accsim.workload.op_form import FORMS
 from accsim.workload.ops import OPS, Attention, Elementwise, Gemm, Norm, Softmax
 from accsim.workload.trace import Entry, Workload
-from accsim.workload.trace_file import FORMS, read_trace
+from accsim.workload.trace_file import read_trace
 
 GOOD = """\
 name: layer
@@ -73,7 +74,7 @@ def test_the_documented_trace_is_one() -> None:
 def test_forms_have_the_fields_and_defaults_of_the_ops(kind: str) -> None:
     of_op = {f.name: f.default for f in fields(OPS[kind])}
     form = FORMS[kind].model_fields
-    assert set(of_op) == set(form) - {"op", "repeat", "after"}
+    assert set(of_op) == set(form) - {"op", "repeat", "after", "shared_weights"}
     for name, default in of_op.items():
         if name != "name":
             assert form[name].is_required() == (default is MISSING)

@@ -9,6 +9,11 @@ from accsim.workload.models.base import Hyperparameters, ModelFile
 from accsim.workload.models.decoder import Decoder
 from accsim.workload.models.encoder import Encoder
 from accsim.workload.models.encoder_decoder import EncoderDecoder
+from accsim.workload.models.gpt import Gpt
+from accsim.workload.models.lstm import LstmModel
+from accsim.workload.models.resnet import Resnet
+from accsim.workload.models.transformer_xl import TransformerXl
+from accsim.workload.models.vision_transformer import VisionTransformer
 from accsim.workload.trace import Workload
 
 __all__ = ["ARCHITECTURES", "Hyperparameters", "ModelFile", "parameter_count"]
@@ -17,6 +22,11 @@ ARCHITECTURES: Mapping[str, type[ModelFile]] = {
     "encoder": Encoder,
     "encoder_decoder": EncoderDecoder,
     "decoder": Decoder,
+    "gpt": Gpt,
+    "transformer_xl": TransformerXl,
+    "vision_transformer": VisionTransformer,
+    "resnet": Resnet,
+    "lstm": LstmModel,
 }
 """Model file of each architecture."""
 

@@ -15,7 +15,7 @@ from accsim.config.reader import FileModel, PlacedError, Wrong
 from accsim.errors import nearest
 from accsim.units import canonical_dtype
 from accsim.workload.checks import COUNT_TEXT, MAX_SIZE
-from accsim.workload.ops import Attention, Elementwise, Gemm, Norm, Op
+from accsim.workload.ops import Attention, Conv2d, Elementwise, Embedding, Gemm, Norm, Op
 from accsim.workload.ops_base import FROM_OTHERS
 from accsim.workload.trace import Entry, Workload
 
@@ -124,6 +124,28 @@ class Block:
     def linear(self, name: str, rows: int, n: int, k: int, after: After = ()) -> Entry:
         """A product with a k x n weight; its bias, if any, is where the accumulators start from and costs nothing."""
         return self._entry(Gemm(m=rows, n=n, k=k, dtype=self.dtype, name=self.prefix + name), after)
+
+    def embedding(self, name: str, tokens: int, vocab: int, dim: int) -> Entry:
+        """A row of a table for each token."""
+        return self._entry(Embedding(tokens, dim, vocab, self.dtype, self.prefix + name), ())
+
+    def conv(
+        self,
+        name: str,
+        batch: int,
+        channels: tuple[int, int],
+        height: int,
+        kernel: int,
+        stride: int = 1,
+        padding: int = 0,
+        after: After = (),
+    ) -> Entry:
+        """A convolution from `channels[0]` to `channels[1]` channels of a square map; its bias costs nothing."""
+        op = Conv2d(
+            *channels, height, kernel, batch=batch, stride=stride, padding=padding, dtype=self.dtype,
+            name=self.prefix + name,
+        )  # fmt: skip
+        return self._entry(op, after)
 
     def norm(self, name: str, rows: int, cols: int, function: str, after: After = ()) -> Entry:
         """A normalization of each row."""

@@ -1,4 +1,4 @@
-"""Decoders with grouped-query attention, RMS norm, rotary positions and a gated feed-forward layer: Llama."""
+"""Decoders with grouped-query attention, RMS norm, rotary positions and a gated feed-forward layer: Llama, Mistral."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class DecoderHyperparameters(Hyperparameters):
     """Width of the gated product."""
     vocab: Count
     """Tokens of the embedding table."""
+    window: Count | None = None
+    """Most keys that a token sees, its own and those before it (sliding-window attention); default: all."""
     tied_embeddings: bool = False
     """True if the output product uses the embedding table."""
 
@@ -112,7 +114,7 @@ class Decoder(ModelFile):
         rows = p.batch * p.new_tokens
         once = Block(p.dtype)
         return (
-            once.elementwise("token_embedding", rows * h.d_model, "copy"),
+            once.embedding("token_embedding", rows, h.vocab, h.d_model),
             *self._attention(rows),
             *self._feed_forward(rows),
             once.norm("final_norm", rows, h.d_model, "rms"),
@@ -131,6 +133,7 @@ class Decoder(ModelFile):
             kv_heads=h.kv_heads,
             causal=True,
             dtype=p.dtype,
+            window=h.window,
         )
         return [
             block.norm("attention_norm", rows, h.d_model, "rms"),

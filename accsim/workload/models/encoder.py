@@ -1,4 +1,4 @@
-"""Encoders that normalize after each sublayer: BERT, XLM."""
+"""Encoders that normalize after each sublayer: BERT, XLM, FlauBERT."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Encoder(ModelFile):
         block, rows = Block(p.dtype), p.batch * p.seq
         added = 3 if h.segments else 2
         return [
-            block.elementwise("token_embedding", rows * h.d_model, "copy"),
+            block.embedding("token_embedding", rows, h.vocab, h.d_model),
             block.elementwise("embedding_add", rows * h.d_model, "add", added),
             block.norm("embedding_norm", rows, h.d_model, "layer"),
         ]

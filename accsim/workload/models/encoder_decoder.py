@@ -74,7 +74,7 @@ class EncoderDecoder(ModelFile):
         block = Block(p.dtype, prefix=f"{stack}.")
         return [
             block.elementwise("position_bias", h.heads * length * length, "copy"),
-            block.elementwise("token_embedding", rows * h.d_model, "copy"),
+            block.embedding("token_embedding", rows, h.vocab, h.d_model),
         ]
 
     def _encoder(self) -> list[Entry]:

@@ -1,0 +1,157 @@
+"""Ops on sequences besides attention: token embedding, and one step of a recurrent layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from accsim.workload.checks import ArgumentChecks
+from accsim.workload.ops_base import Counted, tensor_bytes
+from accsim.workload.vector_counts import ELEMENTWISE
+
+INDEX_BYTES = 4
+"""Bytes of a token's number (int32)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding(Counted):
+    """Token embedding: one row of a table for each token, out of main memory.
+
+    Parameters
+    ----------
+    tokens
+        Rows fetched.
+    dim
+        Elements of a row.
+    vocab
+        Rows of the table.
+    dtype
+        Data type of the table and the output, in any spelling.
+    name
+        Name in reports.
+
+    Raises
+    ------
+    InputError
+        With every field that is out of range.
+
+    Notes
+    -----
+    The rows that are fetched are input, a row for each token even where one recurs. The table as a whole is not among
+    the weight bytes, since it is not read; `table_bytes` is its size.
+
+    Examples
+    --------
+    >>> op = Embedding(tokens=512, dim=768, vocab=30522)
+    >>> op.input_bytes, op.output_bytes, op.table_bytes
+    (788480, 786432, 46881792)
+    """
+
+    kind: ClassVar[str] = "embedding"
+    tokens: int
+    dim: int
+    vocab: int
+    dtype: str = "bf16"
+    name: str = "embedding"
+
+    def __post_init__(self) -> None:
+        check = ArgumentChecks(self)
+        check.count("tokens", "dim", "vocab")
+        check.dtype()
+        check.name()
+        check.finish()
+
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of the table."""
+        return tensor_bytes(self.vocab * self.dim, self.dtype)
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of the rows fetched, and of the tokens' numbers."""
+        return tensor_bytes(self.tokens * self.dim, self.dtype) + INDEX_BYTES * self.tokens
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of the result."""
+        return tensor_bytes(self.tokens * self.dim, self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class LstmCell(Counted):
+    """One step of an LSTM layer: the products with the step's input and with the last output as one, and the gates.
+
+    Each step needs the one before it, so a layer over a sequence is this op, repeated, with weights that its repeats
+    share (`Entry.weight_sets` is 1).
+
+    Parameters
+    ----------
+    batch
+        Sequences.
+    input_size
+        Width of the step's input.
+    hidden_size
+        Width of the cell state and of the output.
+    dtype
+        Data type of weights, inputs, states and outputs, in any spelling.
+    name
+        Name in reports.
+
+    Raises
+    ------
+    InputError
+        With every field that is out of range.
+
+    Notes
+    -----
+    One product [x, h] W with a weight of (input_size + hidden_size) x 4 hidden_size, then c' = σ(f) c + σ(i) tanh(g)
+    and h' = σ(o) tanh(c'); biases start the product's sums. Source: Zaremba et al., arXiv 1409.2329, section 3.
+
+    Examples
+    --------
+    >>> op = LstmCell(batch=20, input_size=1500, hidden_size=1500)
+    >>> op.macs, op.weight_bytes
+    (360000000, 36000000)
+    """
+
+    kind: ClassVar[str] = "lstm_cell"
+    batch: int
+    input_size: int
+    hidden_size: int
+    dtype: str = "bf16"
+    name: str = "lstm_cell"
+
+    def __post_init__(self) -> None:
+        check = ArgumentChecks(self)
+        check.count("batch", "input_size", "hidden_size")
+        check.dtype()
+        check.name()
+        check.finish()
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the product: batch x (input_size + hidden_size) x 4 hidden_size."""
+        return self.batch * (self.input_size + self.hidden_size) * 4 * self.hidden_size
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weight."""
+        return tensor_bytes((self.input_size + self.hidden_size) * 4 * self.hidden_size, self.dtype)
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of the step's input, the last output and the last cell state."""
+        return tensor_bytes(self.batch * (self.input_size + 2 * self.hidden_size), self.dtype)
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of the output and the cell state."""
+        return tensor_bytes(2 * self.batch * self.hidden_size, self.dtype)
+
+    @property
+    def vector_ops(self) -> Mapping[str, int]:
+        """Operations of the gates: those of the function ``lstm_gates`` for each element of the state."""
+        return {
+            op: count * self.batch * self.hidden_size for op, count in ELEMENTWISE["lstm_gates"].per_element.items()
+        }
