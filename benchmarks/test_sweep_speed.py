@@ -21,7 +21,7 @@ def points_of(dataflow: CompiledDataflow) -> tuple[CompiledDataflow, Points]:
     """All points of one shape that fit, repeated to about two thousand."""
     acc = load_accelerator("flat_cloud")
     points = dataflow.space(OP, acc)[0]
-    fits = np.flatnonzero(dataflow.lower(OP, acc, points, actions=False).overflow()[0])
+    fits = np.flatnonzero(dataflow.lower(OP, acc, points, actions=False).fits())
     return dataflow, Points(points.variant, np.resize(points.table[fits], (2000, points.table.shape[1])))
 
 
