@@ -136,14 +136,17 @@ def test_flat_work_and_traffic(op: Attention, rows: int, block: int, pipelined: 
 @pytest.mark.parametrize("pipelined", [False, True])
 @pytest.mark.parametrize("staged", ["qo", "qkvo"])
 def test_spilled_scores_leave_and_come_back_twice(op: Attention, pipelined: bool, staged: str) -> None:
-    rows, block, spill = 24, 16, 2
+    if op.window and staged == "qkvo":
+        return  # refused
+    rows, block = clamp(op, 24, 16)
+    longest = ceil(count(op, rows, block).keys_once / (op.batch * op.kv_heads) / block)
+    spill = min(2, longest - 1)
     whole = accsim.Flat(rows=rows, block_kv=block, staged=staged, pipelined=pipelined, spill=0)
     _, kept = run(whole, op, edge())
     step, done = run(replace(whole, spill=spill), op, edge())
     _, direct = run(replace(whole, spill=spill), op, edge(), jump=False)
     # Once as scores and once as weights: every score beyond the key blocks that stay, block by block under a mask.
-    rows, block = clamp(op, rows, block)
-    away = count(op, rows, block, (-(-op.kv_len // block) - spill) * block).away
+    away = count(op, rows, block, (longest - spill) * block).away
     assert away > 0
     assert step.copies == 1
     assert done.actions["write.dram"] == kept.actions["write.dram"] + 2 * 2 * away

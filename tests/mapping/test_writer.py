@@ -36,22 +36,22 @@ def same_run(written: Step, shipped: Step) -> Counters:
 def test_a_gemm_is_that_of_the_shipped_dataflow(name: str) -> None:
     # One product a core, one tile of C, four of k; systolic arrays keep the sums of earlier tiles in the local memory.
     acc = accsim.load_accelerator(name)
-    op = Gemm(64, 96, 512, batch=acc.cores, weights=False)
+    op = Gemm(64, 48, 512, batch=acc.cores, weights=False)
     systolic = acc.matrix_unit.kind == "systolic"
     form = getattr(acc.matrix_unit, "dataflow", "output_stationary")
     whole: Any = {"weight_stationary": accsim.WeightStationary, "output_stationary": accsim.OutputStationary}[form]
-    (shipped,) = whole(64, 96, 128, "mn", False, 1, 1).steps(op, acc)
+    (shipped,) = whole(64, 48, 128, "mn", False, 1, 1).steps(op, acc)
 
     p = accsim.TileProgram("by hand", acc, "bf16", copies=acc.cores)
     p.level("k", 4)
     p.buffer("a", 2, p.bytes_of(64 * 128))
-    p.buffer("b", 2, p.bytes_of(128 * 96))
-    p.buffer("c", 2, 64 * 96 * (4 if systolic else 2))
+    p.buffer("b", 2, p.bytes_of(128 * 48))
+    p.buffer("c", 2, 64 * 48 * (4 if systolic else 2))
     p.load("load_a", "a")
     p.load("load_b", "b")
-    sums = {"read": 64 * 96 * 4 * 3 / 4, "write": 64 * 96 * 4} if systolic else {"write": 64 * 96 * 2 / 4}
-    p.matmul("matmul", 64, 96, 128, fills=Hold("c", first=("k",)), empties=("a", "b"), **sums)
-    p.store("store_c", "c", 64 * 96 * 2, spans={"k": END})
+    sums = {"read": 64 * 48 * 4 * 3 / 4, "write": 64 * 48 * 4} if systolic else {"write": 64 * 48 * 2 / 4}
+    p.matmul("matmul", 64, 48, 128, fills=Hold("c", first=("k",)), empties=("a", "b"), **sums)
+    p.store("store_c", "c", 64 * 48 * 2, spans={"k": END})
     same_run(p.step(), shipped)
 
 

@@ -121,7 +121,7 @@ def test_what_if_keeps_the_clock_and_searching_chooses_it_anew() -> None:
 
 def test_a_lower_clock_is_a_slower_run_in_a_difference() -> None:
     change = capped(None).diff(capped("2.5 W"))
-    assert change.total_cycles < 0  # dram takes fewer cycles of a slower clock
+    assert change.total_cycles > 0  # in cycles of the full clock
     assert change.speedup == pytest.approx(capped(None).latency_s / capped("2.5 W").latency_s)
     assert change.speedup < 1
 
