@@ -144,7 +144,9 @@ def _standard_problems(memory: Memory) -> Iterator[Wrong]:
         if abs(value / peak - 1) > _PEAK_TOLERANCE:
             shown, whole = format_quantity(value, "bandwidth"), format_quantity(peak, "bandwidth")
             one = format_quantity(standard.peak_bytes_per_s, "bandwidth")
-            message = f"read {shown}, allowed is {whole} within 2.5 %: {channels} channels of {standard.name}, {one} each"
+            message = (
+                f"read {shown}, allowed is {whole} within 2.5 %: {channels} channels of {standard.name}, {one} each"
+            )
             yield Wrong((key,), message)
             return
 
