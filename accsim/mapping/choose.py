@@ -15,7 +15,7 @@ from accsim.workload.ops import Op
 
 
 def default_dataflows(op: Op, acc: Accelerator) -> tuple[Dataflow, ...]:
-    """The dataflows tried for an op: fused and un-fused attention, the machine's own stationary form, streaming."""
+    """The dataflows tried for an op: fused and un-fused attention, :func:`default_gemm`, streaming."""
     if op.kind == "attention":
         return Flash(), Flat(), Unfused()
     if op.kind == "gemm":

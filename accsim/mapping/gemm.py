@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from accsim.config.compute_units import SystolicArray
 from accsim.config.machine import Accelerator
 from accsim.engine.program import After, Hold
 from accsim.kernels.block import END, START, fill_spans
@@ -24,6 +25,7 @@ from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.machine_numbers import REGISTERS, STATIONARY, machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
+from accsim.mapping.thread_blocks import ThreadBlocks
 from accsim.mapping.tiling import splits, tile_sizes
 from accsim.workload.ops import Gemm, Op
 
@@ -124,9 +126,10 @@ for _name, _form in FORMS.items():
     register_dataflow(_name, _form)
 
 
-def default_gemm(acc: Accelerator) -> Stationary:
-    """The machine's own stationary form, everything else searched (a tensor core keeps C in its registers)."""
-    return FORMS[getattr(acc.matrix_unit, "dataflow", "output_stationary")]()
+def default_gemm(acc: Accelerator) -> CompiledDataflow:
+    """Thread blocks on tensor cores, else the array's own stationary form; everything else is searched."""
+    unit = acc.matrix_unit
+    return FORMS[unit.dataflow]() if isinstance(unit, SystolicArray) else ThreadBlocks()
 
 
 @lru_cache(maxsize=256)
