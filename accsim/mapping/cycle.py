@@ -40,7 +40,9 @@ def cycle_steps(mapping: Dataflow, op: Op, acc: Accelerator) -> tuple[Step, ...]
         raise InputError(f"fidelity cycle emulates one systolic array, which {acc.name} does not have; use tile")
     if not isinstance(mapping, Stationary):
         name = type(mapping).__name__
-        raise InputError(f"fidelity cycle emulates {', '.join(FORMS)}, not {name} of '{op.name}'; allowed for it is tile")
+        raise InputError(
+            f"fidelity cycle emulates {', '.join(FORMS)}, not {name} of '{op.name}'; allowed for it is tile"
+        )
     form, overlap = STATIONARY[mapping.form], OVERLAPS[unit.fold_overlap]
     (step,) = mapping.steps(op, acc)
     matmul = step.program.stage("matmul")

@@ -25,6 +25,8 @@ CASES: list[tuple[str, CompiledDataflow, Op]] = [
     ("systolic_128", accsim.WeightStationary(), Gemm(200, 130, 300, batch=2, weights=False)),
     ("tpu_v4", accsim.InputStationary(tile_k=128), Gemm(513, 300, 257)),
     ("h100_sxm", accsim.OutputStationary(tile_k=64, split_n=4), Gemm(100, 150, 200)),
+    ("h100_sxm", accsim.ThreadBlocks(), Gemm(1000, 1500, 200)),
+    ("h100_sxm", accsim.ThreadBlocks(tile_m=64), Gemm(100, 150, 3000, batch=2, weights=False)),
     ("flat_edge", accsim.Flat(), RAGGED),
     ("flat_edge", accsim.Flash(), RAGGED),
     ("flat_edge", accsim.Flat(block_kv=32, spill=3), RAGGED),
