@@ -12,8 +12,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from accsim.config.compute_units import TensorCore
 from accsim.config.machine import Accelerator
 from accsim.engine.program import After, Hold
+from accsim.errors import MappingError
 from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store, write_vector
@@ -32,6 +34,7 @@ from accsim.mapping.attention import (
 )
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
+from accsim.mapping.flash_blocks import block_points, lower_blocks
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
 from accsim.mapping.tiling import tile_sizes
@@ -50,6 +53,7 @@ class Flash(CompiledDataflow):
     block_kv : keys of a block.
     pipeline : True runs Attend one key block behind Logit, so that the softmax of one overlaps the GEMM of the other.
     stationary : form of both operators on the array.
+    split_kv : thread blocks that share the keys of a tile (tensor cores only; under a mask 1, but for decoding).
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("attention",)
@@ -58,29 +62,41 @@ class Flash(CompiledDataflow):
     block_kv: int | None = None
     pipeline: bool | None = None
     stationary: str | None = None
+    split_kv: int | None = None
 
     def __post_init__(self) -> None:
         check_choices(
             self,
-            positive=("block_q", "block_kv"),
+            positive=("block_q", "block_kv", "split_kv"),
             among={"pipeline": (True, False), "stationary": tuple(STATIONARY)},
         )
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         assert isinstance(op, Attention)
+        pipelines = [self.pipeline] if self.pipeline is not None else [False, True]
+        if isinstance(acc.matrix_unit, TensorCore):
+            found = block_points(op, acc, self.block_q, self.block_kv, pipelines, self.split_kv)
+            if not found:
+                raise MappingError(f"the tiles of '{op.name}' differ in keys, or meet in no memory: split_kv must be 1")
+            return found
+        if self.split_kv is not None and self.split_kv > 1:
+            raise MappingError(f"split_kv needs tensor cores, which {acc.name} does not have")
         rows = row_tile_sizes(op, acc, self.block_q)
         keys = [self.block_kv] if self.block_kv else tile_sizes(op.kv_len, getattr(acc.matrix_unit, "cols", 64), 5)
-        pipelines = [self.pipeline] if self.pipeline is not None else [False, True]
         tables = point_tables(op, acc, rows, keys, self.stationary)
         return [Points((ahead, loops), table) for loops, table in tables.items() for ahead in pipelines]
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Flash:
         row, key, form = points.table[i].tolist()
+        if isinstance(acc.matrix_unit, TensorCore):
+            return Flash(row, key, points.variant[0], split_kv=form)
         names = list(STATIONARY)
         return Flash(row, key, points.variant[0], names[list(STATIONARY.values()).index(form)])
 
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Attention)
+        if isinstance(acc.matrix_unit, TensorCore):
+            return lower_blocks(op, acc, points, actions=actions)
         ahead, loops = points.variant
         shape = _shape(acc, ahead, loops)
         block = shape.new_block(len(points.table), actions=actions)

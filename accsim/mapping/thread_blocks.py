@@ -27,7 +27,6 @@ from accsim.kernels.work import (
     MIDDLE_READ,
     MIDDLE_WRITE,
     SUM_BYTES,
-    VECTOR_OPERATIONS,
     write_load,
     write_matmul,
     write_store,
@@ -103,7 +102,7 @@ class ThreadBlocks(CompiledDataflow):
         machine = machine_numbers(acc, op.dtype)
         plan = np.zeros((len(points.table), PLAN_COLUMNS), np.int64)
         _plan(points.table, _extents(op), machine, _capacities(acc), plan)
-        waits = (_overhead_ticks(acc, "wave"), _overhead_ticks(acc, "reduction"))
+        waits = (overhead_ticks(acc, "wave"), overhead_ticks(acc, "reduction"))
         _lower(
             points.table, plan, _extents(op), waits, machine, shape.level_table(), shape.kinds, shape.classes, block,
             copies,
@@ -146,7 +145,7 @@ def _step_elements(acc: Accelerator, dtype: str) -> int:
     return max(1, int(STEP_BYTES / machine_numbers(acc, dtype).element_bytes))
 
 
-def _overhead_ticks(acc: Accelerator, name: str) -> int:
+def overhead_ticks(acc: Accelerator, name: str) -> int:
     """A named fixed cost of the machine file, 0 where it has none."""
     overhead = acc.overheads.get(name)
     return round(overhead.time_s * acc.clock_hz * TICKS) if overhead else 0
@@ -279,7 +278,10 @@ def _lower(points, plan, extents, waits, machine, level, kinds, classes, block, 
                 if want:
                     block.actions[i, 2 * EPILOGUE + c, MAIN_WRITE] = 0.0
                     block.actions[i, 2 * EPILOGUE + c, MIDDLE_READ] = 0.0
-                _write_reduction(block, i, 2 * REDUCE + c, extents, split, full, machine, want)
+                results = float(products) * rows * cols
+                work = (0.0, 0.0, float(split), 0.0, 0.0, 0.0, 1.0)
+                spread = results * split * SUM_BYTES
+                write_reduction(block, i, 2 * REDUCE + c, results, spread, work, full, machine, want)
             if want:
                 for stage in range(LOAD, EPILOGUE + 1):
                     block.actions[i, 2 * stage + c] *= active / float(full)
@@ -289,18 +291,27 @@ def _lower(points, plan, extents, waits, machine, level, kinds, classes, block, 
 
 
 @kernel
-def _write_reduction(block, i, row, extents, split, full, machine, want):
-    """All SMs add the partial sums and round them, once; counts are the share of one of ``full`` copies."""
-    products, rows, cols, _ = extents
-    results = float(products) * rows * cols
-    partial_bytes, result_bytes = results * split * SUM_BYTES, results * machine.element_bytes
+def write_reduction(block, i, row, results, partial_bytes, work, full, machine, want):
+    """All SMs add the partial sums of ``results`` elements and round them, once.
+
+    ``work`` has the vector operations of one result; counts are the share of one of ``full`` copies.
+    """
+    result_bytes = results * machine.element_bytes
     own = results / machine.cores
-    counts = (0.0, 0.0, own * split, 0.0, 0.0, 0.0, own)
+    counts = (
+        own * work[0],
+        own * work[1],
+        own * work[2],
+        own * work[3],
+        own * work[4],
+        own * work[5],
+        own * work[6],
+    )
     write_vector(block, i, row, counts, 0.0, 0.0, machine, want)
     block.row[i, row, D1] = ticks_of(result_bytes, machine.main_write)
     block.row[i, row, D2] = ticks_of(partial_bytes, machine.middle_read)
     if want:
-        for column in range(VECTOR_OPERATIONS + 2):
+        for column in range(block.actions.shape[2]):
             block.actions[i, row, column] *= machine.cores / float(full)
         block.actions[i, row, MIDDLE_READ] = (partial_bytes + result_bytes) / full
         block.actions[i, row, MIDDLE_WRITE] = result_bytes / full
