@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from accsim.config.compute_units import TensorCore
 from accsim.config.machine import Accelerator
 from accsim.errors import MappingError, TooLongError
 from accsim.mapping.base import Dataflow, find_dataflow
@@ -15,7 +16,9 @@ from accsim.workload.ops import Op
 
 
 def default_dataflows(op: Op, acc: Accelerator) -> tuple[Dataflow, ...]:
-    """The dataflows tried for an op: fused and un-fused attention, :func:`default_gemm`, streaming."""
+    """The dataflows tried for an op: fused and un-fused attention (FLAT on arrays alone), its GEMM, streams."""
+    if op.kind == "attention" and isinstance(acc.matrix_unit, TensorCore):
+        return Flash(), Unfused()
     if op.kind == "attention":
         return Flash(), Flat(), Unfused()
     if op.kind == "gemm":

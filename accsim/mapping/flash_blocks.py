@@ -14,27 +14,17 @@ import numpy as np
 
 from accsim.config.machine import Accelerator
 from accsim.engine.program import After, Hold
-from accsim.engine.tables import IntArray
 from accsim.kernels.block import ALL, END, START, fill_spans
 from accsim.kernels.jit import kernel
-from accsim.kernels.layout import D0, D1, D2, RUN0, TRIP0
-from accsim.kernels.matrix import ceil_div, ticks_of
+from accsim.kernels.layout import RUN0, TRIP0
+from accsim.kernels.matrix import ceil_div
 from accsim.kernels.systolic import OUTPUT_STATIONARY
-from accsim.kernels.work import (
-    LOCAL_WRITE,
-    MAIN_WRITE,
-    MIDDLE_READ,
-    SUM_BYTES,
-    write_load,
-    write_matmul,
-    write_store,
-    write_vector,
-)
+from accsim.kernels.work import SUM_BYTES, write_fill, write_matmul, write_reduction, write_result, write_vector
 from accsim.mapping.attention import Problem, problem_of
 from accsim.mapping.compiled import Lowered, Points
 from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, places, ways
 from accsim.mapping.shape import Shape, StageShape, between
-from accsim.mapping.thread_blocks import SPLITS, overhead_ticks, write_reduction
+from accsim.mapping.thread_blocks import SPLITS, overhead_ticks
 from accsim.workload.ops import Attention
 
 LAUNCH, LOAD_Q, LOAD_K, LOGIT, SOFTMAX, LOAD_V, ATTEND, FINISH, COMBINE = range(9)
@@ -48,10 +38,11 @@ REGISTERS_USED = 0.8
 
 
 class Tiles(NamedTuple):
-    """The tiles of one SM's queue: ``lengths`` are their key blocks, longest first, ``counts`` how many there are of each.
+    """The tiles of one SM's queue: key blocks of each length, longest first, and how many tiles have it.
 
     Attributes
     ----------
+    alike : whether all tiles of all SMs have the same length; ``counts`` is then not of use.
     per_group : tiles of one KV head of one sequence.
     blocks : key blocks of all tiles of all SMs.
     keys : keys in them; a last block may be ragged.
@@ -59,6 +50,7 @@ class Tiles(NamedTuple):
 
     lengths: tuple[int, ...]
     counts: tuple[int, ...]
+    alike: bool
     per_group: int
     blocks: int
     keys: int
@@ -76,7 +68,7 @@ def block_points(
         for key in keys:
             tiles = tiles_of(problem, row, key, acc.cores)
             for parts in _splits(problem, tiles, acc, split):
-                classes = 0 if len(tiles.lengths) == 1 else len(tiles.lengths)
+                classes = 0 if tiles.alike else len(tiles.lengths)
                 for pipelined in ahead:
                     found.setdefault((pipelined, classes, parts > 1), []).append((row, key, parts))
     return [Points(variant, np.array(points, np.int64)) for variant, points in found.items()]
@@ -93,7 +85,7 @@ def lower_blocks(op: Attention, acc: Accelerator, points: Points, *, actions: bo
     for i, (row, key, _) in enumerate(points.table.tolist()):
         tiles = tiles_of(problem, row, key, acc.cores)
         queue = np.array([tiles.lengths, tiles.counts], np.int64)
-        totals = (tiles.per_group, tiles.blocks, tiles.keys, float(op.macs))
+        totals = (tiles.alike, tiles.per_group, tiles.blocks, tiles.keys, float(op.macs))
         _lower_point(
             i, points.table[i], problem, queue, totals, points.variant[0], (*waits, smem), machine, level, block,
             copies,
@@ -109,23 +101,20 @@ def tiles_of(problem: Problem, row_tile: int, key_block: int, cores: int) -> Til
     Notes
     -----
     List scheduling, longest tile first (Graham, *Bounds on Multiprocessing Timing Anomalies*, 1969); a tile counts as
-    its key blocks and one more, for its fill and drain. Source of the order: FlashAttention-3's longest-first scheduler.
+    its key blocks and one more, for its fill and drain. The order is that of FlashAttention-3's scheduler.
     """
     rows = problem.positions * problem.shared
     ends = np.minimum(np.arange(1, -(-rows // row_tile) + 1) * row_tile, rows)
-    seen = np.full(len(ends), problem.keys)
-    if problem.causal:
-        seen = problem.keys - problem.positions + (ends - 1) // problem.shared + 1
-    lengths = -(-seen // key_block)
-    blocks, keys = (problem.groups * int(amount.sum()) for amount in (lengths, seen if not problem.causal else 0 * seen))
-    if problem.causal:
-        keys = problem.groups * int(np.minimum(lengths * key_block, problem.keys).sum())
+    hidden = problem.positions - (ends - 1) // problem.shared - 1 if problem.causal else np.zeros_like(ends)
+    lengths = -(-(problem.keys - hidden) // key_block)
+    blocks = problem.groups * int(lengths.sum())
+    keys = problem.groups * int(np.minimum(lengths * key_block, problem.keys).sum())
     if lengths[0] == lengths[-1]:
-        return Tiles((int(lengths[0]),), (1,), len(ends), blocks, keys)
+        return Tiles((int(lengths[0]),), (1,), True, len(ends), blocks, keys)
     distinct, each = np.unique(lengths, return_counts=True)
     counts = _busiest(distinct[::-1].copy(), problem.groups * each[::-1], cores)
     kept = counts > 0
-    return Tiles(tuple(distinct[::-1][kept].tolist()), tuple(counts[kept].tolist()), len(ends), blocks, keys)
+    return Tiles(tuple(distinct[::-1][kept].tolist()), tuple(counts[kept].tolist()), False, len(ends), blocks, keys)
 
 
 def _up_to(sizes: tuple[int, ...], extent: int) -> list[int]:
@@ -136,7 +125,7 @@ def _up_to(sizes: tuple[int, ...], extent: int) -> list[int]:
 
 def _splits(problem: Problem, tiles: Tiles, acc: Accelerator, given: int | None) -> list[int]:
     """Thread blocks that share the keys of a tile: where there are fewer tiles than SMs, and all are alike."""
-    alike = len(tiles.lengths) == 1 and "middle" in places(acc)
+    alike = tiles.alike and "middle" in places(acc)
     if given:
         return [given] if given == 1 or alike else []
     few = problem.groups * tiles.per_group < acc.cores
@@ -217,21 +206,19 @@ def _shape(acc: Accelerator, ahead: bool, classes: int, split: bool) -> Shape:
         buffers,
         (StageShape("launch", "dispatch", (), {"key": START}, acquires=(Hold("out"), *partials)), *stages),
         capacities,
-        {"key": "wave"} if classes else {},
+        {"key": "wave"} if classes > 1 else {},
         3 if ahead else 1,
     )
 
 
 @kernel(allocates=True)
 def _lower_point(i, point, problem, queue, totals, ahead, limits, machine, level, block, copies):
-    """Write the numbers of one point (query rows, keys of a block, splits); ``queue`` has lengths and counts of tiles."""
+    """Write the numbers of one point (query rows, keys of a block, splits); ``queue``: lengths and counts of tiles."""
     wave_wait, combine_wait, smem = limits
-    per_group, all_blocks, all_keys, macs = totals
+    alike, per_group, all_blocks, all_keys, macs = totals
     want = block.actions.shape[0] > 0
     dim, element = problem.dim, machine.element_bytes
     row_tile, key_block = point[0], point[1]
-    classes = queue.shape[1]
-    alike = classes == 1
     length = ceil_div(queue[0, 0], point[2])
     split = ceil_div(queue[0, 0], length)
     count = problem.groups * per_group * split
@@ -248,10 +235,10 @@ def _lower_point(i, point, problem, queue, totals, ahead, limits, machine, level
         all_blocks = problem.groups * per_group * split * length
     else:
         own_blocks, done = 0.0, 0
-        for c in range(classes):
+        for c in range(queue.shape[1]):
             _write_steps(block, i, level, c, queue[0, c], ahead)
             done += queue[1, c]
-            if c < classes - 1:
+            if c < queue.shape[1] - 1:
                 block.runs[i, level[2, RUN0] + c] = done
             own_blocks += float(queue[0, c]) * queue[1, c]
         copies[i] = all_blocks / own_blocks
@@ -276,35 +263,24 @@ def _lower_point(i, point, problem, queue, totals, ahead, limits, machine, level
     # Tiles of all SMs over those that the copies of this one stand for: their lengths differ under a mask.
     often = 1.0 if alike else problem.groups * per_group / (float(waves) * copies[i])
     result = rows * (dim + 2) * SUM_BYTES if split > 1 else q_bytes
-    for c in range(block.row.shape[1] // block.latency.shape[1]):
+    width = block.row.shape[1] // block.latency.shape[1]
+    for c in range(width):
         if alike and c == 1 and tail == active:
             continue
         now = tail if alike and c == 1 else active
-        width = block.row.shape[1] // block.latency.shape[1]
-        write_load(block, i, width * LOAD_Q + c, q_bytes, q_bytes, now, machine, want)
-        for stage in (LOAD_K, LOAD_V):
-            write_load(block, i, width * stage + c, kv_bytes, kv_bytes * fetched, now, machine, want)
-        if machine.middle_capacity > 0:
-            block.row[i, width * LOAD_Q + c, D0] = ticks_of(q_bytes, machine.local_write)
-            block.row[i, width * LOAD_K + c, D0] = ticks_of(kv_bytes, machine.local_write)
-            block.row[i, width * LOAD_V + c, D0] = ticks_of(kv_bytes, machine.local_write)
+        write_fill(block, i, width * LOAD_Q + c, q_bytes, 1.0, now, machine, want)
+        write_fill(block, i, width * LOAD_K + c, kv_bytes, fetched, now, machine, want)
+        write_fill(block, i, width * LOAD_V + c, kv_bytes, fetched, now, machine, want)
         tile, weights = (row_tile, key_block, dim), float(row_tile) * key_block * element
         write_matmul(block, i, width * LOGIT + c, tile, useful, OUTPUT_STATIONARY, 0.0, 0.0, machine, want)
         tile = (row_tile, dim, key_block)  # its weights come from the registers
         write_matmul(block, i, width * ATTEND + c, tile, useful, OUTPUT_STATIONARY, -weights, 0.0, machine, want)
         each = float(row_tile) * key_block
         online = (each, each, each, 0.0, 0.0, float(row_tile) * dim, 0.0)
-        _write_registers(block, i, width * SOFTMAX + c, online, machine, want)
+        write_vector(block, i, width * SOFTMAX + c, online, 0.0, 0.0, machine, want)
         last = (0.0, 0.0, 0.0, 0.0, rows * dim, 0.0, rows * dim) if split == 1 else (0.0,) * 7
-        _write_registers(block, i, width * FINISH + c, last, machine, want)
-        write_store(block, i, width * FINISH + c, result, now, machine, want)
-        if want:
-            block.actions[i, width * FINISH + c, LOCAL_WRITE] = result
-        if split > 1:
-            block.row[i, width * FINISH + c, D1] = 0
-            if want:
-                block.actions[i, width * FINISH + c, MAIN_WRITE] = 0.0
-                block.actions[i, width * FINISH + c, MIDDLE_READ] = 0.0
+        write_vector(block, i, width * FINISH + c, last, 0.0, 0.0, machine, want)
+        write_result(block, i, width * FINISH + c, result, split > 1, now, machine, want)
         if want:
             for stage in range(LOAD_Q, FINISH + 1):
                 once = often if stage in (LOAD_Q, FINISH) else 1.0
@@ -317,12 +293,6 @@ def _lower_point(i, point, problem, queue, totals, ahead, limits, machine, level
             write_reduction(block, i, width * COMBINE + c, results, partial_bytes, work, active, machine, want)
             block.slot_bytes[i, 5] = int(partial_bytes)
             block.latency[i, COMBINE] = combine_wait
-
-
-@kernel
-def _write_registers(block, i, row, counts, machine, want):
-    """Vector work on registers alone, which holds no port."""
-    write_vector(block, i, row, counts, 0.0, 0.0, machine, want)
 
 
 @kernel

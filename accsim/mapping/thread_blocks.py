@@ -18,20 +18,10 @@ from accsim.engine.program import After, Hold
 from accsim.errors import MappingError
 from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
-from accsim.kernels.layout import D0, D1, D2, RUN0, TRIP0
-from accsim.kernels.matrix import TICKS, ceil_div, ticks_of
+from accsim.kernels.layout import RUN0, TRIP0
+from accsim.kernels.matrix import TICKS, ceil_div
 from accsim.kernels.systolic import OUTPUT_STATIONARY
-from accsim.kernels.work import (
-    LOCAL_WRITE,
-    MAIN_WRITE,
-    MIDDLE_READ,
-    MIDDLE_WRITE,
-    SUM_BYTES,
-    write_load,
-    write_matmul,
-    write_store,
-    write_vector,
-)
+from accsim.kernels.work import SUM_BYTES, write_fill, write_matmul, write_reduction, write_result, write_vector
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, places, ways
@@ -263,21 +253,13 @@ def _lower(points, plan, extents, waits, machine, level, kinds, classes, block, 
             active = full if c == 0 else tail
             if c == 1 and tail == full:
                 continue
-            write_load(block, i, 2 * LOAD + c, size, size * fetched, active, machine, want)
-            if machine.middle_capacity > 0:
-                block.row[i, 2 * LOAD + c, D0] = ticks_of(size, machine.local_write)
+            write_fill(block, i, 2 * LOAD + c, size, fetched, active, machine, want)
             tile = (tile_m, tile_n, plan[i, STEP])
             write_matmul(block, i, 2 * MATMUL + c, tile, useful, OUTPUT_STATIONARY, 0.0, 0.0, machine, want)
             rounded = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, sums if split == 1 else 0.0)
             write_vector(block, i, 2 * EPILOGUE + c, rounded, 0.0, 0.0, machine, want)
-            write_store(block, i, 2 * EPILOGUE + c, left, active, machine, want)
-            if want:
-                block.actions[i, 2 * EPILOGUE + c, LOCAL_WRITE] = left
-            if split > 1:  # partial sums stay in the memory between
-                block.row[i, 2 * EPILOGUE + c, D1] = 0
-                if want:
-                    block.actions[i, 2 * EPILOGUE + c, MAIN_WRITE] = 0.0
-                    block.actions[i, 2 * EPILOGUE + c, MIDDLE_READ] = 0.0
+            write_result(block, i, 2 * EPILOGUE + c, left, split > 1, active, machine, want)
+            if split > 1:
                 results = float(products) * rows * cols
                 work = (0.0, 0.0, float(split), 0.0, 0.0, 0.0, 1.0)
                 spread = results * split * SUM_BYTES
@@ -288,34 +270,6 @@ def _lower(points, plan, extents, waits, machine, level, kinds, classes, block, 
         if split > 1:
             block.slot_bytes[i, 2] = products * rows * cols * split * SUM_BYTES
             block.latency[i, REDUCE] = waits[1]
-
-
-@kernel
-def write_reduction(block, i, row, results, partial_bytes, work, full, machine, want):
-    """All SMs add the partial sums of ``results`` elements and round them, once.
-
-    ``work`` has the vector operations of one result; counts are the share of one of ``full`` copies.
-    """
-    result_bytes = results * machine.element_bytes
-    own = results / machine.cores
-    counts = (
-        own * work[0],
-        own * work[1],
-        own * work[2],
-        own * work[3],
-        own * work[4],
-        own * work[5],
-        own * work[6],
-    )
-    write_vector(block, i, row, counts, 0.0, 0.0, machine, want)
-    block.row[i, row, D1] = ticks_of(result_bytes, machine.main_write)
-    block.row[i, row, D2] = ticks_of(partial_bytes, machine.middle_read)
-    if want:
-        for column in range(block.actions.shape[2]):
-            block.actions[i, row, column] *= machine.cores / float(full)
-        block.actions[i, row, MIDDLE_READ] = (partial_bytes + result_bytes) / full
-        block.actions[i, row, MIDDLE_WRITE] = result_bytes / full
-        block.actions[i, row, MAIN_WRITE] = result_bytes / full
 
 
 @kernel
