@@ -20,7 +20,7 @@ from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import ceil_div
 from accsim.kernels.systolic import OUTPUT_STATIONARY
 from accsim.kernels.work import SUM_BYTES, write_fill, write_matmul, write_reduction, write_result, write_vector
-from accsim.mapping.attention import Problem, problem_of
+from accsim.mapping.attention import MOST_CAUSAL_TILES, Problem, problem_of
 from accsim.mapping.compiled import Lowered, Points
 from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, places, ways
 from accsim.mapping.shape import Shape, StageShape, between
@@ -29,10 +29,11 @@ from accsim.workload.ops import Attention
 
 LAUNCH, LOAD_Q, LOAD_K, LOGIT, SOFTMAX, LOAD_V, ATTEND, FINISH, COMBINE = range(9)
 QUERY_ROWS = (16, 32, 64, 128, 192)
-KEY_BLOCKS = (64, 80, 112, 128, 176)
-"""Tiles of FlashAttention-2 and -3, and fewer rows, for decoding."""
+KEY_BLOCKS = (32, 64, 80, 112, 128, 176)
+"""Tiles of FlashAttention-2 and -3; fewer rows, for decoding, and fewer keys, for wide heads."""
 STAGES = (2, 4)
 """Slots of the rings of K and V: what overlap needs, and what a thread block uses at most."""
+MOST_DEALT = 2**17
 REGISTERS_USED = 0.8
 """Share of the register file for scores and sums: FlashAttention-3's largest tiles take 0.77 of it."""
 
@@ -67,6 +68,8 @@ def block_points(
     for row in rows:
         for key in keys:
             tiles = tiles_of(problem, row, key, acc.cores)
+            if len(tiles.lengths) > MOST_CAUSAL_TILES and row != rows[-1]:
+                continue
             for parts in _splits(problem, tiles, acc, split):
                 classes = 0 if tiles.alike else len(tiles.lengths)
                 for pipelined in ahead:
@@ -101,20 +104,30 @@ def tiles_of(problem: Problem, row_tile: int, key_block: int, cores: int) -> Til
     Notes
     -----
     List scheduling, longest tile first (Graham, *Bounds on Multiprocessing Timing Anomalies*, 1969); a tile counts as
-    its key blocks and one more, for its fill and drain. The order is that of FlashAttention-3's scheduler.
+    its key blocks and one more, for its fill and drain. The order is that of FlashAttention-3's scheduler. Of more than
+    ``MOST_DEALT`` tiles, each SM gets an equal number of each length, and only the rest is dealt one by one.
     """
     rows = problem.positions * problem.shared
-    ends = np.minimum(np.arange(1, -(-rows // row_tile) + 1) * row_tile, rows)
-    hidden = problem.positions - (ends - 1) // problem.shared - 1 if problem.causal else np.zeros_like(ends)
-    lengths = -(-(problem.keys - hidden) // key_block)
+    per_group = -(-rows // row_tile)
+    longest = -(-problem.keys // key_block)
+    first = min(row_tile, rows)
+    if (
+        not problem.causal
+        or -(-(problem.keys - problem.positions + -(-first // problem.shared)) // key_block) == longest
+    ):
+        tiles = problem.groups * per_group
+        return Tiles((longest,), (1,), True, per_group, tiles * longest, tiles * problem.keys)
+    ends = np.minimum(np.arange(1, per_group + 1) * row_tile, rows)
+    seen = problem.keys - problem.positions + (ends - 1) // problem.shared + 1
+    lengths = -(-seen // key_block)
     blocks = problem.groups * int(lengths.sum())
     keys = problem.groups * int(np.minimum(lengths * key_block, problem.keys).sum())
-    if lengths[0] == lengths[-1]:
-        return Tiles((int(lengths[0]),), (1,), True, len(ends), blocks, keys)
     distinct, each = np.unique(lengths, return_counts=True)
-    counts = _busiest(distinct[::-1].copy(), problem.groups * each[::-1], cores)
+    counts = problem.groups * each[::-1]
+    rounds = counts // cores if problem.groups * per_group > MOST_DEALT else 0 * counts
+    counts = rounds + _busiest(distinct[::-1].copy(), counts - cores * rounds, cores)
     kept = counts > 0
-    return Tiles(tuple(distinct[::-1][kept].tolist()), tuple(counts[kept].tolist()), False, len(ends), blocks, keys)
+    return Tiles(tuple(distinct[::-1][kept].tolist()), tuple(counts[kept].tolist()), False, per_group, blocks, keys)
 
 
 def _up_to(sizes: tuple[int, ...], extent: int) -> list[int]:
@@ -291,7 +304,7 @@ def _lower_point(i, point, problem, queue, totals, ahead, limits, machine, level
             # A partial output is rescaled and added; the sum is divided and rounded.
             work = (0.0, 0.0, split * 1.0, split * 1.0, 1.0, 0.0, 1.0)
             write_reduction(block, i, width * COMBINE + c, results, partial_bytes, work, active, machine, want)
-            block.slot_bytes[i, 5] = int(partial_bytes)
+            block.slot_bytes[i, 5] = int(min(partial_bytes, 2.0**60))
             block.latency[i, COMBINE] = combine_wait
 
 

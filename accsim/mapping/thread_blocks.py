@@ -268,7 +268,7 @@ def _lower(points, plan, extents, waits, machine, level, kinds, classes, block, 
                 for stage in range(LOAD, EPILOGUE + 1):
                     block.actions[i, 2 * stage + c] *= active / float(full)
         if split > 1:
-            block.slot_bytes[i, 2] = products * rows * cols * split * SUM_BYTES
+            block.slot_bytes[i, 2] = int(min(float(products) * rows * cols * split * SUM_BYTES, 2.0**60))
             block.latency[i, REDUCE] = waits[1]
 
 

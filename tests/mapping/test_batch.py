@@ -35,6 +35,8 @@ CASES: list[tuple[str, CompiledDataflow, Op]] = [
     ("flat_edge", accsim.Flash(block_kv=32), CAUSAL),
     ("tpu_v4", accsim.Flat(rows=64), CAUSAL),
     ("h100_sxm", accsim.Flash(block_q=32), CAUSAL),
+    ("h100_sxm", accsim.Flash(), RAGGED),
+    ("h100_sxm", accsim.Flash(block_kv=64), Attention(2, 8, 1, 1000, 32, kv_heads=2, causal=True)),
     ("tpu_v4", accsim.Streamed(), Softmax(rows=1000, cols=77)),
     ("flat_edge", accsim.Streamed(), Norm(rows=13, cols=500)),
     ("h100_sxm", accsim.Streamed(), Elementwise(elements=100_001, function="gelu")),

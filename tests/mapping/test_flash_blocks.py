@@ -189,6 +189,18 @@ def test_the_busiest_queue_is_that_of_naive_list_scheduling(
         assert own == max(servers)
 
 
+def test_very_many_tiles_are_dealt_in_rounds() -> None:
+    # 1000 groups of 256 tiles on 7 SMs: no queue is longer than that of naive list scheduling by more than one tile.
+    problem = Problem(1000, 256 * 16, 1, 256 * 16, 64, 1)
+    tiles = tiles_of(problem, 16, 16, 7)
+    servers = [0] * 7
+    for length in range(256, 0, -1):
+        for _ in range(1000):
+            heapq.heapreplace(servers, servers[0] + length + 1)
+    own = sum((length + 1) * count for length, count in zip(tiles.lengths, tiles.counts, strict=True))
+    assert abs(own - max(servers)) <= 257
+
+
 # Laws
 
 
