@@ -41,6 +41,7 @@ _PUBLIC = {
     "WeightStationary": "accsim.mapping.gemm",
     "OutputStationary": "accsim.mapping.gemm",
     "InputStationary": "accsim.mapping.gemm",
+    "ThreadBlocks": "accsim.mapping.thread_blocks",
     "Streamed": "accsim.mapping.vector",
     "Unfused": "accsim.mapping.unfused",
     "Flat": "accsim.mapping.flat",

@@ -222,7 +222,7 @@ class Accelerator(FileModel):
     power: PowerLimits
     """Idle power, power cap and the clocks it can lower to."""
     overheads: Annotated[Mapping[str, Overhead], AfterValidator(freeze)] = Field(default_factory=FrozenDict)
-    """Named fixed costs; 'op' is paid by every operator of a trace."""
+    """Named fixed costs: 'op' of every operator of a trace; 'wave' and 'reduction' of grids of thread blocks."""
     area_mm2: Area | None = Field(default=None, alias="area")
     """Area of the chip."""
     source: Text

@@ -128,3 +128,52 @@ def write_vector(block, i, row, counts, read, write, machine, want):
     if want:
         for op in range(VECTOR_OPERATIONS):
             block.actions[i, row, VECTOR + op] = counts[op]
+
+
+@kernel
+def write_fill(block, i, row, size, fetched, active, machine, want):
+    """A load into shared memory through the memory between; ``fetched`` is the share that main memory delivers."""
+    write_load(block, i, row, size, size * fetched, active, machine, want)
+    if machine.middle_capacity > 0:
+        block.row[i, row, D0] = ticks_of(size, machine.local_write)
+
+
+@kernel
+def write_result(block, i, row, size, partial, active, machine, want):
+    """A tile's results leave the registers through shared memory; partial sums stay in the memory between."""
+    write_store(block, i, row, size, active, machine, want)
+    if want:
+        block.actions[i, row, LOCAL_WRITE] = size
+    if partial:
+        block.row[i, row, D1] = 0
+        if want:
+            block.actions[i, row, MAIN_WRITE] = 0.0
+            block.actions[i, row, MIDDLE_READ] = 0.0
+
+
+@kernel
+def write_reduction(block, i, row, results, partial_bytes, work, full, machine, want):
+    """All SMs add the partial sums of ``results`` elements and round them, once.
+
+    ``work`` has the vector operations of one result; counts are the share of one of ``full`` copies.
+    """
+    result_bytes = results * machine.element_bytes
+    own = results / machine.cores
+    counts = (
+        own * work[0],
+        own * work[1],
+        own * work[2],
+        own * work[3],
+        own * work[4],
+        own * work[5],
+        own * work[6],
+    )
+    write_vector(block, i, row, counts, 0.0, 0.0, machine, want)
+    block.row[i, row, D1] = ticks_of(result_bytes, machine.main_write)
+    block.row[i, row, D2] = ticks_of(partial_bytes, machine.middle_read)
+    if want:
+        for column in range(block.actions.shape[2]):
+            block.actions[i, row, column] *= machine.cores / float(full)
+        block.actions[i, row, MIDDLE_READ] = (partial_bytes + result_bytes) / full
+        block.actions[i, row, MIDDLE_WRITE] = result_bytes / full
+        block.actions[i, row, MAIN_WRITE] = result_bytes / full

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from accsim.config.compute_units import TensorCore
 from accsim.config.machine import Accelerator
 from accsim.errors import MappingError, TooLongError
 from accsim.mapping.base import Dataflow, find_dataflow
 from accsim.mapping.flash import Flash
 from accsim.mapping.flat import Flat
-from accsim.mapping.gemm import Stationary, default_gemm
+from accsim.mapping.gemm import default_form, default_gemm
 from accsim.mapping.lstm import Lstm
 from accsim.mapping.search import Found, search
 from accsim.mapping.unfused import Unfused
@@ -16,14 +17,18 @@ from accsim.workload.ops import Op
 
 
 def default_dataflows(op: Op, acc: Accelerator) -> tuple[Dataflow, ...]:
-    """The dataflows tried for an op: fused and un-fused attention, the machine's own stationary form, streaming.
+    """The dataflows tried for an op: fused and un-fused attention (FLAT on arrays alone), its GEMM, streams.
 
-    A step of an LSTM has a product and streamed gates.
+    A convolution takes the machine's own stationary form, a step of an LSTM a product and streamed gates.
     """
+    if op.kind == "attention" and isinstance(acc.matrix_unit, TensorCore):
+        return Flash(), Unfused()
     if op.kind == "attention":
         return Flash(), Flat(), Unfused()
-    if op.kind in Stationary.kinds:
+    if op.kind == "gemm":
         return (default_gemm(acc),)
+    if op.kind == "conv2d":
+        return (default_form(acc),)
     if op.kind == "lstm_cell":
         return (Lstm(),)
     return (Streamed(),)

@@ -15,7 +15,7 @@ from accsim.errors import InputError, MappingError
 from accsim.kernels.systolic import gemm_fold_timing
 from accsim.kernels.systolic_pe import emulate_gemm
 from accsim.mapping.base import Dataflow, Step
-from accsim.mapping.gemm import Stationary
+from accsim.mapping.gemm import FORMS, Stationary
 from accsim.mapping.machine_numbers import OVERLAPS, STATIONARY
 from accsim.workload.ops import Gemm, Op
 
@@ -28,15 +28,21 @@ def cycle_steps(mapping: Dataflow, op: Op, acc: Accelerator) -> tuple[Step, ...]
     Raises
     ------
     InputError
-        When the op is not a GEMM, the machine is not one core with one systolic array, or the emulation is too large.
+        When the op is not a GEMM in a stationary form, the machine is not one core with one systolic array, or the
+        emulation is too large.
     MappingError
         When the emulation fails its own checks.
     """
     unit = acc.matrix_unit
-    if not isinstance(mapping, Stationary) or not isinstance(op, Gemm):
+    if not isinstance(op, Gemm):
         raise InputError(f"fidelity cycle emulates GEMMs, not the {op.kind} '{op.name}'; allowed for it is tile")
     if not isinstance(unit, SystolicArray) or acc.cores * unit.count > 1:
         raise InputError(f"fidelity cycle emulates one systolic array, which {acc.name} does not have; use tile")
+    if not isinstance(mapping, Stationary):
+        name = type(mapping).__name__
+        raise InputError(
+            f"fidelity cycle emulates {', '.join(FORMS)}, not {name} of '{op.name}'; allowed for it is tile"
+        )
     form, overlap = STATIONARY[mapping.form], OVERLAPS[unit.fold_overlap]
     (step,) = mapping.steps(op, acc)
     matmul = step.program.stage("matmul")

@@ -1,7 +1,8 @@
 """FlashAttention-2: query tiles outside, key blocks inside, an online softmax, one division at the end.
 
 Source: Dao, "FlashAttention-2: Faster Attention with Better Parallelism and Work Partitioning", 2023 (arXiv
-2307.08691), Algorithm 1. ``docs/attention.md`` has the model.
+2307.08691), Algorithm 1. ``docs/attention.md`` has the model. On tensor cores
+:mod:`accsim.mapping.flash_blocks` lowers it, as ``docs/gpu.md`` says.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from accsim.config.compute_units import TensorCore
 from accsim.config.machine import Accelerator
 from accsim.engine.program import After, Hold
+from accsim.errors import MappingError
 from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store, write_vector
@@ -33,6 +36,7 @@ from accsim.mapping.attention import (
 )
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
+from accsim.mapping.flash_blocks import block_points, lower_blocks
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
 from accsim.mapping.tiling import tile_sizes
@@ -51,6 +55,7 @@ class Flash(CompiledDataflow):
     block_kv : keys of a block.
     pipeline : True runs Attend one key block behind Logit, so that the softmax of one overlaps the GEMM of the other.
     stationary : form of both operators on the array.
+    split_kv : thread blocks that share the keys of a tile (tensor cores only; under a mask 1, but for decoding).
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("attention",)
@@ -59,29 +64,41 @@ class Flash(CompiledDataflow):
     block_kv: int | None = None
     pipeline: bool | None = None
     stationary: str | None = None
+    split_kv: int | None = None
 
     def __post_init__(self) -> None:
         check_choices(
             self,
-            positive=("block_q", "block_kv"),
+            positive=("block_q", "block_kv", "split_kv"),
             among={"pipeline": (True, False), "stationary": tuple(STATIONARY)},
         )
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         assert isinstance(op, Attention)
-        rows = row_tile_sizes(op, acc, self.block_q)
-        keys = [self.block_kv] if self.block_kv else tile_sizes(op.kv_len, getattr(acc.matrix_unit, "cols", 64), 5)
         pipelines = [self.pipeline] if self.pipeline is not None else [False, True]
+        if isinstance(acc.matrix_unit, TensorCore):
+            found = block_points(op, acc, self.block_q, self.block_kv, pipelines, self.split_kv)
+            if not found:
+                raise MappingError(f"the tiles of '{op.name}' differ in keys, or meet in no memory: split_kv must be 1")
+            return found
+        if self.split_kv is not None and self.split_kv > 1:
+            raise MappingError(f"split_kv needs tensor cores, which {acc.name} does not have")
+        rows = row_tile_sizes(op, acc, self.block_q)
+        keys = [self.block_kv] if self.block_kv else tile_sizes(op.kv_len, acc.matrix_unit.cols, 5)
         tables = point_tables(op, acc, rows, keys, [(code,) for code in form_codes(acc, self.stationary)])
         return [Points((ahead, loops), table) for loops, table in tables.items() for ahead in pipelines]
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Flash:
         row, key, form = points.table[i].tolist()
+        if isinstance(acc.matrix_unit, TensorCore):
+            return Flash(row, key, points.variant[0], split_kv=form)
         names = list(STATIONARY)
         return Flash(row, key, points.variant[0], names[list(STATIONARY.values()).index(form)])
 
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Attention)
+        if isinstance(acc.matrix_unit, TensorCore):
+            return lower_blocks(op, acc, points, actions=actions)
         ahead, loops = points.variant
         shape = _shape(acc, ahead, loops)
         block = shape.new_block(len(points.table), actions=actions)
@@ -101,10 +118,8 @@ register_dataflow("flash2", Flash)
 def _shape(acc: Accelerator, ahead: bool, loops: Loops) -> Shape:
     way = ways(acc)
     loads, stores, local = way
-    sums, capacities = memory_plan(acc)
-    memory = acc.memories[0].name
+    memory, capacities = memory_plan(acc)
     behind = 1 if ahead else 0
-    ports = local if sums == memory else ()
     stages = (
         StageShape("load_q", "dma", loads, {"key": START}, acquires=(Hold("q"),)),
         StageShape("load_k", "dma", loads, acquires=(Hold("k"),)),
@@ -112,14 +127,14 @@ def _shape(acc: Accelerator, ahead: bool, loops: Loops) -> Shape:
             "logit", "matrix", local, after=(After("load_q", level="row"), After("load_k")),
             acquires=(Hold("scores"),), releases=(Hold("q", last=("key",)), Hold("k")),
         ),
-        StageShape("softmax", "vector", ports, after=(After("logit"),)),
+        StageShape("softmax", "vector", local, after=(After("logit"),)),
         StageShape("load_v", "dma", loads, acquires=(Hold("v"),)),
         StageShape(
             "attend", "matrix", local, after=(After("softmax"), After("load_v")),
             acquires=(Hold("out", first=("key",)),), releases=(Hold("scores"), Hold("v")),
             shift=behind, shift_level="key",
         ),
-        StageShape("finish", "vector", ports, {"key": END}, after=(After("attend"),), shift=behind, shift_level="key"),
+        StageShape("finish", "vector", local, {"key": END}, after=(After("attend"),), shift=behind, shift_level="key"),
         StageShape(
             "store_o", "dma", stores, {"key": END},
             shift=2 if ahead else 1, shift_level="key", after=(After("finish"),), releases=(Hold("out"),),
@@ -129,7 +144,7 @@ def _shape(acc: Accelerator, ahead: bool, loops: Loops) -> Shape:
         "flash2" + (" pipelined" if ahead else ""),
         loops.levels(1),
         way.resources("dma", "matrix", "vector"),
-        {"q": memory, "k": memory, "v": memory, "scores": sums, "out": sums},
+        {"q": memory, "k": memory, "v": memory, "scores": memory, "out": memory},
         stages,
         capacities,
         loops.varying,
@@ -142,7 +157,6 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
     want = block.actions.shape[0] > 0
     dim = problem.dim
     element = machine.element_bytes
-    in_registers = machine.systolic == 0
     row_classes, key_classes = classes[2], classes[3]
     combos = row_classes * key_classes
     for i in range(points.shape[0]):
@@ -159,8 +173,6 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
         block.slot_bytes[i, 2] = int(np.ceil(key_block * dim * element))
         block.slot_bytes[i, 3] = row_tile * key_block * SUM_BYTES
         block.slot_bytes[i, 4] = row_tile * (dim + 2) * SUM_BYTES
-        if in_registers:  # one sum in fp32, and one on its way out in the op's data type
-            block.slot_bytes[i, 4] = int(np.ceil(row_tile * (dim + 2) * (SUM_BYTES + element) / 2))
         write_latencies(block, i, (LOAD_Q, LOAD_K, LOAD_V, STORE), machine)
         fetched = fetched_share(problem, row_tile, share, tiles, key_block, machine, False)
         own_rows, visible = own_work(problem, row_tile, share, tiles)
@@ -177,8 +189,8 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
                 write_load(block, i, LOAD_Q * combos + c, q_bytes, q_bytes, share.active, machine, want)
                 write_load(block, i, LOAD_K * combos + c, kv_bytes, kv_bytes * fetched, share.active, machine, want)
                 write_load(block, i, LOAD_V * combos + c, kv_bytes, kv_bytes * fetched, share.active, machine, want)
-                score_bytes = 0.0 if in_registers else float(rows * keys * SUM_BYTES)
-                sum_bytes = 0.0 if in_registers else float(rows * dim * SUM_BYTES)
+                score_bytes = float(rows * keys * SUM_BYTES)
+                sum_bytes = float(rows * dim * SUM_BYTES)
                 logit = write_matmul(
                     block, i, LOGIT * combos + c, (rows, keys, dim), part, form, 0.0, score_bytes, machine, want
                 )

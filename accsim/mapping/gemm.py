@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from accsim.config.compute_units import SystolicArray
 from accsim.config.machine import Accelerator
 from accsim.engine.program import After, Hold
 from accsim.kernels.block import END, START, fill_spans
@@ -25,6 +26,7 @@ from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.conv import feature_map, operand_elements
 from accsim.mapping.machine_numbers import REGISTERS, STATIONARY, machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
+from accsim.mapping.thread_blocks import ThreadBlocks
 from accsim.mapping.tiling import splits, tile_sizes
 from accsim.workload.ops import Conv2d, Gemm, Op
 
@@ -130,7 +132,12 @@ for _name, _form in FORMS.items():
     register_dataflow(_name, _form)
 
 
-def default_gemm(acc: Accelerator) -> Stationary:
+def default_gemm(acc: Accelerator) -> CompiledDataflow:
+    """Thread blocks on tensor cores, else the array's own stationary form; everything else is searched."""
+    return default_form(acc) if isinstance(acc.matrix_unit, SystolicArray) else ThreadBlocks()
+
+
+def default_form(acc: Accelerator) -> Stationary:
     """The machine's own stationary form, everything else searched (a tensor core keeps C in its registers)."""
     return FORMS[getattr(acc.matrix_unit, "dataflow", "output_stationary")]()
 

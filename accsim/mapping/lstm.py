@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from accsim.config.machine import Accelerator
 from accsim.mapping.base import Dataflow, Step, register_dataflow
-from accsim.mapping.gemm import Stationary, default_gemm
+from accsim.mapping.compiled import CompiledDataflow
+from accsim.mapping.gemm import default_gemm
 from accsim.mapping.search import search
 from accsim.mapping.vector import Streamed
 from accsim.workload.ops import Elementwise, Gemm, LstmCell, Op
@@ -26,7 +27,7 @@ class Lstm(Dataflow):
 
     kinds: ClassVar[tuple[str, ...]] = ("lstm_cell",)
 
-    product: Stationary | None = None
+    product: CompiledDataflow | None = None
     gates: Streamed | None = None
 
     def candidates(self, op: Op, acc: Accelerator, objective: str) -> Sequence[Lstm]:
@@ -34,7 +35,7 @@ class Lstm(Dataflow):
         product, gates = parts(op)
         best = search(self.product or default_gemm(acc), product, acc, objective).mapping
         streamed = search(self.gates or Streamed(), gates, acc, objective).mapping
-        assert isinstance(best, Stationary)
+        assert isinstance(best, CompiledDataflow)
         assert isinstance(streamed, Streamed)
         return (Lstm(best, streamed),)
 

@@ -11,7 +11,8 @@ from typing import ClassVar
 
 from accsim.config.machine import Accelerator
 from accsim.mapping.base import Dataflow, Step, register_dataflow
-from accsim.mapping.gemm import FORMS, Stationary
+from accsim.mapping.compiled import CompiledDataflow
+from accsim.mapping.gemm import FORMS, default_gemm
 from accsim.mapping.search import search
 from accsim.mapping.vector import Streamed
 from accsim.workload.ops import Attention, Gemm, Op, Softmax
@@ -29,9 +30,9 @@ class Unfused(Dataflow):
 
     kinds: ClassVar[tuple[str, ...]] = ("attention",)
 
-    logit: Stationary | None = None
+    logit: CompiledDataflow | None = None
     softmax: Streamed | None = None
-    attend: Stationary | None = None
+    attend: CompiledDataflow | None = None
 
     def candidates(self, op: Op, acc: Accelerator, objective: str) -> Sequence[Unfused]:
         assert isinstance(op, Attention)
@@ -75,11 +76,11 @@ def parts(op: Attention) -> tuple[Gemm, Softmax, Gemm]:
     )
 
 
-def best_form(op: Gemm, acc: Accelerator, objective: str) -> Stationary:
-    """The best stationary form with everything searched."""
-    forms = FORMS.values() if acc.matrix_unit.kind == "systolic" else [FORMS["output_stationary"]]
-    best = min((search(form(), op, acc, objective) for form in forms), key=lambda found: found.cost).mapping
-    assert isinstance(best, Stationary)
+def best_form(op: Gemm, acc: Accelerator, objective: str) -> CompiledDataflow:
+    """The best stationary form on a systolic array, thread blocks on tensor cores; everything searched."""
+    forms = [form() for form in FORMS.values()] if acc.matrix_unit.kind == "systolic" else [default_gemm(acc)]
+    best = min((search(form, op, acc, objective) for form in forms), key=lambda found: found.cost).mapping
+    assert isinstance(best, CompiledDataflow)
     return best
 
 

@@ -121,20 +121,23 @@ def test_tensor_core_counts_blocks(m: int, n: int, k: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("op", "mapping", "needs"),
+    ("op", "mapping", "needs", "share"),
     [
-        (Gemm(256, 128, 64), accsim.OutputStationary(256, 128, 16, "mn", False, 1, 1), 256 * 128 * 4),
-        # 64 rows: one block of scores, then 64 sums, the maximum and the denominator of a row in fp32 and in bf16.
-        (accsim.Attention(1, 1, 64, 64, 64), accsim.Flash(64, 32, False), 64 * 32 * 4 + 64 * (64 + 2) * (4 + 2)),
+        (Gemm(256, 128, 64), accsim.OutputStationary(256, 128, 16, "mn", False, 1, 1), 256 * 128 * 4, 1),
+        # Half of the registers hold sums of thread blocks.
+        (Gemm(256, 128, 64), accsim.ThreadBlocks(64, 128, 1), 64 * 128 * 4, 0.5),
+        # 64 rows: one block of scores, then 64 sums, the maximum and the denominator of a row, in 0.8 of the registers.
+        (accsim.Attention(1, 1, 64, 64, 64), accsim.Flash(64, 32, False), 64 * 32 * 4 + 64 * (64 + 2) * 4, 0.8),
     ],
 )
-def test_sums_must_fit_the_registers_of_a_tensor_core(op: Op, mapping: Dataflow, needs: int) -> None:
+def test_sums_must_fit_the_registers_of_a_tensor_core(op: Op, mapping: Dataflow, needs: int, share: float) -> None:
     def machine(registers: int) -> Accelerator:
         return load_accelerator("h100_sxm", set={"matrix_unit.registers": f"{registers} B"})
 
-    assert accsim.simulate(op, machine(needs), dataflow=mapping).total_cycles > 0
+    enough = round(needs / share)
+    assert accsim.simulate(op, machine(enough), dataflow=mapping).total_cycles > 0
     with pytest.raises(accsim.MappingError, match=rf"needs .* in matrix_unit.registers, has {needs - 1} B"):
-        accsim.simulate(op, machine(needs - 1), dataflow=mapping)
+        accsim.simulate(op, machine(enough - 1), dataflow=mapping)
 
 
 # Limits

@@ -1,0 +1,295 @@
+"""GEMM on a GPU: a launch plus a grid of thread blocks, each of which makes one tile of C, or a part of its sum.
+
+All thread blocks of a wave are alike, so the program is one SM's queue: a loop over waves and one over k steps, with
+every shared rate divided by the SMs that are active in the wave. ``docs/gpu.md`` has the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+
+from accsim.config.compute_units import TensorCore
+from accsim.config.machine import Accelerator
+from accsim.engine.program import After, Hold
+from accsim.errors import MappingError
+from accsim.kernels.block import END, START, fill_spans
+from accsim.kernels.jit import kernel
+from accsim.kernels.layout import RUN0, TRIP0
+from accsim.kernels.matrix import TICKS, ceil_div
+from accsim.kernels.systolic import OUTPUT_STATIONARY
+from accsim.kernels.work import SUM_BYTES, write_fill, write_matmul, write_reduction, write_result, write_vector
+from accsim.mapping.base import check_choices, register_dataflow
+from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
+from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, places, ways
+from accsim.mapping.shape import Shape, StageShape
+from accsim.workload.ops import Gemm, Op
+
+LAUNCH, LOAD, MATMUL, EPILOGUE, REDUCE = range(5)
+STEP_BYTES = 128
+"""Bytes of an operand row that one k step loads: the widest swizzle of shared memory, and a line of the caches."""
+TILE_SIDES = (8, 16, 32, 64, 96, 128, 192, 256)
+"""Sides of tiles that GPU libraries ship."""
+SPLITS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
+LEAST_SPLIT_STEPS = 4
+MOST_RESIDENT = 4
+STAGES = (2, 4)
+"""Ring slots of a thread block in shared memory: what it needs, and what it uses at most."""
+AHEAD = (0, 1, 3, 7)
+"""k steps of later thread blocks that are loaded before the epilogue of an earlier one, at most."""
+SUMS_OF_REGISTERS = 0.5
+"""Share of the register file that may hold sums: the largest tile of CUTLASS on Hopper, 128 x 256 in fp32."""
+
+
+@dataclass(frozen=True)
+class ThreadBlocks(CompiledDataflow):
+    """A GEMM as thread blocks on a machine with tensor cores; choices left ``None`` are searched.
+
+    Parameters
+    ----------
+    tile_m, tile_n : rows and columns of C that a thread block makes.
+    split_k : thread blocks that share the sum of a tile; their fp32 partial sums meet in the memory between.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("gemm",)
+
+    tile_m: int | None = None
+    tile_n: int | None = None
+    split_k: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choices(self, positive=("tile_m", "tile_n", "split_k"), among={})
+
+    def space(self, op: Op, acc: Accelerator) -> list[Points]:
+        assert isinstance(op, Gemm)
+        unit = acc.matrix_unit
+        if not isinstance(unit, TensorCore):
+            name = type(self).__name__
+            raise MappingError(f"{name} needs tensor cores, which {acc.name} does not have; use a stationary form")
+        rows = [self.tile_m] if self.tile_m else tile_sides(op.rows, unit.m)
+        cols = [self.tile_n] if self.tile_n else tile_sides(op.n, unit.n)
+        steps = -(-op.k // _step_elements(acc, op.dtype))
+        table = np.array([(m, n, s) for m in rows for n in cols for s in _splits(steps, self.split_k, acc)], np.int64)
+        plan = np.zeros((len(table), PLAN_COLUMNS), np.int64)
+        _plan(table, _extents(op), machine_numbers(acc, op.dtype), _capacities(acc), plan)
+        found: dict[tuple[int, bool], list[int]] = {}
+        for i, key in enumerate(zip(plan[:, BEHIND].tolist(), (plan[:, SPLIT] > 1).tolist(), strict=True)):
+            found.setdefault(key, []).append(i)
+        return [Points(key, table[chosen]) for key, chosen in found.items()]
+
+    def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> ThreadBlocks:
+        return ThreadBlocks(*points.table[i].tolist())
+
+    def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
+        assert isinstance(op, Gemm)
+        behind, split = points.variant
+        shape = _shape(acc, behind, split)
+        block = shape.new_block(len(points.table), actions=actions)
+        copies = np.zeros(len(points.table))
+        machine = machine_numbers(acc, op.dtype)
+        plan = np.zeros((len(points.table), PLAN_COLUMNS), np.int64)
+        _plan(points.table, _extents(op), machine, _capacities(acc), plan)
+        waits = (overhead_ticks(acc, "wave"), overhead_ticks(acc, "reduction"))
+        _lower(
+            points.table, plan, _extents(op), waits, machine, shape.level_table(), shape.kinds, shape.classes, block,
+            copies,
+        )  # fmt: skip
+        return Lowered(shape, block, copies)
+
+
+register_dataflow("thread_blocks", ThreadBlocks)
+
+
+def tile_sides(extent: int, block: int) -> list[int]:
+    """Sides of tiles worth trying: multiples of the tensor core's block, up to the first that covers the extent.
+
+    Examples
+    --------
+    >>> tile_sides(100, 8)
+    [8, 16, 32, 64, 96, 128]
+    >>> tile_sides(3, 16)
+    [16]
+    """
+    sides = [side for side in TILE_SIDES if side % block == 0] or [block]
+    covering = next((side for side in sides if side >= extent), sides[-1])
+    return [side for side in sides if side <= covering]
+
+
+def _splits(steps: int, given: int | None, acc: Accelerator) -> list[int]:
+    """Thread blocks that share a sum; without a memory between, partial sums have nowhere to meet."""
+    if given:
+        return [given]
+    if "middle" not in places(acc):
+        return [1]
+    return [s for s in SPLITS if s == 1 or (s * LEAST_SPLIT_STEPS <= steps and -(-steps // -(-steps // s)) == s)]
+
+
+def _extents(op: Gemm) -> tuple[int, int, int, int]:
+    return op.products, op.rows, op.n, op.k
+
+
+def _step_elements(acc: Accelerator, dtype: str) -> int:
+    return max(1, int(STEP_BYTES / machine_numbers(acc, dtype).element_bytes))
+
+
+def overhead_ticks(acc: Accelerator, name: str) -> int:
+    """A named fixed cost of the machine file, 0 where it has none."""
+    overhead = acc.overheads.get(name)
+    return round(overhead.time_s * acc.clock_hz * TICKS) if overhead else 0
+
+
+def _capacities(acc: Accelerator) -> tuple[int, int]:
+    """(shared memory, registers for sums) of one SM."""
+    local = acc.memories[0].name
+    sizes = memory_plan(acc)[1]
+    return sizes[local], int(sizes[REGISTERS] * SUMS_OF_REGISTERS)
+
+
+@lru_cache(maxsize=256)
+def _shape(acc: Accelerator, behind: int, split: bool) -> Shape:
+    way = ways(acc)
+    local, registers = _capacities(acc)
+    memory = acc.memories[0].name
+    buffers = {"ring": memory, "sums": REGISTERS}
+    capacities = {memory: local, REGISTERS: registers}
+    partials: tuple[Hold, ...] = ()
+    once = {"wave": END, "k": END}
+    stages = [
+        StageShape("load", "dma", way.loads, after=(After("launch"),), acquires=(Hold("ring"),)),
+        StageShape("matmul", "matrix", way.local, after=(After("load"),), releases=(Hold("ring"),)),
+        StageShape(
+            "epilogue", "vector", way.stores, {"k": END}, shift=behind, shift_level="k", after=(After("matmul"),),
+            releases=(Hold("sums"),),
+        ),
+    ]  # fmt: skip
+    if split:
+        middle = places(acc)["middle"]
+        buffers["partials"] = middle.name
+        capacities[middle.name] = middle.capacity_bytes
+        partials = (Hold("partials", first=("wave",)),)
+        stages.append(
+            StageShape(
+                "reduce", "vector", (way.stores[0], way.loads[1]), once, shift=behind, shift_level="k",
+                after=(After("epilogue"),), releases=(Hold("partials"),),
+            )
+        )  # fmt: skip
+    launch = StageShape("launch", "dispatch", (), {"k": START}, acquires=(Hold("sums"), *partials))
+    return Shape(
+        "thread blocks gemm" + (", split k" if split else ""),
+        (("wave", 2), ("k", 1)),
+        way.resources("dispatch", "dma", "matrix", "vector"),
+        buffers,
+        (launch, *stages),
+        capacities,
+    )
+
+
+PLAN_COLUMNS = 8
+BLOCKS, STEPS, SPLIT, WAVES, RESIDENT, RING, BEHIND, STEP = range(PLAN_COLUMNS)
+
+
+@kernel
+def _plan(points, extents, machine, capacities, plan):
+    """Thread blocks, k steps of one, split, waves, blocks resident on an SM, ring slots, steps the epilogue is behind.
+
+    The last column has the elements of a k step.
+    """
+    products, rows, cols, depth = extents
+    local, registers = capacities
+    step = max(1, int(STEP_BYTES / machine.element_bytes))
+    for i in range(points.shape[0]):
+        tile_m, tile_n = points[i, 0], points[i, 1]
+        steps = ceil_div(ceil_div(depth, step), points[i, 2])
+        split = ceil_div(ceil_div(depth, step), steps)
+        blocks = products * ceil_div(rows, tile_m) * ceil_div(cols, tile_n) * split
+        waves = ceil_div(blocks, machine.cores)
+        slot = int(np.ceil((tile_m + tile_n) * step * machine.element_bytes))
+        by_ring, by_sums = local // (STAGES[0] * slot), registers // (tile_m * tile_n * SUM_BYTES)
+        resident = max(1, min(min(MOST_RESIDENT, waves), min(by_ring, by_sums)))
+        ring = max(STAGES[0], min(STAGES[1] * resident, local // slot))
+        most = min(ring - 1, (resident - 1) * steps)
+        behind = 0
+        for ahead in AHEAD:
+            behind = ahead if ahead <= most else behind
+        plan[i, BLOCKS], plan[i, STEPS], plan[i, SPLIT], plan[i, WAVES] = blocks, steps, split, waves
+        plan[i, RESIDENT], plan[i, RING], plan[i, BEHIND], plan[i, STEP] = resident, ring, behind, step
+
+
+@kernel(allocates=True)
+def _lower(points, plan, extents, waits, machine, level, kinds, classes, block, copies):
+    """Write the numbers of every point; see :class:`ThreadBlocks` for its columns and ``docs/gpu.md`` for the model."""
+    products, rows, cols, depth = extents
+    want = block.actions.shape[0] > 0
+    element = machine.element_bytes
+    for i in range(points.shape[0]):
+        tile_m, tile_n = points[i, 0], points[i, 1]
+        blocks, steps, split, waves = plan[i, BLOCKS], plan[i, STEPS], plan[i, SPLIT], plan[i, WAVES]
+        full = min(blocks, machine.cores)
+        tail = blocks - (waves - 1) * full
+        block.trips[i, level[2, TRIP0]] = waves
+        block.trips[i, level[3, TRIP0]] = steps
+        if tail < full:
+            block.runs[i, level[2, RUN0]] = waves - 1
+        fill_spans(block, i, level, kinds, classes)
+        block.slots[i, 0] = plan[i, RING]
+        block.slots[i, 1] = plan[i, RESIDENT]
+        block.slot_bytes[i, 0] = int(np.ceil((tile_m + tile_n) * plan[i, STEP] * element))
+        block.slot_bytes[i, 1] = tile_m * tile_n * SUM_BYTES
+        block.latency[i, LAUNCH] = waits[0]
+        block.latency[i, LOAD] = machine.load_latency
+        copies[i] = full
+        part_m, part_n = rows / float(ceil_div(rows, tile_m)), cols / float(ceil_div(cols, tile_n))
+        part_k = depth / (float(split) * steps)
+        size = (part_m + part_n) * part_k * element
+        missed = _missed_bytes(extents, (tile_m, tile_n), plan[i, RESIDENT], split, machine)
+        fetched = min(1.0, missed / (size * blocks * steps))
+        sums = part_m * part_n
+        left = sums * (SUM_BYTES if split > 1 else element)
+        useful = part_m * part_n * part_k
+        for c in range(2):
+            active = full if c == 0 else tail
+            if c == 1 and tail == full:
+                continue
+            write_fill(block, i, 2 * LOAD + c, size, fetched, active, machine, want)
+            tile = (tile_m, tile_n, plan[i, STEP])
+            write_matmul(block, i, 2 * MATMUL + c, tile, useful, OUTPUT_STATIONARY, 0.0, 0.0, machine, want)
+            rounded = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, sums if split == 1 else 0.0)
+            write_vector(block, i, 2 * EPILOGUE + c, rounded, 0.0, 0.0, machine, want)
+            write_result(block, i, 2 * EPILOGUE + c, left, split > 1, active, machine, want)
+            if split > 1:
+                results = float(products) * rows * cols
+                work = (0.0, 0.0, float(split), 0.0, 0.0, 0.0, 1.0)
+                spread = results * split * SUM_BYTES
+                write_reduction(block, i, 2 * REDUCE + c, results, spread, work, full, machine, want)
+            if want:
+                for stage in range(LOAD, EPILOGUE + 1):
+                    block.actions[i, 2 * stage + c] *= active / float(full)
+        if split > 1:
+            block.slot_bytes[i, 2] = int(min(float(products) * rows * cols * split * SUM_BYTES, 2.0**60))
+            block.latency[i, REDUCE] = waits[1]
+
+
+@kernel
+def _missed_bytes(extents, tile, resident, split, machine):
+    """Bytes of A and B that main memory delivers: each once, and again what the memory between has lost meanwhile.
+
+    The tiles in flight cover a rectangle of C that is as square as possible in elements. Walking over C by such
+    rectangles reads one operand once and the other once a stripe; of that one, what does not fit the memory between is
+    read again. The order of the walk is the one with fewer bytes.
+    """
+    products, rows, cols, depth = extents
+    element = machine.element_bytes
+    a_bytes, b_bytes = float(rows) * depth * element, float(cols) * depth * element
+    if machine.middle_capacity == 0:
+        return products * (a_bytes * ceil_div(cols, tile[1]) + b_bytes * ceil_div(rows, tile[0]))
+    down, across = ceil_div(rows, tile[0]), ceil_div(cols, tile[1])
+    flight = min(float(down) * across, max(1.0, machine.cores * resident / float(split)))
+    high = min(max(np.sqrt(flight * tile[1] / tile[0]), 1.0), float(down))
+    wide = min(max(flight / high, 1.0), float(across))
+    high = min(flight / wide, float(down))
+    again_a = a_bytes * (np.ceil(across / wide) - 1.0) * (1.0 - min(1.0, machine.middle_capacity / a_bytes))
+    again_b = b_bytes * (np.ceil(down / high) - 1.0) * (1.0 - min(1.0, machine.middle_capacity / b_bytes))
+    return products * (a_bytes + b_bytes + min(again_a, again_b))

@@ -1,0 +1,330 @@
+"""FlashAttention as thread blocks against closed forms, a pool of SMs, naive counts, and laws."""
+
+from __future__ import annotations
+
+import heapq
+from math import ceil
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import accsim
+from accsim import ProgramBuilder, Span, Stage
+from accsim.config.machine import Accelerator
+from accsim.engine.counters import inner_of
+from accsim.engine.run import run_program
+from accsim.errors import MappingError
+from accsim.mapping.attention import Problem
+from accsim.mapping.base import Step
+from accsim.mapping.flash import Flash
+from accsim.mapping.flash_blocks import tiles_of
+from accsim.mapping.search import search
+from accsim.workload.ops import Attention
+
+TICKS = 4096
+FAST = "1000000 TB/s"
+CLOCK = 1.83e9
+HBM, L2_READ, L2_WRITE, SMEM = (x / CLOCK for x in (3.35e12 * 0.855, 11e12, 3.9e12, 234.24e9))  # bytes a cycle
+LATENCY = 440e-9 * CLOCK
+NAMES = ("smem", "l2", "hbm")
+
+
+def machine(cores: int = 132, **more: object) -> Accelerator:
+    """h100_sxm with fewer SMs, each as fast as ever; the shared memories keep their rates."""
+    return accsim.load_accelerator("h100_sxm", set={"cores": cores, **more})
+
+
+def infinite_bandwidth(cores: int) -> Accelerator:
+    """An H100 of so many SMs that waits for nothing but its own units."""
+    faster = {f"memories.{name}.{way}_bandwidth": FAST for name in NAMES for way in ("read", "write")}
+    return machine(cores, **faster, **{f"memories.{name}.latency": "0 ns" for name in NAMES})
+
+
+def step_of(mapping: Flash, op: Attention, acc: Accelerator) -> Step:
+    """The one program of a complete mapping."""
+    (step,) = mapping.steps(op, acc)
+    return step
+
+
+def cycles_of(mapping: Flash, op: Attention, acc: Accelerator) -> float:
+    """Cycles of the grid, without the launch."""
+    return run_program(step_of(mapping, op, acc).program, attribution=False).total_ticks / TICKS
+
+
+# Closed forms: 128 rows and 128 keys a block, cycles a block of an SM
+
+
+def units(dim: int) -> tuple[float, float, float, float]:
+    """Logit, softmax, Attend, and the end of a tile: 2048 MACs a cycle; max 1, exp 8, add 1, rescale 1, divide 9,
+    convert 2 cycles on one of 128 lanes."""
+    matrix = 128 * 128 * dim / 2048
+    return matrix, 128 * 128 * 10 / 128 + dim, matrix, dim * 11.0
+
+
+@pytest.mark.parametrize("blocks", [2, 3, 9])
+@pytest.mark.parametrize(
+    ("batch", "heads", "tiles", "causal"),
+    [(1, 4, 1, False), (1, 5, 1, True), (2, 3, 2, False), (1, 1, 1, False), (2, 2, 1, True)],
+)
+def test_infinite_bandwidth_leaves_the_units(blocks: int, batch: int, heads: int, tiles: int, causal: bool) -> None:
+    # 4 SMs, d = 128: 1024 cycles of Logit, 1408 of softmax, 1024 of Attend a block. A tile of queries that come after
+    # all keys but its own sees one number of blocks, with a mask or without one.
+    op = Attention(batch, heads, 128 * tiles, 128 * blocks, 128, causal=causal)
+    logit, softmax, attend, end = units(128)
+    waves = ceil(batch * heads * tiles / 4)
+    # One behind the other; or Attend beside the softmax of the next block: what shows is the first softmax beyond the
+    # next Logit, and the last one beyond the Attend before.
+    serial = waves * (blocks * (logit + softmax + attend) + end)
+    assert cycles_of(Flash(128, 128, False), op, infinite_bandwidth(4)) == pytest.approx(serial, abs=2)
+    hidden = waves * (blocks * (logit + attend) + (softmax - logit) + (softmax - attend) + end)
+    assert cycles_of(Flash(128, 128, True), op, infinite_bandwidth(4)) == pytest.approx(hidden, abs=2)
+
+
+def test_narrow_heads_are_bound_by_the_softmax() -> None:
+    # d = 64: 512 cycles of Logit and of Attend, 1344 of softmax.
+    op = Attention(1, 4, 128, 128 * 20, 64)
+    logit, softmax, attend, end = units(64)
+    total = cycles_of(Flash(128, 128, True), op, infinite_bandwidth(4))
+    assert total == pytest.approx(logit + 20 * softmax + attend + end, abs=2)
+
+
+def test_one_tile_begins_with_q_and_k_and_ends_with_o() -> None:
+    op = Attention(1, 1, 128, 128 * 8, 128)
+    logit, softmax, attend, end = units(128)
+    block = 128 * 128 * 2
+    # Q and the first K come through shared memory's port, one after the other, V behind them; O leaves by main memory.
+    start = 2 * block / SMEM + LATENCY
+    store = max(end, block / HBM)
+    expected = start + 8 * (logit + attend) + (softmax - logit) + (softmax - attend) + store
+    assert cycles_of(Flash(128, 128, True), op, machine()) == pytest.approx(expected, abs=0.01)
+
+
+def test_decoding_is_bytes_over_bandwidth() -> None:
+    # 132 sequences with one KV head of 8 query heads each: every SM streams its own keys and values.
+    op = Attention(132, 8, 1, 16384, 128, kv_heads=1, causal=True)
+    total = cycles_of(Flash(16, 128, True, split_kv=1), op, machine())
+    moved = (op.input_bytes + op.output_bytes) / HBM
+    assert moved <= total <= moved + 2 * LATENCY + 3000
+
+
+def test_few_sequences_split_their_keys() -> None:
+    # 8 KV heads, 65536 keys: 8 SMs alone would pull 128 bytes a cycle each; 128 of them keep main memory busy.
+    op = Attention(1, 64, 1, 65536, 128, kv_heads=8, causal=True)
+    moved = op.kv_bytes / HBM
+    one = cycles_of(Flash(16, 128, True, split_kv=1), op, machine())
+    many = cycles_of(Flash(16, 128, True, split_kv=16), op, machine())
+    assert one >= op.kv_bytes / 8 / SMEM > 1.5 * moved
+    assert moved <= many <= 1.05 * moved
+    step = step_of(Flash(16, 128, True, split_kv=16), op, machine())
+    run = run_program(step.program)
+    actions = {name: count * step.copies for name, count in run.actions.items()}
+    partial_bytes = 64 * (128 + 2) * 16 * 4
+    assert actions["write.l2"] - actions["read.hbm"] == pytest.approx(partial_bytes + op.output_bytes)
+    assert actions["write.hbm"] == pytest.approx(op.output_bytes)
+    assert actions["read.hbm"] == pytest.approx(op.input_bytes + 15 * 64 * 128 * 2)  # each part loads its Q
+    found = search(Flash(), op, machine())
+    assert isinstance(found.mapping, Flash)
+    assert (found.mapping.split_kv or 1) > 1
+    assert found.cost * CLOCK <= 1.02 * moved
+
+
+# Causal tiles: a queue that stands for a pool
+
+
+@pytest.mark.parametrize(("heads", "length", "cores"), [(5, 2048, 4), (3, 4096, 16), (16, 2048, 7), (2, 1024, 3)])
+@pytest.mark.parametrize("ahead", [True, False])
+def test_one_queue_stands_for_a_pool_of_sms(heads: int, length: int, cores: int, ahead: bool) -> None:
+    # Every tile on the SM that is free first, longest first; its inside is a program of its own, with the rates of
+    # one of all SMs. Main memory is fast, since its share of the loads differs between the two.
+    acc = machine(cores, **{"memories.hbm.read_bandwidth": FAST})
+    mapping = Flash(128, 128, ahead)
+    b = ProgramBuilder("pool")
+    lengths = range(length // 128, 0, -1)
+    b.level("tile", heads * len(lengths))
+    b.resource("sm", servers=cores)
+    inside = {}
+    for rank, blocks in enumerate(lengths):
+        alone = step_of(mapping, Attention(1, cores, 128, 128 * blocks, 128), acc)
+        inside[blocks] = run_program(alone.program)
+        span = Span(rank * heads, (rank + 1) * heads)
+        ticks = inside[blocks].total_ticks
+        name = f"tile{blocks}"
+        b.stage(Stage(name, "sm", ticks, spans={"tile": span}, inner=inner_of(name, inside[blocks])))
+    pool = run_program(b.build())
+    step = step_of(mapping, Attention(1, heads, length, length, 128, causal=True), acc)
+    queue = run_program(step.program)
+    tiles = tiles_of(Problem(heads, length, 1, length, 128, 1), 128, 128, cores)
+    # The queue is exactly its tiles, one after the other...
+    work = [inside[n].total_ticks * count for n, count in zip(tiles.lengths, tiles.counts, strict=True)]
+    assert queue.total_ticks == pytest.approx(sum(work), abs=16 * sum(tiles.counts))
+    # ...and ends with the pool, to a tile of one key block: both deal them out, by key blocks and by time.
+    assert queue.total_ticks == pytest.approx(pool.total_ticks, abs=inside[1].total_ticks)
+    assert step.copies == pytest.approx(sum(inside[n].fires["logit"] for n in lengths) * heads / queue.fires["logit"])
+
+
+@given(
+    st.integers(1, 40), st.integers(1, 500), st.integers(1, 6), st.integers(0, 300), st.integers(1, 12),
+    st.sampled_from((16, 48, 128)), st.sampled_from((16, 80)),
+)  # fmt: skip
+@settings(max_examples=50, deadline=None)
+def test_the_busiest_queue_is_that_of_naive_list_scheduling(
+    groups: int, positions: int, shared: int, hidden: int, cores: int, row: int, block: int
+) -> None:
+    problem = Problem(groups, positions, shared, positions + hidden, 64, 1)
+    tiles = tiles_of(problem, row, block, cores)
+    rows = positions * shared
+    lengths = []
+    for first in range(0, rows, row):
+        last = (min(first + row, rows) - 1) // shared
+        lengths += [ceil((hidden + last + 1) / block)] * groups
+    servers = [0] * cores
+    for length in sorted(lengths, reverse=True):
+        heapq.heapreplace(servers, servers[0] + length + 1)
+    assert tiles.blocks == sum(lengths)
+    assert tiles.per_group * groups == len(lengths)
+    assert tiles.alike == (len(set(lengths)) == 1)
+    if not tiles.alike:
+        own = sum((length + 1) * count for length, count in zip(tiles.lengths, tiles.counts, strict=True))
+        assert own == max(servers)
+
+
+def test_very_many_tiles_are_dealt_in_rounds() -> None:
+    # 1000 groups of 256 tiles on 7 SMs: no queue is longer than that of naive list scheduling by more than one tile.
+    problem = Problem(1000, 256 * 16, 1, 256 * 16, 64, 1)
+    tiles = tiles_of(problem, 16, 16, 7)
+    servers = [0] * 7
+    for length in range(256, 0, -1):
+        for _ in range(1000):
+            heapq.heapreplace(servers, servers[0] + length + 1)
+    own = sum((length + 1) * count for length, count in zip(tiles.lengths, tiles.counts, strict=True))
+    assert abs(own - max(servers)) <= 257
+
+
+# Laws
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Attention, Flash, Accelerator]:
+    """A small attention, a mapping that fits, and a machine of few SMs."""
+    shared, kv_heads = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    q_len = draw(st.integers(1, 200))
+    op = Attention(
+        draw(st.integers(1, 3)), shared * kv_heads, q_len, q_len + draw(st.integers(0, 300)), 32, kv_heads,
+        draw(st.booleans()), draw(st.sampled_from(("bf16", "fp8"))),
+    )  # fmt: skip
+    mapping = Flash(draw(st.sampled_from((16, 50, 128))), draw(st.sampled_from((16, 80))), draw(st.booleans()))
+    if q_len == 1:
+        mapping = Flash(mapping.block_q, mapping.block_kv, mapping.pipeline, split_kv=draw(st.integers(1, 4)))
+    return op, mapping, machine(draw(st.sampled_from((1, 3, 16, 132))))
+
+
+@given(cases())
+@settings(max_examples=80, deadline=None)
+def test_work_and_bytes_are_conserved(case: tuple[Attention, Flash, Accelerator]) -> None:
+    op, mapping, acc = case
+    step = step_of(mapping, op, acc)
+    run = run_program(step.program)
+    total = {name: count * step.copies for name, count in run.actions.items()}
+    row, block = mapping.block_q or 0, mapping.block_kv or 0
+    shared, groups = op.heads // op.kv_heads, op.batch * op.kv_heads
+    element = 2 if op.dtype == "bf16" else 1
+    rows = op.q_len * shared
+    blocks = keys = tiles = 0
+    split = 1
+    for first in range(0, rows, row):
+        last = (min(first + row, rows) - 1) // shared
+        seen = op.kv_len - op.q_len + last + 1 if op.causal else op.kv_len
+        length = ceil(seen / block)
+        each = ceil(length / (mapping.split_kv or 1))
+        split = ceil(length / each)
+        tiles += split
+        blocks += each * split
+        keys += min(length * block, op.kv_len)
+    assert 1 <= step.copies <= acc.cores + 1e-9
+    assert total[f"mac.{op.dtype}"] == pytest.approx(op.macs)
+    padded = 2 * groups * blocks * row * block * op.head_dim
+    assert total[f"mac.{op.dtype}"] + total.get(f"mac_padded.{op.dtype}", 0.0) == pytest.approx(padded)
+    q_bytes, kv_bytes = groups * rows * 32 * element * split, 2 * groups * keys * 32 * element
+    partials = groups * rows * (32 + 2) * 4 * split if split > 1 else 0
+    assert total["read.l2"] == pytest.approx(q_bytes + kv_bytes + partials + op.output_bytes)
+    assert total["write.smem"] == pytest.approx(q_bytes + kv_bytes + (partials or op.output_bytes))
+    assert total["write.l2"] == pytest.approx(total["read.hbm"] + partials + op.output_bytes)
+    assert total["write.hbm"] == pytest.approx(op.output_bytes)
+    # All keys and values fit the L2: they come once, and the queries of every part.
+    assert total["read.hbm"] == pytest.approx(q_bytes + op.kv_bytes)
+    assert total["vector.divide"] == pytest.approx(groups * rows * 32)
+
+
+@given(cases())
+@settings(max_examples=60, deadline=None)
+def test_no_time_is_below_what_work_and_bytes_need(case: tuple[Attention, Flash, Accelerator]) -> None:
+    op, mapping, acc = case
+    rep = accsim.simulate(op, acc, dataflow=mapping)
+    seconds = rep.latency_s - 2.65e-6
+    hbm = sum(rep.traffic_bytes["hbm"].values())
+    assert seconds >= op.macs / acc.peak_macs_per_s(op.dtype) * (1 - 1e-9)
+    assert seconds >= hbm / acc.memory("hbm").usable_read_bytes_per_s * (1 - 1e-9)
+    assert sum(rep.critical_path.values()) == pytest.approx(rep.total_cycles)
+    assert accsim.simulate(op, acc, dataflow=mapping, fidelity="analytic").total_cycles <= rep.total_cycles
+
+
+def test_keys_that_the_l2_loses_are_read_again() -> None:
+    # One head, 131072 keys of d = 128: 64 MiB of keys and values in 50 MB. 1024 tiles take 8 waves on 132 SMs.
+    op = Attention(1, 1, 131072, 131072, 128)
+    step = step_of(Flash(128, 128, True), op, machine())
+    read = run_program(step.program, attribution=False).actions["read.hbm"] * step.copies
+    assert read == pytest.approx(op.input_bytes + 7 * (op.kv_bytes - 50e6))
+
+
+# What is tried, and what is refused
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        Attention(2, 3, 300, 500, 64),
+        Attention(1, 4, 700, 700, 128, causal=True),
+        Attention(3, 16, 1, 3000, 64, kv_heads=2, causal=True),
+    ],
+)
+def test_a_search_finds_the_least_time_of_its_space(op: Attention) -> None:
+    acc = machine(16)
+    best, tried = float("inf"), 0
+    for points in Flash().space(op, acc):
+        for i in range(len(points.table)):
+            tried += 1
+            try:
+                mapping = Flash().complete(op, acc, points, i)
+                assert isinstance(mapping, Flash)
+                best = min(best, cycles_of(mapping, op, acc))
+            except MappingError:
+                continue
+    found = search(Flash(), op, acc)
+    assert found.points == tried
+    assert found.cost * CLOCK == pytest.approx(best, rel=1e-5)
+
+
+@pytest.mark.parametrize(("dim", "rows", "block"), [(64, 192, 128), (128, 128, 176), (192, 128, 112), (256, 128, 80)])
+def test_the_tiles_of_flash_attention_3_fit(dim: int, rows: int, block: int) -> None:
+    op = Attention(1, 16, 2048, 2048, dim)
+    assert cycles_of(Flash(rows, block, True), op, machine()) > 0
+    with pytest.raises(MappingError, match=r"in matrix_unit\.registers, has 209715 B"):
+        cycles_of(Flash(2 * rows, block, True), op, machine())
+
+
+def test_what_cannot_be_split_is_refused() -> None:
+    causal = Attention(1, 4, 512, 512, 64, causal=True)
+    with pytest.raises(MappingError, match="split_kv must be 1"):
+        accsim.simulate(causal, "h100_sxm", dataflow=Flash(split_kv=2))
+    with pytest.raises(MappingError, match="split_kv needs tensor cores, which tpu_v4 does not have"):
+        accsim.simulate(causal, "tpu_v4", dataflow=Flash(split_kv=2))
+
+
+def test_tensor_cores_get_thread_blocks_or_three_kernels() -> None:
+    rep = accsim.simulate(Attention(1, 8, 1024, 1024, 64), "h100_sxm")
+    assert isinstance(rep.ops[0].mapping, Flash)
+    assert rep.utilization["matrix"] > 0
+    parts = accsim.simulate(Attention(1, 8, 1024, 1024, 64), "h100_sxm", dataflow="unfused").ops[0].mapping
+    assert isinstance(parts, accsim.Unfused)
+    assert isinstance(parts.logit, accsim.ThreadBlocks)
