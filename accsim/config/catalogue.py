@@ -32,7 +32,7 @@ def load_accelerator(name_or_path: str | Path, *, set: Mapping[str, object] | No
         Name of a shipped machine in any case and with any separators (``"H100 SXM"``), or the path of a file.
     set
         Dotted path of a field to its new value, written as in the file: ``{"matrix_unit.rows": 64, "clock": "1 GHz"}``.
-        Text is read as a YAML scalar.
+        Text is read as a YAML scalar. A bandwidth that is set is not held against the file's number of DRAM channels.
 
     Raises
     ------
@@ -73,7 +73,22 @@ def _overridden(document: MarkedDocument, overrides: Mapping[str, object]) -> tu
             problems.append(Problem(where, key, *unknown))
             continue
         document = document.with_value(tuple(steps), _plain(value), where)
-    return document, problems
+    return _without_old_channels(document, overrides), problems
+
+
+def _without_old_channels(document: MarkedDocument, overrides: Mapping[str, object]) -> MarkedDocument:
+    """Leave out the number of channels where the bandwidth they were to give has been replaced."""
+    memories = document.data.get("memories")
+    for name, body in memories.items() if isinstance(memories, Mapping) else ():
+        replaced = {f"memories.{name}.{way}_bandwidth" for way in ("read", "write")} & overrides.keys()
+        if (
+            replaced
+            and isinstance(body, Mapping)
+            and "channels" in body
+            and f"memories.{name}.channels" not in overrides
+        ):
+            document = document.with_value(("memories", name, "channels"), None, f"set:{min(replaced)}")
+    return document
 
 
 def _notes_problems(document: MarkedDocument) -> list[Problem]:

@@ -103,7 +103,7 @@ class Memory(FileModel):
     standard: Annotated[DramStandard | None, BeforeValidator(_resolved_standard)] = None
     """Name or path of the DRAM standard of its channels."""
     channels: Count | None = None
-    """Channels of the standard (of HBM, pseudo-channels); needed with it, and together its bandwidth within 2.5 %."""
+    """Channels of the standard (of HBM, pseudo-channels); where given, together its bandwidth within 2.5 %."""
     kind: MemoryKind = Field(default_factory=_default_kind)
     """Technology, for the energy of an access. Default: that of the standard, else sram on the chip and ddr for main
     memory."""
@@ -132,13 +132,14 @@ class Memory(FileModel):
 
 def _standard_problems(memory: Memory) -> Iterator[Wrong]:
     standard, channels = memory.standard, memory.channels
-    if standard is None or channels is None:
-        if standard is not None or channels is not None:
-            missing, given = ("channels", "standard") if channels is None else ("standard", "channels")
-            yield Wrong((given,), f"'{given}' needs '{missing}' beside it", key=True)
+    if standard is None:
+        if channels is not None:
+            yield Wrong(("channels",), "'channels' needs 'standard' beside it", key=True)
         return
     if memory.kind != standard.kind:
         yield Wrong(("kind",), f"read '{memory.kind}', allowed is '{standard.kind}', the kind of {standard.name}")
+    if channels is None:
+        return
     peak = channels * standard.peak_bytes_per_s
     for key, value in (("read_bandwidth", memory.read_bytes_per_s), ("write_bandwidth", memory.write_bytes_per_s)):
         if abs(value / peak - 1) > _PEAK_TOLERANCE:

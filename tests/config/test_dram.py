@@ -142,7 +142,6 @@ def test_a_machine_finds_a_standard_beside_it_and_its_hash_depends_on_it(tmp_pat
 WRONG = [
     (f"{BANDWIDTHS}, standard: ddr4_3200, channels: 2", "read_bandwidth", "read 50 GiB/s, allowed is 51.2 GB/s within"),
     ("read_bandwidth: 51.2 GB/s, write_bandwidth: 40 GB/s, standard: ddr4_3200, channels: 2", "write_bandwidth", "40"),
-    (f"{BANDWIDTHS}, standard: ddr4_3200", "standard", "'standard' needs 'channels' beside it"),
     (f"{BANDWIDTHS}, channels: 2", "channels", "'channels' needs 'standard' beside it"),
     (f"{BANDWIDTHS}, standard: ddr5, channels: 2", "standard", "unknown DRAM standard 'ddr5', allowed are ddr4_3200"),
     (f"{BANDWIDTHS}, standard: 3, channels: 2", "standard", "allowed is the name of a DRAM standard"),
@@ -167,3 +166,13 @@ def test_a_problem_in_the_standard_keeps_its_place(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(HBM2.replace("tRC: 48", "tRC: 4"))
     with pytest.raises(InputError, match=r"own\.yaml:\d+:\d+: timing\.tRC: read 4"):
         load_accelerator(machine(tmp_path, f"{BANDWIDTHS}, standard: ./own.yaml, channels: 3"))
+
+
+def test_a_bandwidth_that_is_set_replaces_the_channels() -> None:
+    # tpu_v4 has 64 channels of HBM2 at 2.4 Gb/s a pin: what a stream reaches of a bandwidth stays that of the standard.
+    acc = accsim.load_accelerator("tpu_v4", set={"memories.hbm.read_bandwidth": "3 TB/s"})
+    hbm, whole = acc.memory("hbm"), accsim.load_accelerator("tpu_v4").memory("hbm")
+    assert (hbm.read_bytes_per_s, hbm.channels) == (3e12, None)
+    assert (hbm.kind, hbm.efficiency, hbm.standard) == (whole.kind, whole.efficiency, whole.standard)
+    with pytest.raises(accsim.InputError, match="allowed is 614.4 GB/s within 2.5 %"):
+        accsim.load_accelerator("tpu_v4", set={"memories.hbm.channels": 32})

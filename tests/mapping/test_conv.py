@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import accsim
 from accsim.engine.run import run_program
 from accsim.mapping.conv import feature_map, operand_elements
+from accsim.mapping.gemm import default_form
 from accsim.workload.ops import Conv2d, Gemm
 
 ROOM = {"memories.sg.capacity": "64 MiB"}
@@ -98,7 +99,8 @@ def test_traffic_of_main_memory_is_of_patches(op: Conv2d, order: str, resident: 
 def test_one_by_one_filters_make_a_gemm(machine: str) -> None:
     conv = Conv2d(96, 72, 14, 1, batch=3)
     gemm = Gemm(3 * 14 * 14, 72, 96)
-    reports = [accsim.simulate(op, machine) for op in (conv, gemm)]
+    acc = accsim.load_accelerator(machine)
+    reports = [accsim.simulate(op, acc, dataflow=default_form(acc)) for op in (conv, gemm)]
     assert reports[0].total_cycles == reports[1].total_cycles
     assert reports[0].traffic_bytes == reports[1].traffic_bytes
     assert reports[0].ops[0].mapping == reports[1].ops[0].mapping
@@ -108,7 +110,9 @@ def test_one_by_one_filters_make_a_gemm(machine: str) -> None:
 def test_groups_are_a_batch_of_products(machine: str) -> None:
     conv = Conv2d(32, 64, 14, 1, groups=4)
     batch = Gemm(14 * 14, 16, 8, batch=4, weights=False)
-    assert accsim.simulate(conv, machine).total_cycles == accsim.simulate(batch, machine).total_cycles
+    acc = accsim.load_accelerator(machine)
+    one, other = (accsim.simulate(op, acc, dataflow=default_form(acc)) for op in (conv, batch))
+    assert one.total_cycles == other.total_cycles
 
 
 def test_the_array_works_as_on_the_im2col_matrix_and_memory_reads_the_map() -> None:
@@ -143,14 +147,15 @@ def convolutions(draw: st.DrawFn) -> Conv2d:
 @given(op=convolutions(), machine=st.sampled_from(MACHINES))
 @settings(max_examples=40)
 def test_every_tensor_moves_at_least_once(op: Conv2d, machine: str) -> None:
-    rep = accsim.simulate(op, machine)
+    acc = accsim.load_accelerator(machine)
+    rep = accsim.simulate(op, acc, dataflow=default_form(acc))
     main = rep.traffic_bytes[rep.accelerator.main_memory.name]
     assert rep.actions["mac.bf16"] == pytest.approx(op.macs)
     assert main["write"] == pytest.approx(op.output_bytes)
     assert main["read"] >= (op.input_bytes + op.weight_bytes) * (1 - 1e-9)
     # Never more time than with the matrix stored, whose every tile is at least as large.
     stored = Gemm(op.rows, op.n, op.k, batch=op.groups, weights=False)
-    assert rep.total_cycles <= accsim.simulate(stored, machine).total_cycles * (1 + 1e-5)
+    assert rep.total_cycles <= accsim.simulate(stored, acc, dataflow=default_form(acc)).total_cycles * (1 + 1e-5)
 
 
 def test_fidelity_cycle_is_refused_with_what_is_allowed() -> None:

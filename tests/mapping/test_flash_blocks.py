@@ -154,7 +154,7 @@ def test_one_queue_stands_for_a_pool_of_sms(heads: int, length: int, cores: int,
     pool = run_program(b.build())
     step = step_of(mapping, Attention(1, heads, length, length, 128, causal=True), acc)
     queue = run_program(step.program)
-    tiles = tiles_of(Problem(heads, length, 1, length, 128, 1), 128, 128, cores)
+    tiles = tiles_of(Problem(heads, length, 1, length, 128, 1, length), 128, 128, cores)
     # The queue is exactly its tiles, one after the other...
     work = [inside[n].total_ticks * count for n, count in zip(tiles.lengths, tiles.counts, strict=True)]
     assert queue.total_ticks == pytest.approx(sum(work), abs=16 * sum(tiles.counts))
@@ -171,7 +171,7 @@ def test_one_queue_stands_for_a_pool_of_sms(heads: int, length: int, cores: int,
 def test_the_busiest_queue_is_that_of_naive_list_scheduling(
     groups: int, positions: int, shared: int, hidden: int, cores: int, row: int, block: int
 ) -> None:
-    problem = Problem(groups, positions, shared, positions + hidden, 64, 1)
+    problem = Problem(groups, positions, shared, positions + hidden, 64, 1, positions + hidden)
     tiles = tiles_of(problem, row, block, cores)
     rows = positions * shared
     lengths = []
@@ -191,7 +191,7 @@ def test_the_busiest_queue_is_that_of_naive_list_scheduling(
 
 def test_very_many_tiles_are_dealt_in_rounds() -> None:
     # 1000 groups of 256 tiles on 7 SMs: no queue is longer than that of naive list scheduling by more than one tile.
-    problem = Problem(1000, 256 * 16, 1, 256 * 16, 64, 1)
+    problem = Problem(1000, 256 * 16, 1, 256 * 16, 64, 1, 256 * 16)
     tiles = tiles_of(problem, 16, 16, 7)
     servers = [0] * 7
     for length in range(256, 0, -1):
