@@ -170,9 +170,9 @@ def test_a_problem_in_the_standard_keeps_its_place(tmp_path: Path) -> None:
 
 def test_a_bandwidth_that_is_set_replaces_the_channels() -> None:
     # tpu_v4 has 64 channels of HBM2 at 2.4 Gb/s a pin: what a stream reaches of a bandwidth stays that of the standard.
-    acc = accsim.load_accelerator("tpu_v4", set={"memories.hbm.read_bandwidth": "3 TB/s"})
-    hbm, whole = acc.memory("hbm"), accsim.load_accelerator("tpu_v4").memory("hbm")
+    acc = load_accelerator("tpu_v4", set={"memories.hbm.read_bandwidth": "3 TB/s"})
+    hbm, whole = acc.memory("hbm"), load_accelerator("tpu_v4").memory("hbm")
     assert (hbm.read_bytes_per_s, hbm.channels) == (3e12, None)
     assert (hbm.kind, hbm.efficiency, hbm.standard) == (whole.kind, whole.efficiency, whole.standard)
-    with pytest.raises(accsim.InputError, match="allowed is 614.4 GB/s within 2.5 %"):
-        accsim.load_accelerator("tpu_v4", set={"memories.hbm.channels": 32})
+    with pytest.raises(InputError, match="allowed is 614.4 GB/s within 2.5 %"):
+        load_accelerator("tpu_v4", set={"memories.hbm.channels": 32})
