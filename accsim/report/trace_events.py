@@ -200,7 +200,7 @@ class _Trace:
         return number
 
     def metadata(self) -> Iterator[Event]:
-        """Names of the process and its threads, and the order of these."""
+        """Names of the process and of the threads that have bars, and the order of these."""
 
         def named(kind: str, thread: int, **args: object) -> Event:
             return {"ph": "M", "pid": CHIP, "tid": thread, "ts": 0, "name": kind, "args": args}
@@ -209,7 +209,10 @@ class _Trace:
         yield named("thread_name", OPS, name="ops")
         yield named("thread_sort_index", OPS, sort_index=OPS)
         pools = {name for name, server in self.threads.values() if server}
+        drawn = {event["tid"] for event in self.events if event["ph"] == "X"}
         for number, (name, server) in sorted(self.threads.items()):
+            if number not in drawn:
+                continue
             yield named("thread_name", number, name=f"{name} {server}" if name in pools else name)
             yield named("thread_sort_index", number, sort_index=number)
 

@@ -174,5 +174,5 @@ def test_a_bandwidth_that_is_set_replaces_the_channels() -> None:
     hbm, whole = acc.memory("hbm"), load_accelerator("tpu_v4").memory("hbm")
     assert (hbm.read_bytes_per_s, hbm.channels) == (3e12, None)
     assert (hbm.kind, hbm.efficiency, hbm.standard) == (whole.kind, whole.efficiency, whole.standard)
-    with pytest.raises(InputError, match="allowed is 614.4 GB/s within 2.5 %"):
+    with pytest.raises(InputError, match=r"allowed is 614\.4 GB/s within 2\.5 %"):
         load_accelerator("tpu_v4", set={"memories.hbm.channels": 32})
