@@ -45,6 +45,7 @@ _PUBLIC = {
     "Unfused": "accsim.mapping.unfused",
     "Flat": "accsim.mapping.flat",
     "Flash": "accsim.mapping.flash",
+    "Flash1": "accsim.mapping.flash1",
     "Lstm": "accsim.mapping.lstm",
     "simulate": "accsim.report.simulate",
     "Report": "accsim.report.result",

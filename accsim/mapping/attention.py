@@ -16,7 +16,6 @@ import numpy as np
 from accsim.config.compute_units import SystolicArray
 from accsim.config.machine import Accelerator
 from accsim.engine.tables import IntArray
-from accsim.errors import MappingError
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import ceil_div
@@ -98,31 +97,15 @@ class Loops(NamedTuple):
         return {"key": "row"} if self.causal else {}
 
 
-def staging(op: Attention, given: str | None) -> list[bool]:
-    """Whether K and V of a whole head stay in the local memory, to be tried: not under a window, which moves on.
-
-    Raises
-    ------
-    MappingError
-        When staging is asked for under a window.
-    """
-    if given is None:
-        return [False] if op.window else [False, True]
-    kept = len(given) == len("qkvo")
-    if kept and op.window:
-        raise MappingError(
-            f"staged {given} keeps all keys of a head, of which a tile of '{op.name}' sees a window; use qo"
-        )
-    return [kept]
-
-
-def point_tables(op: Attention, acc: Accelerator, rows: list[int], keys: list[int], form: str | None) -> Tables:
-    """Points (rows of a tile, keys of a block, stationary form) by the loops that they need.
+def point_tables(
+    op: Attention, acc: Accelerator, rows: list[int], keys: list[int], forms: list[tuple[int, ...]]
+) -> Tables:
+    """Points (rows of a tile, keys of a block, codes of stationary forms) by the loops that they need.
 
     Several row tiles are a search's: those so small that they give too many causal tiles are left out.
     """
     problem = problem_of(op)
-    found: dict[Loops, list[tuple[int, int, int]]] = {}
+    found: dict[Loops, list[tuple[int, ...]]] = {}
     for row in rows:
         tile = min(row, op.q_len * problem.shared)
         share = share_of(problem, tile, acc.cores)
@@ -132,7 +115,7 @@ def point_tables(op: Attention, acc: Accelerator, rows: list[int], keys: list[in
         for key in keys:
             ragged = op.kv_len % min(key, op.kv_len) > 0
             loops = Loops(tiles, True, False) if op.causal else Loops(1 + (share.rows % tile > 0), False, ragged)
-            found.setdefault(loops, []).extend((row, key, code) for code in forms(acc, form))
+            found.setdefault(loops, []).extend((row, key, *codes) for codes in forms)
     return {loops: np.array(points, np.int64) for loops, points in found.items()}
 
 
@@ -145,7 +128,7 @@ def longest_blocks(op: Attention, table: IntArray) -> IntArray:
     return np.asarray(-(-seen // keys))
 
 
-def forms(acc: Accelerator, form: str | None) -> list[int]:
+def form_codes(acc: Accelerator, form: str | None) -> list[int]:
     """Codes of the stationary forms to try; a tensor core has but one."""
     if acc.matrix_unit.kind != "systolic":
         return [STATIONARY["output_stationary"]]
@@ -230,23 +213,24 @@ def count_all(block, i, stages, combos, problem, row_tile, share, own_rows, key_
 
     ``copies`` makes the scores of all cores equal to the op's, from those of the core with the most. Bytes do not go
     with the scores: queries and outputs go with the rows (``own_rows`` of one core and group), keys and values with the
-    blocks that each row tile sees.
-    ``stages`` are the load of Q, the store of O, the loads of K and V.
+    blocks that each row tile sees. ``stages`` are the load of Q, the store of O, the loads of K and V, and ``resident``
+    tells of the last two whether they are loaded once a group.
     """
     counted = copies * share.groups
     all_rows = problem.positions * problem.shared
     rows = problem.groups * all_rows / (counted * own_rows)
     everyone = Share(share.groups, all_rows, 1, share.active)
-    mine = 1 if resident else ceil_div(share.rows, row_tile)
-    tiles = min(mine * share.stride, ceil_div(all_rows, row_tile))
-    own = key_blocks(problem, row_tile, share, mine, key_block)
-    keys = problem.groups * key_blocks(problem, row_tile, everyone, tiles, key_block) / (counted * own)
-    main = 1.0 if machine.middle_capacity == 0 else problem.groups * share.stride / (counted * keys)
     for c in range(combos):
         scale_bytes(block, i, stages[0] * combos + c, rows, 1.0)
         scale_bytes(block, i, stages[1] * combos + c, rows, 1.0)
-        scale_bytes(block, i, stages[2] * combos + c, keys, main)
-        scale_bytes(block, i, stages[3] * combos + c, keys, main)
+    for which in range(2):
+        mine = 1 if resident[which] else ceil_div(share.rows, row_tile)
+        tiles = min(mine * share.stride, ceil_div(all_rows, row_tile))
+        own = key_blocks(problem, row_tile, share, mine, key_block)
+        keys = problem.groups * key_blocks(problem, row_tile, everyone, tiles, key_block) / (counted * own)
+        main = 1.0 if machine.middle_capacity == 0 else problem.groups * share.stride / (counted * keys)
+        for c in range(combos):
+            scale_bytes(block, i, stages[2 + which] * combos + c, keys, main)
 
 
 @kernel

@@ -22,6 +22,7 @@ from accsim.mapping.attention import (
     class_work,
     count_all,
     fetched_share,
+    form_codes,
     own_work,
     point_tables,
     problem_of,
@@ -71,7 +72,7 @@ class Flash(CompiledDataflow):
         rows = row_tile_sizes(op, acc, self.block_q)
         keys = [self.block_kv] if self.block_kv else tile_sizes(op.kv_len, getattr(acc.matrix_unit, "cols", 64), 5)
         pipelines = [self.pipeline] if self.pipeline is not None else [False, True]
-        tables = point_tables(op, acc, rows, keys, self.stationary)
+        tables = point_tables(op, acc, rows, keys, [(code,) for code in form_codes(acc, self.stationary)])
         return [Points((ahead, loops), table) for loops, table in tables.items() for ahead in pipelines]
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Flash:
@@ -196,4 +197,17 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
                     block.latency[i, ATTEND] = attend
         if want:
             moves = (LOAD_Q, STORE, LOAD_K, LOAD_V)
-            count_all(block, i, moves, combos, problem, row_tile, share, own_rows, key_block, copies[i], machine, False)
+            count_all(
+                block,
+                i,
+                moves,
+                combos,
+                problem,
+                row_tile,
+                share,
+                own_rows,
+                key_block,
+                copies[i],
+                machine,
+                (False, False),
+            )

@@ -113,7 +113,7 @@ def clamp(op: Attention, rows: int, block: int) -> tuple[int, int]:
 @pytest.mark.parametrize("staged", ["qo", "qkvo"])
 def test_flat_work_and_traffic(op: Attention, rows: int, block: int, pipelined: bool, staged: str) -> None:
     if op.window and staged == "qkvo":
-        with pytest.raises(accsim.MappingError, match="sees a window; use qo"):
+        with pytest.raises(accsim.MappingError, match="allowed are qo"):
             run(accsim.Flat(rows=rows, block_kv=block, staged=staged, pipelined=pipelined), op, edge())
         return
     step, done = run(accsim.Flat(rows=rows, block_kv=block, staged=staged, pipelined=pipelined), op, edge())
@@ -395,8 +395,8 @@ def test_attend_one_row_behind_fills_the_vector_unit() -> None:
 @pytest.mark.parametrize(
     ("keywords", "fragment"),
     [
-        ({"granularity": "head"}, "granularity: read 'head', allowed are row"),
-        ({"staged": "qk"}, "staged: read 'qk', allowed are qo, qkvo"),
+        ({"granularity": "heads"}, "granularity: read 'heads', allowed are row, head, batch, batch_head"),
+        ({"staged": "qk"}, "staged: read 'qk', allowed are qkvo, qko, qvo, qo"),
         ({"stationary": "row_stationary"}, "stationary: read 'row_stationary'"),
         ({"rows": 0}, "rows: read 0, allowed is a positive whole number"),
         ({"block_kv": 1.5}, "block_kv: read 1.5, allowed is a positive whole number"),

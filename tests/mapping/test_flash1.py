@@ -1,0 +1,104 @@
+"""FlashAttention-1: traffic and work by naive counts, its limits, and what cannot be."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import accsim
+from accsim.config.catalogue import load_accelerator
+from accsim.engine.counters import Counters
+from accsim.engine.run import run_program
+from accsim.mapping.base import Step
+from accsim.mapping.search import search
+from accsim.workload.ops import Attention
+
+
+def run(
+    mapping: accsim.Flash1, op: Attention, machine: str = "flat_edge", *, jump: bool = True
+) -> tuple[Step, Counters]:
+    """The one program of a complete mapping and its run; flat_edge has room for every tile."""
+    acc = load_accelerator(machine, set={"memories.sg.capacity": "64 MiB"} if machine == "flat_edge" else {})
+    (step,) = mapping.steps(op, acc)
+    return step, run_program(step.program, attribution=False, jump=jump)
+
+
+@settings(max_examples=40)
+@given(
+    op=st.builds(
+        lambda batch, kv, shared, q, keys, dim: Attention(batch, kv * shared, q, keys, dim, kv),
+        st.integers(1, 3),
+        st.integers(1, 3),
+        st.integers(1, 3),
+        st.integers(2, 90),
+        st.integers(2, 90),
+        st.sampled_from([8, 16, 24]),
+    ),
+    rows=st.integers(1, 50),
+    block=st.integers(1, 60),
+)
+def test_work_and_traffic(op: Attention, rows: int, block: int) -> None:
+    all_rows, groups = op.q_len * op.heads // op.kv_heads, op.batch * op.kv_heads
+    mapping = accsim.Flash1(rows, block, "output_stationary")
+    if rows >= all_rows or block >= op.kv_len:
+        with pytest.raises(accsim.MappingError, match="two row tiles on a core, and two key blocks"):
+            run(mapping, op)
+        return
+    step, done = run(mapping, op)
+    read = write = 0
+    counts = dict.fromkeys(("max", "exp", "add", "rescale", "divide", "convert"), 0)
+    blocks = ceil(op.kv_len / block)
+    for j in range(blocks):
+        keys = min(block, op.kv_len - j * block)
+        read += 2 * 2 * keys * op.head_dim
+        for first in range(0, all_rows, rows):
+            tile = min(rows, all_rows - first)
+            read += 2 * tile * op.head_dim + 4 * tile * (op.head_dim + 2)
+            write += 2 * tile * op.head_dim if j == blocks - 1 else 4 * tile * (op.head_dim + 2)
+            for name in ("max", "exp", "add"):
+                counts[name] += tile * keys
+            for name in ("rescale", "divide"):
+                counts[name] += tile * op.head_dim
+    counts["convert"] = all_rows * op.head_dim
+    assert step.copies == 1
+    assert done.actions["read.dram"] == groups * read
+    assert done.actions["write.dram"] == groups * write
+    assert done.actions["mac.bf16"] == op.macs
+    assert {name: done.actions[f"vector.{name}"] for name in counts} == {n: groups * c for n, c in counts.items()}
+    assert run(mapping, op, jump=False)[1] == done
+
+
+@pytest.mark.parametrize("machine", ["tpu_v4", "h100_sxm", "flat_cloud"])
+def test_every_core_counts(machine: str) -> None:
+    op = Attention(batch=2, heads=5, q_len=520, kv_len=300, head_dim=16)
+    step, done = run(accsim.Flash1(1, 128, "output_stationary"), op, machine)
+    assert done.actions["mac.bf16"] * step.copies == pytest.approx(op.macs, rel=1e-12)
+    main = load_accelerator(machine).main_memory.name
+    rows = op.batch * op.heads * op.q_len
+    assert done.actions[f"write.{main}"] * step.copies == pytest.approx(op.output_bytes + 2 * 4 * rows * 18, rel=1e-9)
+
+
+def test_with_free_memory_and_softmax_the_array_binds() -> None:
+    # flat_edge, full overlap: folds of 32 x 32 steps for Logit (32 x 256 x 64) and Attend (32 x 64 x 256).
+    fast = "1000000 TB/s"
+    sets: dict[str, object] = {f"memories.{m}.{w}_bandwidth": fast for m in ("sg", "dram") for w in ("read", "write")}
+    sets |= {"vector_unit.lanes": 65536, "memories.sg.capacity": "64 MiB", "memories.sg.latency": "0 ns"}
+    acc = load_accelerator("flat_edge", set=sets | {"memories.dram.latency": "0 ns"})
+    op = Attention(batch=1, heads=4, q_len=1024, kv_len=1024, head_dim=64)
+    rep = accsim.simulate(op, acc, dataflow=accsim.Flash1(32, 256, "output_stationary"))
+    cycles = 4 * 32 * 4 * (8 * 64 + 2 * 256)
+    assert cycles <= rep.total_cycles <= cycles * 1.2
+
+
+def test_it_moves_more_than_flash2_and_a_search_knows() -> None:
+    op = Attention(batch=4, heads=12, q_len=2048, kv_len=2048, head_dim=64)
+    acc = load_accelerator("flat_cloud")
+    assert search(accsim.Flash1(), op, acc).cost >= search(accsim.Flash(), op, acc).cost
+
+
+def test_a_mask_is_refused() -> None:
+    with pytest.raises(accsim.MappingError, match="flash1 is written without a mask"):
+        accsim.simulate(Attention(1, 1, 64, 64, 16, causal=True), "flat_edge", dataflow="flash1")
