@@ -56,4 +56,4 @@ COVERING = {
     for turn, machine in enumerate(accsim.list_accelerators())
     for family in _families()
 }
-"""One of each family on every machine, in turn, so that each workload has its machines: the pairs of the quick tests."""
+"""One of each family on every machine, in turn, so that each workload has its machines: pairs of the quick tests."""
