@@ -166,6 +166,8 @@ def test_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.outputs for cell in cells)
+    figures = [cell for cell in cells if "plot" in cell.source]
+    assert all("image/png" in cell.outputs[-1].get("data", {}) for cell in figures)
 
 
 def refreshed(shown: str, got: str) -> str:
