@@ -9,10 +9,10 @@ JOBS := 2
 MAIN_JOB := accsim run flat_cloud "bert_base?seq=4096&batch=64" --compare unfused,flat,flash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean force
+.PHONY: help setup demo test test-all lint bench docs clean force
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s%s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## Make .venv and install accsim with its development tools into it
 
@@ -23,7 +23,10 @@ demo: setup ## Run the main job: three ways of attention compared on one machine
 	@echo '$$ $(MAIN_JOB)'
 	@$(BIN)/$(MAIN_JOB)
 
-test: setup ## Run all tests and the examples in docstrings
+test: setup ## Run the tests and the examples in docstrings
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+
+test-all: setup ## Run the long tests too
 	$(BIN)/python -m pytest -n $(JOBS)
 
 lint: setup ## Check style, format, types and import layers
@@ -35,8 +38,14 @@ lint: setup ## Check style, format, types and import layers
 bench: setup ## Measure the engines, the batch entry and the main job
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 
+docs: setup ## Build the pages of docs/ as HTML in docs/_build
+	@$(BIN)/python -c 'import myst_parser, numpydoc, sphinx' 2>/dev/null || \
+	  $(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[docs]'
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+	@echo 'Written: docs/_build/index.html'
+
 clean: ## Remove caches and build outputs, not .venv
-	rm -rf build dist accsim.egg-info htmlcov .coverage .coverage.* coverage.xml .benchmarks .hypothesis
+	rm -rf build dist docs/_build accsim.egg-info htmlcov .coverage .coverage.* coverage.xml .benchmarks .hypothesis
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -10,6 +10,7 @@ import doctest
 import io
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -30,8 +31,8 @@ NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 TESTS = re.compile(r"`(tests/[\w/.]+)`")
-# Files that a page's Python opens are that page's own YAML.
-FILES = {"machines.md": "my_machine.yaml", "workloads.md": "my_trace.yaml"}
+# A page's YAML becomes the file that its Python and its commands open: its first block, until a later one replaces it.
+FILES = {"machines.md": "my_machine.yaml", "own_machine.md": "my_chip.yaml", "workloads.md": "my_trace.yaml"}
 LOOSE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": str(ROOT), "COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb", "PYTHONIOENCODING": "utf-8",
@@ -67,12 +68,11 @@ def commands(page: Path) -> list[tuple[str, str]]:
 def run_python(page: Path) -> Iterator[tuple[str, str]]:
     """Runs a page's Python in the current folder: (what the text block behind it shows, what it prints)."""
     parts = blocks(page)
-    if page.name in FILES:
-        text = next(block.text for block in parts if block.language == "yaml")
-        Path(FILES[page.name]).write_text(text, encoding="utf-8")
     names: dict[str, object] = {"__name__": page.stem}
-    for block, after in pairwise([*parts, Block("", "", 0)]):
-        if block.language == "python":
+    for block, after in pairwise([*[part for part in parts if part.language == "yaml"][:1], *parts, Block("", "", 0)]):
+        if block.language == "yaml":
+            Path(FILES[page.name]).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
             printed = io.StringIO()
             with contextlib.redirect_stdout(printed):
                 exec(compile("\n" * block.line + block.text, str(page), "exec", dont_inherit=True), names)
@@ -80,8 +80,11 @@ def run_python(page: Path) -> Iterator[tuple[str, str]]:
                 yield after.text, printed.getvalue()
 
 
-def run_command(command: str, folder: Path) -> str:
-    """What a command of accsim prints."""
+def run_command(page: Path, command: str, folder: Path) -> str:
+    """What a command of accsim prints, run in a folder that has the page's last YAML."""
+    for block in blocks(page):
+        if block.language == "yaml":
+            (folder / FILES[page.name]).write_text(block.text, encoding="utf-8")
     call = [sys.executable, "-c", "from accsim.cli import main; main()", *shlex.split(command, comments=True)[1:]]
     run = subprocess.run(call, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, encoding="utf-8")
     assert run.returncode == 0, run.stderr
@@ -114,7 +117,7 @@ def test_python_blocks_run_and_print_what_the_page_shows(
 
 @pytest.mark.parametrize(("page", "command", "shown"), COMMANDS, ids=[f"{c[0].name}: {c[1]}" for c in COMMANDS])
 def test_commands_run_and_print_what_the_page_shows(page: Path, command: str, shown: str, tmp_path: Path) -> None:
-    got = run_command(command, tmp_path)
+    got = run_command(page, command, tmp_path)
     assert got.strip(), f"{page.name}: {command} prints nothing"
     if shown.strip():
         assert_shown(shown, got)
@@ -129,21 +132,28 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_make_targets_that_are_named_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
-    named = set(re.findall(r"(?:^\$ |`)make ([a-z]+)", text, re.MULTILINE))
+    named = set(re.findall(r"(?:^\$ |`)make ([a-z-]+)", text, re.MULTILINE))
     assert {"demo", "test"} <= named <= targets
 
 
-def test_the_index_lists_every_page() -> None:
-    listed = set(LINK.findall((ROOT / "docs" / "index.md").read_text(encoding="utf-8")))
-    assert {page.name for page in ROOT.glob("docs/*.md")} - {"index.md"} <= listed
+def test_the_table_of_contents_has_every_page_once() -> None:
+    conf = runpy.run_path(str(ROOT / "docs" / "conf.py"))
+    sections = conf["sections"]((ROOT / "docs" / "index.md").read_text(encoding="utf-8"))
+    listed = [page for pages in sections.values() for page in pages]
+    assert all(sections.values())
+    assert sorted(listed) == sorted(page.stem for page in ROOT.glob("docs/*.md") if page.stem != "index")
 
 
 def test_every_public_name_is_documented() -> None:
     documented = set(re.findall(r"`(\w+)", (ROOT / "docs" / "api.md").read_text(encoding="utf-8")))
     report = {name for name in vars(accsim.Report) if not name.startswith("_")}
     assert set(accsim.__all__) | report <= documented
+    reference = re.findall(
+        r"^\.\. auto\w+:: accsim\.(\w+)$", (ROOT / "docs" / "reference.md").read_text(), re.MULTILINE
+    )
+    assert sorted(reference) == sorted(accsim.__all__)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
@@ -156,6 +166,8 @@ def test_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.outputs for cell in cells)
+    figures = [cell for cell in cells if "plot" in cell.source]
+    assert all("image/png" in cell.outputs[-1].get("data", {}) for cell in figures)
 
 
 def refreshed(shown: str, got: str) -> str:
@@ -172,7 +184,9 @@ def refresh() -> None:
         for page in PAGES:
             text = page.read_text(encoding="utf-8")
             pairs = list(run_python(page))
-            pairs += [(shown, run_command(command, Path(folder))) for at, command, shown in COMMANDS if at == page]
+            pairs += [
+                (shown, run_command(page, command, Path(folder))) for at, command, shown in COMMANDS if at == page
+            ]
             for shown, got in pairs:
                 kept = shown.removesuffix("\n...\n")
                 if shown.strip() and "..." not in kept:

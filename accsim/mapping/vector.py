@@ -124,8 +124,9 @@ def _lower(points, items, unit, counts, sizes, machine, level, kinds, classes, b
         if own % chunk:
             block.runs[i, level[3, RUN0]] = trips - 1
         fill_spans(block, i, level, kinds, classes)
-        block.slots[i, 0] = 2
-        block.slots[i, 1] = 2
+        # A core with a single chunk has nothing to load beside it.
+        block.slots[i, 0] = min(2, trips)
+        block.slots[i, 1] = min(2, trips)
         block.slot_bytes[i, 0] = int(np.ceil(chunk * unit * in_bytes))
         block.slot_bytes[i, 1] = int(np.ceil(chunk * unit * out_bytes))
         block.latency[i, LOAD] = machine.load_latency

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from itertools import pairwise
 
 from matplotlib.axes import Axes
@@ -32,9 +33,18 @@ MARGIN = 2.0
 """Room for the line below a title: letters of size `NORMAL`, and inches beside the axes."""
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows also where pyplot was not imported."""
+
+    def _repr_png_(self) -> bytes:
+        written = BytesIO()
+        self.savefig(written, format="png")
+        return written.getvalue()
+
+
 def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure of a size in inches, with one pair of axes."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    figure = ShownFigure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.tick_params(labelsize=SMALL, length=3)

@@ -12,8 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.kernels.jit_programs import results
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +44,6 @@ def test_without_compilation(tmp_path: Path) -> None:
     assert printed["results"] == here()
 
 
-@pytest.mark.slow
 def test_with_bounds_checks(tmp_path: Path) -> None:
     printed = fresh(tmp_path / "cache", NUMBA_BOUNDSCHECK="1")
     assert printed["kernel"] == "CPUDispatcher"

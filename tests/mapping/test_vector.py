@@ -77,3 +77,15 @@ def test_a_row_that_does_not_fit() -> None:
     # A softmax needs whole rows, twice in and twice out: 2^20 scores in bf16 are 2 MiB; sg has 512 KiB.
     with pytest.raises(accsim.MappingError, match=r"streamed: nearest fit needs 8 MiB in sg, has 512 KiB"):
         accsim.simulate(Softmax(4, 2**20), "flat_edge")
+
+
+def test_a_single_row_needs_one_slot() -> None:
+    # A layer norm of one row of 12,288 in bf16: 6 bytes of input, scale and shift and 2 of output an element, 96 KiB.
+    # l40s has 100 KiB: room for the row, not for two. With two rows on a core it is 4 + 2 bytes, twice: 144 KiB.
+    op = Norm(1, 12_288)
+    memory = accsim.load_accelerator("l40s").memories[0]
+    assert 96 * 1024 <= memory.capacity_bytes < 2 * 96 * 1024
+    (step,) = accsim.Streamed(12_288).steps(op, accsim.load_accelerator("l40s"))
+    assert sum(buffer.slots * buffer.slot_bytes for buffer in step.program.buffers) == 96 * 1024
+    with pytest.raises(accsim.MappingError, match=r"streamed: nearest fit needs 144 KiB in smem, has 100 KiB"):
+        accsim.simulate(Norm(2, 12_288), accsim.load_accelerator("l40s", set={"cores": 1}))

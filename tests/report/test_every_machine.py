@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
+from _pytest.mark import ParameterSet
 
 import accsim
 from accsim.config.machine import Accelerator
 from accsim.workload.ops import Op
-from tests.report.shipped import ALL_PAIRS, report
+from tests.report.shipped import COVERING, EVERY_PAIR, EVERY_SMALL, report
 
 
 def bounds_s(op: Op, acc: Accelerator) -> tuple[float, float]:
@@ -19,9 +22,21 @@ def bounds_s(op: Op, acc: Accelerator) -> tuple[float, float]:
     return compute, read + write if memory.shared_bandwidth else max(read, write)
 
 
-@pytest.mark.parametrize(("machine", "workload"), ALL_PAIRS, ids=lambda value: str(value))
+def pairs() -> list[ParameterSet]:
+    """All pairs; those beyond the covering ones are slow."""
+    marks = {False: [pytest.mark.slow], True: []}
+    return [pytest.param(*pair, marks=marks[pair in COVERING], id="-".join(pair)) for pair in EVERY_PAIR]
+
+
+def test_quick_pairs_have_every_machine_and_workload() -> None:
+    assert {machine for machine, _ in COVERING} == set(accsim.list_accelerators())
+    assert {workload for _, workload in COVERING} == set(accsim.list_workloads())
+    assert set(EVERY_PAIR) == set(product(accsim.list_accelerators(), accsim.list_workloads())) > COVERING
+
+
+@pytest.mark.parametrize(("machine", "workload"), pairs())
 def test_runs_within_its_bounds(machine: str, workload: str) -> None:
-    rep = report(machine, workload)
+    rep = accsim.simulate(EVERY_SMALL[workload], machine)
     bounds = [(count, *bounds_s(op, rep.machine)) for op, count in rep.workload]
     assert rep.latency_s >= sum(count * compute for count, compute, _ in bounds) > 0
     assert rep.latency_s >= sum(count * bandwidth for count, _, bandwidth in bounds) > 0
