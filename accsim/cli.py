@@ -372,7 +372,7 @@ def validate(
 
         print_errors(console(), found)
     if not found.passed:
-        raise ToleranceError(f"{len(found.misses)} numbers of {data} are beyond tolerance")
+        raise ToleranceError(f"beyond tolerance in {data}: {len(found.misses):,}")
 
 
 @app.command(short_help="Print the JSON Schema of an input file.")

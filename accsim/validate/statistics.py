@@ -34,8 +34,8 @@ def error_statistics(errors: NDArray[np.float64]) -> ErrorStatistics:
 
     Examples
     --------
-    >>> error_statistics(np.array([0.1, -0.3]))
-    ErrorStatistics(count=2, mape=0.2, median=0.2, p90=0.28, bias=-0.1, max=0.3)
+    >>> error_statistics(np.array([0.25, -0.75]))
+    ErrorStatistics(count=2, mape=0.5, median=0.5, p90=0.7, bias=-0.25, max=0.75)
     """
     sizes = np.abs(errors)
     parts = (sizes.mean(), np.median(sizes), np.quantile(sizes, 0.9), errors.mean(), sizes.max())
