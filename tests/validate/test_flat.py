@@ -193,6 +193,22 @@ def test_bad_calls(rows: list[Row], tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["validate", "flat"]).exit_code == 2
 
 
+def test_the_published_rows_and_one_altered(tmp_path: Path) -> None:
+    """The rows of FuseMax's artifact, where they are beside the checkout: they do not ship."""
+    path = Path(__file__).resolve().parents[3] / "shared" / "reference" / "flat_validation.csv"
+    if not path.exists():
+        pytest.skip("flat_validation.csv, data of a public repository, is not beside the checkout")
+    assert told(path)[0] == 0
+    lines = path.read_text(encoding="utf-8").splitlines()
+    head = next(i for i, line in enumerate(lines) if not line.startswith("#"))
+    latency = lines[head].split(",").index("latency_s")
+    cells = lines[-1].split(",")
+    cells[latency] = str(1.01 * float(cells[latency]))
+    altered = tmp_path / "altered.csv"
+    altered.write_text("\n".join([*lines[:-1], ",".join(cells)]) + "\n", encoding="utf-8")
+    assert told(altered)[0] == 4
+
+
 def test_statistics_by_hand() -> None:
     found = error_statistics(np.array([0.1, -0.2, 0.3, -0.4, 0.0]))
     assert (found.count, found.max) == (5, 0.4)
