@@ -1,6 +1,7 @@
 """The command line. ``accsim --help`` lists the commands; ``docs/cli.md`` has the guide.
 
-Exit codes: 0 done, 2 bad input, 3 no feasible mapping, 130 interrupted. Results go to stdout, all else to stderr.
+Exit codes: 0 done, 2 bad input, 3 no feasible mapping, 4 beyond tolerance, 130 interrupted. Results go to stdout, all
+else to stderr.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from accsim.errors import AccsimError, InputError, MappingError, Problem, TooLongError, check_choice
+from accsim.errors import AccsimError, InputError, MappingError, Problem, ToleranceError, TooLongError, check_choice
 from accsim.report.terminal import Progress, console, escape_what_cannot_be_shown, progress, say, write_json, write_text
 
 if TYPE_CHECKING:
@@ -349,6 +350,29 @@ def _print_mapped(report: Report, program: bool, as_json: bool) -> None:
         screen = console()
         print_header(screen, report)
         print_ops(screen, report)
+
+
+@app.command(short_help="Hold results against measured or published rows.")
+def validate(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="What the rows are of: flat.")],
+    data: Annotated[Path, typer.Option(metavar="FILE", help="The rows: CSV, with comments after #, or Parquet.")],
+    machine: Annotated[str | None, typer.Option(metavar="MACHINE", help="Only the rows of this machine.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Hold what accsim says against the rows of a file: errors in all and by regime. Exit code 4: beyond tolerance."""
+    from accsim.validate.compare import compare as hold_against
+    from accsim.validate.registry import KINDS
+
+    check_choice("kind of validation", kind[:60], tuple(KINDS))
+    found = hold_against(KINDS[kind], data, machine)
+    if as_json:
+        write_json(found.to_dict())
+    else:
+        from accsim.validate.render import print_comparison as print_errors
+
+        print_errors(console(), found)
+    if not found.passed:
+        raise ToleranceError(f"beyond tolerance in {data}: {len(found.misses):,}")
 
 
 @app.command(short_help="Print the JSON Schema of an input file.")

@@ -109,6 +109,12 @@ class MappingError(AccsimError):
         return "\n".join(lines)
 
 
+class ToleranceError(AccsimError):
+    """Results that are further from the data than is tolerated."""
+
+    exit_code = 4
+
+
 def check_choice(what: str, value: str, allowed: Sequence[str]) -> None:
     """Refuse a name that is not among those allowed.
 

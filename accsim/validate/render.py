@@ -1,0 +1,76 @@
+"""A comparison as tables for a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+from accsim.report.render import show
+from accsim.report.sheet import Sheet, put
+from accsim.report.words import percent
+from accsim.validate.compare import Comparison, QuantityErrors
+from accsim.validate.statistics import ErrorStatistics
+
+MOST_MISSES = 20
+"""Rows beyond tolerance that are listed; the rest are counted."""
+
+_HEADS = ("rows", "MAPE", "median", "p90", "bias", "max")
+
+
+def print_comparison(console: Console, found: Comparison) -> None:
+    """Errors of every quantity; of the first one by regime, beside simpler models; and the rows beyond tolerance."""
+    skipped = f", {found.skipped} of other machines left out" if found.skipped else ""
+    put(console, Text(f"{found.kind}: {found.summary}", style="bold"))
+    put(console, Text(f"{found.rows} rows of {found.file}{skipped}"))
+    show(console, "Errors", _quantities(found))
+    first = found.quantities[0]
+    for way, groups in found.regimes.items():
+        table = Sheet((way, *_HEADS))
+        for group in groups:
+            table.add(group, *_cells(first.regimes[group], first.quantity.relative))
+        show(console, f"Errors of the {first.quantity.name.replace('_', ' ')} by {way}", table)
+    if found.baselines:
+        table = Sheet(("model", *_HEADS))
+        for name, stats in found.baselines.items():
+            table.add(name, *_cells(stats, first.quantity.relative))
+        show(console, "Simpler models", table)
+    if found.misses:
+        show(console, f"Beyond tolerance ({len(found.misses)})", _misses(found))
+
+
+def _quantities(found: Comparison) -> Sheet:
+    table = Sheet(("quantity", *_HEADS, "tolerance", ""), words=(0, 8))
+    for one in found.quantities:
+        table.add(*_quantity(one))
+    return table
+
+
+def _quantity(one: QuantityErrors) -> tuple[str, ...]:
+    quantity = one.quantity
+    name = quantity.name.replace("_", " ") + ("" if quantity.relative else " (difference)")
+    if quantity.tolerance is None:
+        return (name, *_cells(one.all, quantity.relative), "", "")
+    verdict = "within" if one.passed else f"{len(one.misses):,} beyond"
+    limit = _error(quantity.tolerance, quantity.relative)
+    return (name, *_cells(one.all, quantity.relative), limit, verdict)
+
+
+def _cells(stats: ErrorStatistics, relative: bool) -> tuple[str, ...]:
+    errors = (stats.mape, stats.median, stats.p90, stats.bias, stats.max)
+    return (f"{stats.count:,}", *(_error(error, relative) for error in errors))
+
+
+def _error(error: float, relative: bool) -> str:
+    return percent(error) if relative else f"{error:.2g}"
+
+
+def _misses(found: Comparison) -> Sheet:
+    table = Sheet(("row", "line", "quantity", "given", "predicted", "error"), words=(0, 2))
+    relative = {one.quantity.name: one.quantity.relative for one in found.quantities}
+    for miss in found.misses[:MOST_MISSES]:
+        name, error = miss.quantity.replace("_", " "), _error(miss.error, relative[miss.quantity])
+        table.add(miss.label, str(miss.line), name, f"{miss.given:.6g}", f"{miss.predicted:.6g}", error)
+    hidden = len(found.misses) - MOST_MISSES
+    if hidden > 0:
+        table.add(f"and {hidden:,} more", "", "", "", "", "")
+    return table
