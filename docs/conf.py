@@ -24,9 +24,16 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autosummary_generate = False
 numpydoc_show_class_members = False
+toc_object_entries = False
 html_title = f"accsim {release}"
 html_theme = "alabaster"
-html_theme_options = {"page_width": "1180px", "sidebar_width": "230px", "description": "Why is it slow?"}
+html_theme_options = {
+    "description": "Latency, energy, utilization, and why",
+    "page_width": "1240px",
+    "sidebar_width": "220px",
+    "body_max_width": "auto",
+    "code_font_size": "0.8em",
+}
 
 
 def sections(index: str) -> dict[str, list[str]]:
