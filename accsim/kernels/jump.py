@@ -8,7 +8,7 @@ have moved by the period's length), otherwise it is the same event and must be o
 
 from __future__ import annotations
 
-from accsim.kernels.cursor import refresh
+from accsim.kernels.cursor import fired, refresh
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import (
     ACQ_AT,
@@ -111,6 +111,7 @@ def save_state(p, st, level, snap, att, at, limit):
             snap.fires[level, i] = st.fires[i]
         for i in range(st.dep.shape[0]):
             snap.fires[level, rows + i] = st.dep[i, HITS]
+            snap.fires[level, rows + st.dep.shape[0] + i] = fired(st, p.dep[i, SRC]) - st.dep[i, READ]
     if att is not None:
         _save_vectors(p, st, level, att)
 
@@ -187,7 +188,9 @@ def move_cursors(p, st, level, snap, periods):
     for i in range(st.dep.shape[0]):
         st.dep[i, HITS] += periods * (st.dep[i, HITS] - snap.fires[level, rows + i])
         src = p.dep[i, SRC]
-        st.dep[i, READ] += periods * (st.ring[src, PLAYED] - snap.count[level, src])
+        moved = periods * (st.ring[src, PLAYED] - snap.count[level, src])
+        if fired(st, src) - moved - st.dep[i, READ] == snap.fires[level, rows + st.dep.shape[0] + i]:
+            st.dep[i, READ] += moved
 
 
 @kernel(internal=True)

@@ -122,7 +122,7 @@ def same_state(p, st, level, snap):
                 if st.times[t] - time[t] != step:
                     return -1
             oldest = min(oldest, time[st.resource_at[r]])
-    _mark_readers(p, st, level)
+    _mark_readers(p, st, level, snap)
     n = st.resource_at[p.servers.shape[0]]
     for s in range(base):
         ring = st.ring[s]
@@ -197,17 +197,18 @@ def _mark_used(p, st, level, snap):
 
 
 @kernel(internal=True)
-def _mark_readers(p, st, level):
+def _mark_readers(p, st, level, snap):
     """Note what may still be read: of each stage the oldest firing, of its finishes and a buffer's releases the CLIP.
 
     Reads go forward in issue order. A stage at the start of an iteration of ``level`` does not come back to what it has
     read if what it reads next lies in an iteration of its producer that had not begun then (:func:`_reads_on`). No
     reader starts before its unit is free, so a time up to the CLIP, the least of its readers' free times, is not waited
-    for (no reader known to move on: no CLIP).
+    for (no reader known to move on: no CLIP). Both hold only where the reader has kept up with the producer since the
+    snapshot.
     """
     inner = level == LEVELS - 1
     for s in range(p.stage.shape[0]):
-        st.ring[s, READ_FROM] = 0 if inner else NO_END
+        st.ring[s, READ_FROM] = -NO_END if inner else NO_END
         st.ring[s, CLIP] = -1 if inner else NO_END
     for b in range(p.slots.shape[0]):
         st.buffer[b, CLIP] = -1 if inner else NO_END
@@ -227,29 +228,38 @@ def _mark_readers(p, st, level):
             on = fresh and _reads_on(p, st, s, d, level)
             ring[READ_FROM] = min(ring[READ_FROM], st.dep[d, READ] if on else st.dep[d, READ] - 1)
             ring[CLIP] = min(ring[CLIP], free)
-    _mark_depths(p, st)
+            behind = snap.fires[level, st.fires.shape[0] + st.dep.shape[0] + d]
+            if fired(st, p.dep[d, SRC]) - st.dep[d, READ] != behind:
+                ring[READ_FROM] = -NO_END
+                ring[CLIP] = -1
+    _mark_depths(p, st, level)
 
 
 @kernel(internal=True)
-def _mark_depths(p, st):
-    """Note in ``st.rows`` (behind stages and resources) how many iterations back each mark may still be read."""
+def _mark_depths(p, st, level):
+    """Note in ``st.rows`` (behind stages and resources) how many iterations back each mark may still be read.
+
+    All of them, for a reader that stands still at ``level`` while others move.
+    """
     back = st.rows[p.stage.shape[0] + p.servers.shape[0] :]
     for j in range(p.mark.shape[0]):
         back[j] = 0
     for s in range(p.stage.shape[0]):
-        here = st.cursor[p.stage[s, CURSOR]]
+        c = p.stage[s, CURSOR]
+        here = st.cursor[c]
+        still = NO_END if p.cursor[c, SHIFT_LEVEL] < level and not here[OPEN] else 0
         for d in range(p.stage[s, DEP0], p.stage[s, DEP1]):
             there = st.cursor[p.stage[p.dep[d, SRC], CURSOR]]
-            level = p.dep[d, LEVEL]
+            at = p.dep[d, LEVEL]
             lag = p.dep[d, LAG]
-            if level == LEVELS - 1:
-                level -= 1
+            if at == LEVELS - 1:
+                at -= 1
                 lag = 1
             mark = p.dep[d, MARK]
-            back[mark] = max(back[mark], there[GLOBAL + level] - here[GLOBAL + level] + lag)
+            back[mark] = max(back[mark], still + there[GLOBAL + at] - here[GLOBAL + at] + lag)
             base = p.dep[d, BASE]
             if base >= 0:
-                back[base] = max(back[base], there[GLOBAL + level - 1] - here[GLOBAL + level - 1] + 1)
+                back[base] = max(back[base], still + there[GLOBAL + at - 1] - here[GLOBAL + at - 1] + 1)
 
 
 @kernel(internal=True)

@@ -165,7 +165,7 @@ def new_snapshot(p, st):
         np.empty((LEVELS, counts), np.int64),
         np.empty((LEVELS, st.cursor.shape[0], CURSOR_COLUMNS), np.int64),
         np.empty((LEVELS, st.stall.shape[0]), np.int64),
-        np.empty((LEVELS - 1, st.fires.shape[0] + st.dep.shape[0]), np.int64),
+        np.empty((LEVELS - 1, st.fires.shape[0] + 2 * st.dep.shape[0]), np.int64),
     )
 
 

@@ -428,3 +428,34 @@ def test_longest_program_of_many_servers() -> None:
     with pytest.raises(TooLongError, match=r"since it has 2048 slots or servers") as caught:
         run_program(pool(2**52))
     assert (caught.value.least_ticks, caught.value.most_ticks) == (2**52, 2**52 - 1)
+
+
+def test_a_jump_while_a_later_reader_stands_still() -> None:
+    # Two servers make 100 one-tick tiles; one outer iteration later a unit reads them all, one a step. The jump over
+    # them comes long before the reader starts, which must still find each one's own finish: 1, 1, 2, 2, ... 50.
+    b = ProgramBuilder("read later")
+    b.level("outer", 1)
+    b.level("tile", 100)
+    b.resource("pool", servers=2)
+    b.resource("reader")
+    b.buffer("tiles", 1)
+    b.buffer("seen", 1)
+    b.stage(Stage("make", "pool", 1, shift=0, acquires=(Hold("tiles", last=("tile",)),)))
+    b.stage(
+        Stage(
+            "read", "reader", 0, shift=1, shift_level="outer", after=(After("make", level="tile"),),
+            acquires=(Hold("seen", first=("tile",)),), releases=(Hold("tiles", last=("tile",)),),
+        )
+    )  # fmt: skip
+    b.stage(
+        Stage(
+            "check", "pool", 0, shift=1, shift_level="outer", after=(After("read", level="tile"),),
+            releases=(Hold("seen", last=("tile",)),),
+        )
+    )  # fmt: skip
+    program = b.build()
+    for attribution in (False, True):
+        played, jumped = (run_program(program, jump=jump, attribution=attribution) for jump in (False, True))
+        assert jumped == played
+        assert jumped.total_ticks == 50
+        assert jumped.occupancy["seen"].slot_ticks == 49  # from the first tile's finish to the last one's
