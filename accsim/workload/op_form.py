@@ -104,6 +104,10 @@ class AttentionForm(OpForm):
     """True if a query sees no later key."""
     window: Count | None = None
     """With causal: most keys that a query sees, its own and those before it; default: all."""
+    v_dim: Count | None = None
+    """Width of a head of values; default: head_dim."""
+    shared_kv: bool = False
+    """True if the values are the first columns of the keys, which are stored once."""
 
 
 class SoftmaxForm(OpForm):

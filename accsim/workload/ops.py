@@ -127,7 +127,7 @@ class Attention(Counted):
     q_len, kv_len
         Queries and keys of each sequence.
     head_dim
-        Width of one head, of keys and values alike.
+        Width of one head of queries and keys, and of values and outputs unless `v_dim` is given.
     kv_heads
         Heads of keys and values, a divisor of `heads`: fewer is grouped-query, 1 is multi-query attention.
         Default: `heads`.
@@ -136,6 +136,12 @@ class Attention(Counted):
     window
         With `causal` alone: of these keys, query i sees the last `window`, its own included (a sliding window). One of
         at least kv_len hides nothing and becomes None, the default.
+    v_dim
+        Width of one head of values and outputs where it is another (`value_dim` has it in any case); one of head_dim
+        becomes None, the default.
+    shared_kv
+        True: the values are the first columns of the keys, so that there is one tensor of head_dim columns, as in the
+        latent attention of DeepSeek-V2 (arXiv 2405.04434, section 2.1). Needs a value width of at most head_dim.
     dtype
         Data type of Q, K, V, the weights after the softmax, and the output, in any spelling.
     name
@@ -167,6 +173,8 @@ class Attention(Counted):
     dtype: str = "bf16"
     name: str = "attention"
     window: int | None = None
+    v_dim: int | None = None
+    shared_kv: bool = False
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)
@@ -182,6 +190,12 @@ class Attention(Counted):
                 check.fail("window", f"read {self.window}, allowed without causal is none")
             elif self.window >= self.kv_len:
                 object.__setattr__(self, "window", None)
+        check.flag("shared_kv")
+        if self.v_dim is not None and check.count("v_dim") and sized:
+            if self.shared_kv is True and self.v_dim > self.head_dim:
+                check.fail("v_dim", f"read {self.v_dim}, allowed with shared_kv is at most head_dim = {self.head_dim}")
+            elif self.v_dim == self.head_dim:
+                object.__setattr__(self, "v_dim", None)
         check.dtype()
         check.name()
         check.finish()
@@ -209,12 +223,22 @@ class Attention(Counted):
     @property
     def macs(self) -> int:
         """Multiply-accumulates of Logit and Attend over the visible scores."""
-        return 2 * self.scores * self.head_dim
+        return self.scores * (self.head_dim + self.value_dim)
+
+    @property
+    def value_dim(self) -> int:
+        """Width of one head of values and outputs."""
+        return self.head_dim if self.v_dim is None else self.v_dim
+
+    @property
+    def kv_width(self) -> int:
+        """Elements of a key and its value, stored once where they are shared."""
+        return self.head_dim if self.shared_kv else self.head_dim + self.value_dim
 
     @property
     def kv_bytes(self) -> int:
         """Bytes of the keys and values that any query sees."""
-        return tensor_bytes(2 * self.batch * self.kv_heads * self.seen_keys * self.head_dim, self.dtype)
+        return tensor_bytes(self.batch * self.kv_heads * self.seen_keys * self.kv_width, self.dtype)
 
     @property
     def input_bytes(self) -> int:
@@ -224,7 +248,7 @@ class Attention(Counted):
     @property
     def output_bytes(self) -> int:
         """Bytes of the output."""
-        return tensor_bytes(self.batch * self.heads * self.q_len * self.head_dim, self.dtype)
+        return tensor_bytes(self.batch * self.heads * self.q_len * self.value_dim, self.dtype)
 
     @property
     def vector_ops(self) -> Mapping[str, int]:
