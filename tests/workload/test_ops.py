@@ -42,6 +42,9 @@ EXAMPLES: tuple[Op, ...] = (
     Embedding(3, 4, 10, name="a"),
     LstmCell(2, 3, 4, name="a"),
     Attention(1, 2, 3, 5, 8, causal=True, name="a", window=2),
+    Attention(1, 2, 3, 5, 8, causal=True, name="a", v_dim=6, shared_kv=True),
+    Attention(1, 2, 3, 5, 8, causal=True, name="a", latent_dim=4),
+    Gemm(2, 3, 5, batch=7, name="a", grouped=True),
 )
 
 
@@ -64,6 +67,7 @@ BAD: list[tuple[Callable[[], object], str, str]] = [
     (lambda: Gemm(1, 1, 1, name="a" * 201), "Gemm.name", "1 to 200"),
     (lambda: Gemm(1, 1, 1, name=3), "Gemm.name", "read 3"),  # type: ignore[arg-type]
     (lambda: Gemm(1, 1, 1, weights=1), "Gemm.weights", "allowed are True and False"),  # type: ignore[arg-type]
+    (lambda: Gemm(1, 1, 1, batch=2, weights=False, grouped=True), "Gemm.grouped", "allowed without weights is False"),
     (lambda: Attention(0, 1, 1, 1, 1), "Attention.batch", "read 0"),
     (lambda: Attention(1, 12, 1, 1, 1, kv_heads=5), "Attention.kv_heads", "a divisor of the 12 heads"),
     (lambda: Attention(1, 2, 1, 1, 1, kv_heads=4), "Attention.kv_heads", "a divisor of the 2 heads"),
@@ -240,6 +244,14 @@ def test_attention_counts(
 def test_attention_may_have_more_queries_than_keys_without_a_mask() -> None:
     op = Attention(1, 1, q_len=9, kv_len=4, head_dim=2)
     assert op.scores == brute_force_attention(op)["scores"] == 36
+
+
+def test_a_grouped_product_is_products_with_weights_of_their_own() -> None:
+    op, one = Gemm(4, 6, 8, batch=3, grouped=True), Gemm(4, 6, 8)
+    for count in ("macs", "weight_bytes", "input_bytes", "output_bytes"):
+        assert getattr(op, count) == 3 * getattr(one, count)
+    assert (op.products, op.rows) == (3, 4)
+    assert Gemm(4, 6, 8, grouped=True) == one
 
 
 def test_values_as_wide_as_keys_need_no_width() -> None:
