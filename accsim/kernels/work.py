@@ -139,16 +139,22 @@ def write_fill(block, i, row, size, fetched, active, machine, want):
 
 
 @kernel
+def leave_between(block, i, row, want):
+    """A store's bytes stay in the memory between."""
+    block.row[i, row, D1] = 0
+    if want:
+        block.actions[i, row, MAIN_WRITE] = 0.0
+        block.actions[i, row, MIDDLE_READ] = 0.0
+
+
+@kernel
 def write_result(block, i, row, size, partial, active, machine, want):
     """A tile's results leave the registers through shared memory; partial sums stay in the memory between."""
     write_store(block, i, row, size, active, machine, want)
     if want:
         block.actions[i, row, LOCAL_WRITE] = size
     if partial:
-        block.row[i, row, D1] = 0
-        if want:
-            block.actions[i, row, MAIN_WRITE] = 0.0
-            block.actions[i, row, MIDDLE_READ] = 0.0
+        leave_between(block, i, row, want)
 
 
 @kernel

@@ -16,6 +16,7 @@ import numpy as np
 from accsim.config.compute_units import SystolicArray
 from accsim.config.machine import Accelerator
 from accsim.engine.tables import IntArray
+from accsim.errors import MappingError
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import ceil_div
@@ -68,6 +69,23 @@ def problem_of(op: Attention) -> Problem:
         groups, op.q_len, op.heads // op.kv_heads, keys, op.head_dim, int(op.causal), min(op.window or keys, keys),
         op.value_dim, op.kv_width,
     )  # fmt: skip
+
+
+def problems_of(op: Attention) -> tuple[Problem, ...]:
+    """The extents of an op's runs of equal lengths."""
+    return tuple(problem_of(run) for run in op.runs)
+
+
+def check_equal_lengths(op: Attention, dataflow: str) -> None:
+    """Refuse sequences of different lengths.
+
+    Raises
+    ------
+    MappingError
+        When there are such.
+    """
+    if len(op.runs) > 1:
+        raise MappingError(f"'{op.name}': {dataflow} is written for sequences of equal lengths")
 
 
 def row_tile_sizes(op: Attention, acc: Accelerator, given: int | None) -> list[int]:

@@ -35,6 +35,7 @@ from accsim.mapping.attention import (
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.flash_blocks import block_points, lower_blocks
+from accsim.mapping.flash_queue import Queued, lower_queue, queue_points
 from accsim.mapping.flash_tile import At, tile_buffers, tile_stages, write_buffers, write_tile
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape
@@ -52,7 +53,8 @@ class Flash(CompiledDataflow):
     block_kv : keys of a block.
     pipeline : True runs Attend one key block behind Logit, so that the softmax of one overlaps the GEMM of the other.
     stationary : form of both operators on the array.
-    split_kv : thread blocks that share the keys of a tile (tensor cores only; under a mask 1, but for decoding).
+    split_kv : parts of the keys of the longest tile, on as many cores or thread blocks; searched where there are fewer
+        tiles than cores. Of other tiles there are as many as keep each no longer than those.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("attention",)
@@ -76,26 +78,31 @@ class Flash(CompiledDataflow):
         if isinstance(acc.matrix_unit, TensorCore):
             found = block_points(op, acc, self.block_q, self.block_kv, pipelines, self.split_kv)
             if not found:
-                raise MappingError(f"the tiles of '{op.name}' differ in keys, or meet in no memory: split_kv must be 1")
+                raise MappingError(f"the parts of '{op.name}' meet in no memory of {acc.name}: split_kv must be 1")
             return found
-        if self.split_kv is not None and self.split_kv > 1:
-            raise MappingError(f"split_kv needs tensor cores, which {acc.name} does not have")
         rows = row_tile_sizes(op, acc, self.block_q)
         keys = [self.block_kv] if self.block_kv else tile_sizes(op.kv_len, acc.matrix_unit.cols, 5)
-        tables = point_tables(op, acc, rows, keys, [(code,) for code in form_codes(acc, self.stationary)])
-        return [Points((ahead, loops), table) for loops, table in tables.items() for ahead in pipelines]
+        forms = form_codes(acc, self.stationary)
+        queued = queue_points(op, acc, rows, keys, forms, pipelines, self.split_kv)
+        if len(op.runs) > 1 or (self.split_kv or 1) > 1:
+            return queued
+        tables = point_tables(op, acc, rows, keys, [(code,) for code in forms])
+        return [Points((ahead, loops), table) for loops, table in tables.items() for ahead in pipelines] + queued
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Flash:
-        row, key, form = points.table[i].tolist()
         if isinstance(acc.matrix_unit, TensorCore):
-            return Flash(row, key, points.variant[0], split_kv=form)
-        names = list(STATIONARY)
-        return Flash(row, key, points.variant[0], names[list(STATIONARY.values()).index(form)])
+            row, key, parts = points.table[i].tolist()
+            return Flash(row, key, points.variant[0], split_kv=parts)
+        row, key, form, *split = points.table[i].tolist()
+        names = {code: name for name, code in STATIONARY.items()}
+        return Flash(row, key, points.variant[0], names[form], *(split or [1]))
 
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Attention)
         if isinstance(acc.matrix_unit, TensorCore):
             return lower_blocks(op, acc, points, actions=actions)
+        if isinstance(points.variant, Queued):
+            return lower_queue(op, acc, points, actions=actions)
         ahead, loops = points.variant
         shape = _shape(acc, ahead, op.shared_kv, loops)
         at = At(*shape.places(At._fields))
@@ -152,7 +159,19 @@ def _lower(points, problem, scores, ahead, at, machine, level, kinds, classes, b
                 c = rc * key_classes + kc
                 part = float(useful) * rows * keys / done
                 logit, attend = write_tile(
-                    block, i, c, combos, at, (rows, keys), part, form, problem, fetched, share.active, machine, want
+                    block,
+                    i,
+                    c,
+                    combos,
+                    at,
+                    (rows, keys, keys),
+                    part,
+                    form,
+                    problem,
+                    fetched,
+                    share.active,
+                    machine,
+                    want,
                 )
                 if c == 0:
                     block.latency[i, at.logit] = logit

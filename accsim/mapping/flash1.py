@@ -21,6 +21,7 @@ from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import ceil_div
 from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store, write_vector
 from accsim.mapping.attention import (
+    check_equal_lengths,
     count_all,
     fetched_share,
     form_codes,
@@ -73,6 +74,7 @@ class Flash1(CompiledDataflow):
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         assert isinstance(op, Attention)
+        check_equal_lengths(op, "flash1")
         if op.causal:
             raise MappingError(f"'{op.name}': flash1 is written without a mask")
         problem = problem_of(op)

@@ -7,6 +7,7 @@ a causal mask they differ, are dealt to the SMs from the longest on, and the SM 
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,12 +21,13 @@ from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import ceil_div
 from accsim.kernels.systolic import OUTPUT_STATIONARY
 from accsim.kernels.work import SUM_BYTES, write_fill, write_matmul, write_reduction, write_result, write_vector
-from accsim.mapping.attention import MOST_CAUSAL_TILES, Problem, problem_of
+from accsim.mapping.attention import MOST_CAUSAL_TILES, Problem, problems_of
 from accsim.mapping.compiled import Lowered, Points
 from accsim.mapping.flash_tile import STATISTICS
 from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, places, ways
 from accsim.mapping.shape import Shape, StageShape, between
 from accsim.mapping.thread_blocks import SPLITS, overhead_ticks
+from accsim.mapping.tile_queue import busiest, row_tiles
 from accsim.workload.ops import Attention
 
 QUERY_ROWS = (16, 32, 64, 128, 192)
@@ -33,7 +35,6 @@ KEY_BLOCKS = (32, 64, 80, 112, 128, 176)
 """Tiles of FlashAttention-2 and -3; fewer rows, for decoding, and fewer keys, for wide heads."""
 STAGES = (2, 4)
 """Slots of the rings of K and V: what overlap needs, and what a thread block uses at most."""
-MOST_DEALT = 2**17
 REGISTERS_USED = 0.8
 """Share of the register file for scores and sums: FlashAttention-3's largest tiles take 0.77 of it."""
 
@@ -58,33 +59,53 @@ class Tiles(NamedTuple):
     Attributes
     ----------
     alike : whether all tiles of all SMs have the same length; ``counts`` is then not of use.
-    per_group : tiles of one KV head of one sequence.
-    blocks : key blocks of all tiles of all SMs.
+    tiles : tiles of all SMs; parts that share the keys of one count each.
+    rows : their rows, added up.
+    blocks : their key blocks.
     keys : keys in them; a last block may be ragged.
     """
 
     lengths: tuple[int, ...]
     counts: tuple[int, ...]
     alike: bool
-    per_group: int
+    tiles: int
+    rows: int
     blocks: int
     keys: int
+
+
+class Heads(NamedTuple):
+    """What the tiles of an op are cut from: KV heads of all sequences, their rows and keys, added up."""
+
+    groups: int
+    rows: int
+    keys: int
+
+    @classmethod
+    def of(cls, problems: tuple[Problem, ...]) -> Heads:
+        """Those of an op's runs of equal lengths."""
+        return cls(
+            sum(p.groups for p in problems),
+            sum(p.groups * p.positions * p.shared for p in problems),
+            sum(p.groups * p.keys for p in problems),
+        )
 
 
 def block_points(
     op: Attention, acc: Accelerator, block_q: int | None, block_kv: int | None, ahead: list[bool], split: int | None
 ) -> list[Points]:
     """Points (query rows, keys of a block, splits of the keys) by the shape that they need."""
-    problem = problem_of(op)
-    rows = [block_q] if block_q else _up_to(QUERY_ROWS, problem.positions * problem.shared)
-    keys = [block_kv] if block_kv else _up_to(KEY_BLOCKS, problem.keys)
+    problems = problems_of(op)
+    rows = [block_q] if block_q else _up_to(QUERY_ROWS, max(p.positions * p.shared for p in problems))
+    keys = [block_kv] if block_kv else _up_to(KEY_BLOCKS, max(p.keys for p in problems))
     found: dict[tuple[bool, int, bool], list[tuple[int, int, int]]] = {}
     for row in rows:
         for key in keys:
-            tiles = tiles_of(problem, row, key, acc.cores)
-            if len(tiles.lengths) > MOST_CAUSAL_TILES and row != rows[-1]:
+            whole = tiles_of(problems, row, key, 1, acc.cores)
+            if len(whole.lengths) > MOST_CAUSAL_TILES and row != rows[-1]:
                 continue
-            for parts in _splits(problem, tiles, acc, split):
+            for parts in _splits(op, whole, acc, split):
+                tiles = tiles_of(problems, row, key, parts, acc.cores)
                 classes = 0 if tiles.alike else len(tiles.lengths)
                 for pipelined in ahead:
                     found.setdefault((pipelined, classes, parts > 1), []).append((row, key, parts))
@@ -97,50 +118,45 @@ def lower_blocks(op: Attention, acc: Accelerator, points: Points, *, actions: bo
     at = At(*shape.places(At._fields))
     block = shape.new_block(len(points.table), actions=actions)
     copies = np.zeros(len(points.table))
-    problem, machine = problem_of(op), machine_numbers(acc, op.dtype)
+    problems, machine = problems_of(op), machine_numbers(acc, op.dtype)
     waits = overhead_ticks(acc, "wave"), overhead_ticks(acc, "reduction")
     level, smem = shape.level_table(), memory_plan(acc)[1][acc.memories[0].name]
-    for i, (row, key, _) in enumerate(points.table.tolist()):
-        tiles = tiles_of(problem, row, key, acc.cores)
+    for i, (row, key, parts) in enumerate(points.table.tolist()):
+        tiles = tiles_of(problems, row, key, parts, acc.cores)
         queue = np.array([tiles.lengths, tiles.counts], np.int64)
-        totals = (tiles.alike, tiles.per_group, tiles.blocks, tiles.keys, float(op.scores))
+        totals = (tiles.alike, tiles.tiles, tiles.rows, tiles.blocks, tiles.keys, float(op.scores))
         _lower_point(
-            i, points.table[i], problem, queue, totals, points.variant[0], at, (*waits, smem), machine, level,
-            block, copies,
+            i, points.table[i], problems[0], Heads.of(problems), queue, totals, points.variant[0], at, (*waits, smem),
+            machine, level, block, copies,
         )  # fmt: skip
         fill_spans(block, i, level, shape.kinds, shape.classes)
     return Lowered(shape, block, copies)
 
 
 @lru_cache(maxsize=4096)
-def tiles_of(problem: Problem, row_tile: int, key_block: int, cores: int) -> Tiles:
-    """The queue of the SM with the most work, and what all do.
-
-    Notes
-    -----
-    List scheduling, longest tile first (Graham, *Bounds on Multiprocessing Timing Anomalies*, 1969); a tile counts as
-    its key blocks and one more, for its fill and drain. The order is that of FlashAttention-3's scheduler. Of more than
-    ``MOST_DEALT`` tiles, each SM gets an equal number of each length, and only the rest is dealt one by one.
-    """
-    rows = problem.positions * problem.shared
-    per_group = -(-rows // row_tile)
-    seen = np.full(per_group, problem.keys)
-    if problem.causal:
-        starts = np.arange(per_group) * row_tile
-        last = (np.minimum(starts + row_tile, rows) - 1) // problem.shared
-        own = last - starts // problem.shared + 1
-        seen = np.minimum(problem.keys - problem.positions + last + 1, own + problem.window - 1)
-    lengths = -(-seen // key_block)
-    blocks = problem.groups * int(lengths.sum())
-    keys = problem.groups * int(np.minimum(lengths * key_block, problem.keys).sum())
-    if np.all(lengths == lengths[0]):
-        return Tiles((int(lengths[0]),), (1,), True, per_group, blocks, keys)
-    distinct, each = np.unique(lengths, return_counts=True)
-    counts = problem.groups * each[::-1]
-    rounds = counts // cores if problem.groups * per_group > MOST_DEALT else 0 * counts
-    counts = rounds + _busiest(distinct[::-1].copy(), counts - cores * rounds, cores)
-    kept = counts > 0
-    return Tiles(tuple(distinct[::-1][kept].tolist()), tuple(counts[kept].tolist()), False, per_group, blocks, keys)
+def tiles_of(problems: tuple[Problem, ...], row_tile: int, key_block: int, parts: int, cores: int) -> Tiles:
+    """The queue of the SM with the most work, and what all do; ``parts`` of a tile's keys are thread blocks."""
+    cut = [(problem, *row_tiles(problem, row_tile)[:2]) for problem in problems]
+    most = -(-max(-(-int(seen.max()) // key_block) for _, _, seen in cut) // parts)
+    found: Counter[int] = Counter()
+    count = rows = keys = 0
+    for problem, own, seen in cut:
+        whole = -(-seen // key_block)
+        share = -(-whole // most)
+        lengths, which = np.unique(-(-whole // share), return_inverse=True)
+        for c, length in enumerate(lengths.tolist()):
+            found[length] += problem.groups * int(share[which == c].sum())
+        count += problem.groups * int(share.sum())
+        rows += problem.groups * int((own * share).sum())
+        keys += problem.groups * int(np.minimum(whole * key_block, problem.keys).sum())
+    distinct = np.array(sorted(found, reverse=True), np.int64)
+    counts = np.array([found[length] for length in distinct.tolist()], np.int64)
+    blocks = int((distinct * counts).sum())
+    if len(distinct) == 1:
+        return Tiles((int(distinct[0]),), (1,), True, count, rows, blocks, keys)
+    mine = busiest(distinct, counts, cores)
+    kept = mine > 0
+    return Tiles(tuple(distinct[kept].tolist()), tuple(mine[kept].tolist()), False, count, rows, blocks, keys)
 
 
 def _up_to(sizes: tuple[int, ...], extent: int) -> list[int]:
@@ -149,38 +165,14 @@ def _up_to(sizes: tuple[int, ...], extent: int) -> list[int]:
     return [size for size in sizes if size <= covering]
 
 
-def _splits(problem: Problem, tiles: Tiles, acc: Accelerator, given: int | None) -> list[int]:
-    """Thread blocks that share the keys of a tile: where there are fewer tiles than SMs, and all are alike."""
-    alike = tiles.alike and "middle" in places(acc)
+def _splits(op: Attention, whole: Tiles, acc: Accelerator, given: int | None) -> list[int]:
+    """Thread blocks that share the keys of a tile: tried where there are fewer tiles than SMs, and none sees a mask."""
+    meet = "middle" in places(acc)
     if given:
-        return [given] if given == 1 or alike else []
-    few = problem.groups * tiles.per_group < acc.cores
-    blocks = tiles.lengths[0]
-    return [s for s in SPLITS if s == 1 or (alike and few and s <= blocks and -(-blocks // -(-blocks // s)) == s)]
-
-
-@kernel(allocates=True)
-def _busiest(lengths, counts, servers):
-    """How many tiles of each length the server with the most work gets, tiles dealt in order to the one free first."""
-    load = np.zeros(servers, np.int64)
-    order = np.arange(servers)  # a heap of servers by load
-    own = np.zeros((servers, lengths.shape[0]), np.int64)
-    for c in range(lengths.shape[0]):
-        for _ in range(counts[c]):
-            server = order[0]
-            load[server] += lengths[c] + 1
-            own[server, c] += 1
-            at = 0
-            while True:
-                least = at
-                for child in (2 * at + 1, 2 * at + 2):
-                    if child < servers and load[order[child]] < load[order[least]]:
-                        least = child
-                if least == at:
-                    break
-                order[at], order[least] = order[least], order[at]
-                at = least
-    return own[np.argmax(load)]
+        return [given] if given == 1 or meet else []
+    few = meet and whole.tiles < acc.cores and (whole.alike or op.q_len == 1)
+    blocks = whole.lengths[0]
+    return [s for s in SPLITS if s == 1 or (few and s <= blocks and -(-blocks // -(-blocks // s)) == s)]
 
 
 @lru_cache(maxsize=1024)
@@ -244,27 +236,23 @@ def _shape(acc: Accelerator, ahead: bool, classes: int, split: bool, shared_kv: 
 
 
 @kernel(allocates=True)
-def _lower_point(i, point, problem, queue, totals, ahead, at, limits, machine, level, block, copies):
+def _lower_point(i, point, problem, heads, queue, totals, ahead, at, limits, machine, level, block, copies):
     """Write the numbers of one point (query rows, keys of a block, splits); ``queue``: lengths and counts of tiles."""
     wave_wait, combine_wait, smem = limits
-    alike, per_group, all_blocks, all_keys, scores = totals
+    alike, count, all_rows, all_blocks, all_keys, scores = totals
     want = block.actions.shape[0] > 0
     dim, value_dim, element = problem.dim, problem.value_dim, machine.element_bytes
     row_tile, key_block = point[0], point[1]
-    length = ceil_div(queue[0, 0], point[2])
-    split = ceil_div(queue[0, 0], length)
-    count = problem.groups * per_group * split
+    split = point[2] > 1
     active = min(count, machine.cores)
     waves = ceil_div(count, machine.cores) if alike else queue[1].sum()
     tail = count - (waves - 1) * active if alike else active
     block.trips[i, level[2, TRIP0]] = waves
     if alike:
-        _write_steps(block, i, level, 0, length, ahead)
+        _write_steps(block, i, level, 0, queue[0, 0], ahead)
         if tail < active:
             block.runs[i, level[2, RUN0]] = waves - 1
-        own_blocks = float(waves) * length
         copies[i] = active
-        all_blocks = problem.groups * per_group * split * length
     else:
         own_blocks, done = 0.0, 0
         for c in range(queue.shape[1]):
@@ -294,15 +282,15 @@ def _lower_point(i, point, problem, queue, totals, ahead, at, limits, machine, l
     for stage in (at.load_q, at.load_k, at.load_v):
         if stage >= 0:
             block.latency[i, stage] = machine.load_latency
-    rows = problem.positions * problem.shared / float(per_group)
+    rows = float(all_rows) / count
     q_bytes = rows * dim * element
     keys = float(all_keys) / all_blocks
     k_bytes, v_bytes = keys * dim * element, keys * value_dim * element
-    fetched = _fetched(problem, per_group, split, active, all_keys * problem.kv_width * element, machine)
+    fetched = _fetched(heads, count, active, all_keys, problem.kv_width * element, machine)
     useful = scores / all_blocks
     # Tiles of all SMs over those that the copies of this one stand for: their lengths differ under a mask.
-    often = 1.0 if alike else problem.groups * per_group / (float(waves) * copies[i])
-    result = rows * (value_dim + STATISTICS) * SUM_BYTES if split > 1 else rows * value_dim * element
+    often = 1.0 if alike else count / (float(waves) * copies[i])
+    result = rows * (value_dim + STATISTICS) * SUM_BYTES if split else rows * value_dim * element
     width = block.row.shape[1] // block.latency.shape[1]
     for c in range(width):
         if alike and c == 1 and tail == active:
@@ -319,19 +307,20 @@ def _lower_point(i, point, problem, queue, totals, ahead, at, limits, machine, l
         each = float(row_tile) * key_block
         online = (each, each, each, 0.0, 0.0, float(row_tile) * value_dim, 0.0)
         write_vector(block, i, width * at.softmax + c, online, 0.0, 0.0, machine, want)
-        last = (0.0, 0.0, 0.0, 0.0, rows * value_dim, 0.0, rows * value_dim) if split == 1 else (0.0,) * 7
+        last = (0.0, 0.0, 0.0, 0.0, rows * value_dim, 0.0, rows * value_dim) if not split else (0.0,) * 7
         write_vector(block, i, width * at.finish + c, last, 0.0, 0.0, machine, want)
-        write_result(block, i, width * at.finish + c, result, split > 1, now, machine, want)
+        write_result(block, i, width * at.finish + c, result, split, now, machine, want)
         if want:
             for stage in range(at.load_q, at.finish + 1):
                 once = often if stage in (at.load_q, at.finish) else 1.0
                 block.actions[i, width * stage + c] *= once * now / float(active)
-        if split > 1:
-            results = float(problem.groups) * problem.positions * problem.shared * value_dim
-            partial_bytes = results / value_dim * (value_dim + STATISTICS) * split * SUM_BYTES
+        if split:
+            results = float(heads.rows) * value_dim
+            partial_bytes = float(all_rows) * (value_dim + STATISTICS) * SUM_BYTES
             # A partial output is rescaled and added; the sum is divided and rounded.
-            work = (0.0, 0.0, split * 1.0, split * 1.0, 1.0, 0.0, 1.0)
-            write_reduction(block, i, width * at.combine + c, results, partial_bytes, work, active, machine, want)
+            shared = float(all_rows) / heads.rows
+            work = (0.0, 0.0, shared, shared, 1.0, 0.0, 1.0)
+            write_reduction(block, i, width * at.combine + c, results, partial_bytes, work, copies[i], machine, want)
             block.slot_bytes[i, in_registers + 2] = int(min(partial_bytes, 2.0**60))
             block.latency[i, at.combine] = combine_wait
 
@@ -354,17 +343,17 @@ def _ring(row_tile, key_block, problem, element, smem):
 
 
 @kernel
-def _fetched(problem, per_group, split, active, loaded, machine):
+def _fetched(heads, count, active, all_keys, key_bytes, machine):
     """Share of the loads of K and V that reach main memory.
 
     Groups in flight are those that the active SMs work on. Each comes once, and again for every further wave of its
-    tiles as far as the keys and values of all groups in flight do not fit the memory between.
+    tiles as far as the keys and values of all groups in flight do not fit the memory between. Groups of different
+    lengths count as their mean.
     """
     if machine.middle_capacity == 0:
         return 1.0
-    one = 1.0 * problem.keys * problem.kv_width * machine.element_bytes
-    own = per_group * split
-    in_flight = min(problem.groups, ceil_div(active, own))
+    own = ceil_div(count, heads.groups)
+    in_flight = min(heads.groups, ceil_div(active, own))
     passes = ceil_div(own * in_flight, active)
-    lost = 1.0 - min(1.0, machine.middle_capacity / (in_flight * one))
-    return min(1.0, problem.groups * one * (1.0 + (passes - 1.0) * lost) / loaded)
+    lost = 1.0 - min(1.0, machine.middle_capacity * float(heads.groups) / (in_flight * heads.keys * key_bytes))
+    return min(1.0, heads.keys * (1.0 + (passes - 1.0) * lost) / all_keys)

@@ -29,10 +29,17 @@ class At(NamedTuple):
     attend: int
     finish: int
     store_o: int
+    store_partial: int
+    load_partials: int
+    merge: int
 
 
-def tile_stages(acc: Accelerator, ahead: bool, shared_kv: bool) -> tuple[StageShape, ...]:
-    """The stages of a row tile over its key blocks; keys that are values too stay until Attend."""
+def tile_stages(acc: Accelerator, ahead: bool, shared_kv: bool, split: bool = False) -> tuple[StageShape, ...]:
+    """The stages of a row tile over its key blocks; keys that are values too stay until Attend.
+
+    With ``split`` a tile is a part of one: its output, maximum and sum leave as they are for the memory that cores
+    share, and after the last one each core merges an equal share of all rows.
+    """
     loads, stores, local = ways(acc)
     behind = 1 if ahead else 0
     values = Hold("k") if shared_kv else Hold("v")
@@ -56,6 +63,28 @@ def tile_stages(acc: Accelerator, ahead: bool, shared_kv: bool) -> tuple[StageSh
             shift=1 + behind, shift_level="key", after=(After("finish"),), releases=(Hold("out"),),
         ),
     ]  # fmt: skip
+    if split:
+        once = {"row": END, "key": END}
+        stages[0] = StageShape(
+            "load_q", "dma", loads, {"key": START}, acquires=(Hold("q"), Hold("partials", first=("row",)))
+        )
+        stages[-2:] = [
+            StageShape(
+                "store_partial", "dma", stores, {"key": END}, shift=1 + behind, shift_level="key",
+                after=(After("attend"),), releases=(Hold("out"),),
+            ),
+            StageShape(
+                "load_partials", "dma", loads, once, shift=1 + behind, shift_level="key",
+                after=(After("store_partial"),), acquires=(Hold("merged"),),
+            ),
+            StageShape(
+                "merge", "vector", local, once, shift=1 + behind, shift_level="key", after=(After("load_partials"),)
+            ),
+            StageShape(
+                "store_o", "dma", stores, once, shift=1 + behind, shift_level="key", after=(After("merge"),),
+                releases=(Hold("merged"), Hold("partials")),
+            ),
+        ]  # fmt: skip
     return tuple(stage for stage in stages if not (shared_kv and stage.name == "load_v"))
 
 
@@ -84,14 +113,14 @@ def write_buffers(block, i, row_tile, key_block, problem, ahead, machine):
 
 @kernel
 def write_tile(block, i, c, combos, at, tile, useful, form, problem, fetched, active, machine, want):
-    """Numbers of class c: ``tile`` is rows and keys of a block; ``useful`` of its scores are visible.
+    """Numbers of class c: ``tile`` is rows, keys of a block, and those loaded; ``useful`` of its scores are visible.
 
     ``fetched`` is the share of K and V that main memory delivers. Returns what stretches of Logit and of Attend pay
     once, in ticks.
     """
-    rows, keys = tile
+    rows, keys, loaded = tile
     dim, value_dim, element = problem.dim, problem.value_dim, machine.element_bytes
-    q_bytes, k_bytes, v_bytes = rows * dim * element, keys * dim * element, keys * value_dim * element
+    q_bytes, k_bytes, v_bytes = rows * dim * element, loaded * dim * element, loaded * value_dim * element
     write_load(block, i, at.load_q * combos + c, q_bytes, q_bytes, active, machine, want)
     write_load(block, i, at.load_k * combos + c, k_bytes, k_bytes * fetched, active, machine, want)
     if at.load_v >= 0:
@@ -109,6 +138,8 @@ def write_tile(block, i, c, combos, at, tile, useful, form, problem, fetched, ac
         block, i, at.attend * combos + c, (rows, value_dim, keys), useful * value_dim, form, sum_bytes, sum_bytes,
         machine, want,
     )  # fmt: skip
+    if at.finish < 0:
+        return logit, attend
     last = (0.0, 0.0, 0.0, 0.0, float(rows * value_dim), 0.0, float(rows * value_dim))
     write_vector(block, i, at.finish * combos + c, last, sum_bytes, sum_bytes, machine, want)
     write_store(block, i, at.store_o * combos + c, rows * value_dim * element, active, machine, want)

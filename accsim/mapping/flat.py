@@ -22,6 +22,7 @@ from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store
 from accsim.mapping.attention import (
     Loops,
     Problem,
+    check_equal_lengths,
     class_work,
     count_all,
     fetched_share,
@@ -103,6 +104,7 @@ class Flat(CompiledDataflow):
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         assert isinstance(op, Attention)
+        check_equal_lengths(op, "flat")
         found = point_tables(op, acc, self._rows(op, acc), self._keys(op, acc), self._forms(acc))
         whole = [
             Points(self._variant(op, staged, ahead, loops), table)

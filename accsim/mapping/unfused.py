@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from accsim.config.machine import Accelerator
+from accsim.mapping.attention import check_equal_lengths
 from accsim.mapping.base import Dataflow, Step, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow
 from accsim.mapping.gemm import FORMS, default_gemm
@@ -36,6 +37,7 @@ class Unfused(Dataflow):
 
     def candidates(self, op: Op, acc: Accelerator, objective: str) -> Sequence[Unfused]:
         assert isinstance(op, Attention)
+        check_equal_lengths(op, "unfused")
         logit, softmax, attend = parts(op)
         streamed = search(self.softmax or Streamed(), softmax, acc, objective).mapping
         assert isinstance(streamed, Streamed)
@@ -49,6 +51,7 @@ class Unfused(Dataflow):
 
     def steps(self, op: Op, acc: Accelerator) -> tuple[Step, ...]:
         assert isinstance(op, Attention)
+        check_equal_lengths(op, "unfused")
         whole = self if self.logit and self.softmax and self.attend else self.candidates(op, acc, "latency")[0]
         assert whole.logit is not None
         assert whole.softmax is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from itertools import groupby
 
 from accsim.mapping.base import Dataflow
 from accsim.mapping.gemm import FORMS, Stationary
@@ -136,6 +137,9 @@ def op_shape(op: Op) -> str:
 def _value(name: str, value: object) -> str:
     if value is True:
         return name
+    if isinstance(value, tuple):
+        runs = [(item, len(list(same))) for item, same in groupby(value)]
+        return f"{name} " + "; ".join(f"{item}x{times}" if times > 1 else str(item) for item, times in runs)
     return str(value) if name in ("dtype", "function") else f"{name} {value}"
 
 

@@ -115,7 +115,8 @@ def _description(workload: Workload, described: Mapping[str, Any]) -> dict[str, 
 
 def _row(entry: Entry) -> dict[str, Any]:
     op = entry.op
-    shape = {f.name: getattr(op, f.name) for f in fields(op) if f.name != "name"}
+    sizes = {f.name: getattr(op, f.name) for f in fields(op) if f.name != "name"}
+    shape = {name: list(size) if isinstance(size, tuple) else size for name, size in sizes.items()}
     counts = ("macs", "weight_bytes", "input_bytes", "output_bytes")
     return {
         "name": entry.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from accsim.config.frozen import FrozenDict
 from accsim.errors import InputError, Problem, nearest
@@ -11,6 +11,9 @@ from accsim.units import UnitError, canonical_dtype
 
 MAX_SIZE = 2**40 - 1
 """Largest extent, repeat or element count of one op."""
+
+MAX_LIST = 2**16
+"""Most numbers in a list."""
 
 COUNT_TEXT = "a whole number from 1 to 2^40 - 1"
 """What such a number may be, for messages."""
@@ -69,6 +72,19 @@ class ArgumentChecks:
             else:
                 object.__setattr__(self._owner, field, number)
         return good
+
+    def counts(self, field: str, most: int = MAX_LIST) -> bool:
+        """A list of at least one and at most `most` whole numbers from 1 on, kept as a tuple; True if it is."""
+        value = getattr(self._owner, field)
+        items = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+        numbers = [number for number in map(_whole, items[: most + 1]) if number is not None]
+        if 0 < len(items) == len(numbers) <= most and all(1 <= number <= MAX_SIZE for number in numbers):
+            object.__setattr__(self._owner, field, tuple(numbers))
+            return True
+        allowed = f"a list of 1 to {most} whole numbers from 1 to 2^40 - 1"
+        self.fail(field, f"read {shown(value)}, allowed is {allowed}")
+        object.__setattr__(self._owner, field, None)
+        return False
 
     def fill(self, field: str, value: object) -> bool:
         """Give a field that was left out its value; True if it was."""

@@ -15,7 +15,7 @@ from accsim.config.machine import Accelerator
 from accsim.engine.counters import inner_of
 from accsim.engine.run import run_program
 from accsim.errors import MappingError
-from accsim.mapping.attention import problem_of
+from accsim.mapping.attention import problems_of
 from accsim.mapping.base import Step
 from accsim.mapping.flash import Flash
 from accsim.mapping.flash_blocks import tiles_of
@@ -154,7 +154,7 @@ def test_one_queue_stands_for_a_pool_of_sms(heads: int, length: int, cores: int,
     pool = run_program(b.build())
     step = step_of(mapping, Attention(1, heads, length, length, 128, causal=True), acc)
     queue = run_program(step.program)
-    tiles = tiles_of(problem_of(Attention(1, heads, length, length, 128, causal=True)), 128, 128, cores)
+    tiles = tiles_of(problems_of(Attention(1, heads, length, length, 128, causal=True)), 128, 128, 1, cores)
     # The queue is exactly its tiles, one after the other...
     work = [inside[n].total_ticks * count for n, count in zip(tiles.lengths, tiles.counts, strict=True)]
     assert queue.total_ticks == pytest.approx(sum(work), abs=16 * sum(tiles.counts))
@@ -171,8 +171,8 @@ def test_one_queue_stands_for_a_pool_of_sms(heads: int, length: int, cores: int,
 def test_the_busiest_queue_is_that_of_naive_list_scheduling(
     groups: int, positions: int, shared: int, hidden: int, cores: int, row: int, block: int
 ) -> None:
-    problem = problem_of(Attention(1, groups * shared, positions, positions + hidden, 64, groups, causal=True))
-    tiles = tiles_of(problem, row, block, cores)
+    problems = problems_of(Attention(1, groups * shared, positions, positions + hidden, 64, groups, causal=True))
+    tiles = tiles_of(problems, row, block, 1, cores)
     rows = positions * shared
     lengths = []
     for first in range(0, rows, row):
@@ -182,7 +182,7 @@ def test_the_busiest_queue_is_that_of_naive_list_scheduling(
     for length in sorted(lengths, reverse=True):
         heapq.heapreplace(servers, servers[0] + length + 1)
     assert tiles.blocks == sum(lengths)
-    assert tiles.per_group * groups == len(lengths)
+    assert tiles.tiles == len(lengths)
     assert tiles.alike == (len(set(lengths)) == 1)
     if not tiles.alike:
         own = sum((length + 1) * count for length, count in zip(tiles.lengths, tiles.counts, strict=True))
@@ -191,8 +191,8 @@ def test_the_busiest_queue_is_that_of_naive_list_scheduling(
 
 def test_very_many_tiles_are_dealt_in_rounds() -> None:
     # 1000 groups of 256 tiles on 7 SMs: no queue is longer than that of naive list scheduling by more than one tile.
-    problem = problem_of(Attention(1, 1000, 256 * 16, 256 * 16, 64, causal=True))
-    tiles = tiles_of(problem, 16, 16, 7)
+    problems = problems_of(Attention(1, 1000, 256 * 16, 256 * 16, 64, causal=True))
+    tiles = tiles_of(problems, 16, 16, 1, 7)
     servers = [0] * 7
     for length in range(256, 0, -1):
         for _ in range(1000):
@@ -327,10 +327,10 @@ def test_latent_attention_has_the_tiles_of_flashmla() -> None:
 
 def test_what_cannot_be_split_is_refused() -> None:
     causal = Attention(1, 4, 512, 512, 64, causal=True)
-    with pytest.raises(MappingError, match="split_kv must be 1"):
-        accsim.simulate(causal, "h100_sxm", dataflow=Flash(split_kv=2))
-    with pytest.raises(MappingError, match="split_kv needs tensor cores, which tpu_v4 does not have"):
-        accsim.simulate(causal, "tpu_v4", dataflow=Flash(split_kv=2))
+    apart = accsim.load_accelerator("h100_sxm")
+    apart = apart.model_copy(update={"memories": (apart.memories[0], apart.memories[2])})
+    with pytest.raises(MappingError, match="meet in no memory of h100_sxm: split_kv must be 1"):
+        accsim.simulate(causal, apart, dataflow=Flash(split_kv=2))
 
 
 def test_tensor_cores_get_thread_blocks_or_three_kernels() -> None:

@@ -28,6 +28,10 @@ SPECS = [
     ("norm?rows=3&cols=4&function=rms", Norm(3, 4, "rms")),
     ("elementwise?elements=10&function=add&inputs=3", Elementwise(10, "add", 3)),
     (
+        "attention?heads=2&q_len=1&head_dim=64&kv_lens=512x2;9",
+        Attention(heads=2, q_len=1, head_dim=64, kv_lens=(512, 512, 9)),
+    ),
+    (
         "attention?batch=1&heads=2&q_len=4&kv_len=9&head_dim=64&causal=true&window=3",
         Attention(1, 2, 4, 9, 64, causal=True, window=3),
     ),

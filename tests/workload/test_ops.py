@@ -45,6 +45,7 @@ EXAMPLES: tuple[Op, ...] = (
     Attention(1, 2, 3, 5, 8, causal=True, name="a", v_dim=6, shared_kv=True),
     Attention(1, 2, 3, 5, 8, causal=True, name="a", latent_dim=4),
     Gemm(2, 3, 5, batch=7, name="a", grouped=True),
+    Attention(heads=2, head_dim=8, causal=True, name="a", q_lens=(3, 1, 2), kv_lens=(5, 4, 9)),
 )
 
 
@@ -78,6 +79,17 @@ BAD: list[tuple[Callable[[], object], str, str]] = [
     (lambda: Attention(1, 1, 1, 1, 0), "Attention.head_dim", "read 0"),
     (lambda: Attention(1, 1, 4, 8, 1, causal=True, window=0), "Attention.window", "read 0"),
     (lambda: Attention(1, 1, 4, 8, 1, window=3), "Attention.window", "read 3, allowed without causal is none"),
+    (lambda: Attention(heads=1, head_dim=1, q_len=1, kv_lens=()), "Attention.kv_lens", "a list of 1 to 65536 whole"),
+    (lambda: Attention(heads=1, head_dim=1, q_len=1, kv_lens=(3, 0)), "Attention.kv_lens", "read (3, 0)"),
+    (lambda: Attention(heads=1, head_dim=1, kv_lens=(3, 4)), "Attention.q_len", "read nothing"),
+    (lambda: Attention(3, 1, 1, 4, 1, kv_lens=(3, 4)), "Attention.batch", "allowed is the number of lengths, 2"),
+    (lambda: Attention(2, 1, 1, 5, 1, kv_lens=(3, 4)), "Attention.kv_len", "allowed is the longest, 4"),
+    (lambda: Attention(heads=1, head_dim=1, q_lens=(1, 2), kv_lens=(3,)), "Attention.kv_lens", "the 2 of q_lens"),
+    (
+        lambda: Attention(heads=1, head_dim=1, q_lens=(1, 4), kv_lens=(3, 3), causal=True),
+        "Attention.q_len",
+        "kv_len = 3",
+    ),
     (lambda: Attention(1, 1, 1, 1, 1, v_dim=0), "Attention.v_dim", "read 0"),
     (lambda: Attention(1, 1, 1, 1, 4, v_dim=5, shared_kv=True), "Attention.v_dim", "at most head_dim = 4"),
     (lambda: Attention(1, 1, 1, 1, 1, shared_kv=1), "Attention.shared_kv", "True and False"),  # type: ignore[arg-type]
@@ -252,6 +264,32 @@ def test_a_grouped_product_is_products_with_weights_of_their_own() -> None:
         assert getattr(op, count) == 3 * getattr(one, count)
     assert (op.products, op.rows) == (3, 4)
     assert Gemm(4, 6, 8, grouped=True) == one
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, max_size=5),
+    st.booleans(),
+    st.none() | st.integers(1, 9),
+    st.none() | st.integers(1, 5),
+)
+def test_sequences_of_lengths_of_their_own_count_as_each_alone(
+    lengths: list[tuple[int, int]], causal: bool, window: int | None, latent: int | None
+) -> None:
+    more = {"head_dim": 4, "kv_heads": 2, "causal": causal, "window": window if causal else None, "latent_dim": latent}
+    op = Attention(heads=6, q_lens=tuple(q for q, _ in lengths), kv_lens=tuple(q + past for q, past in lengths), **more)  # type: ignore[arg-type]
+    alone = [Attention(1, 6, q, q + past, **more) for q, past in lengths]  # type: ignore[arg-type]
+    for name in ("scores", "macs", "input_bytes", "output_bytes", "kv_bytes", "cached_bytes"):
+        assert getattr(op, name) == sum(getattr(one, name) for one in alone)
+    assert op.batch == len(lengths) == sum(run.batch for run in op.runs)
+    order = Attention(heads=6, q_lens=[q for q, _ in lengths[::-1]], kv_lens=[q + k for q, k in lengths[::-1]], **more)  # type: ignore[arg-type]
+    assert order == op
+
+
+def test_equal_lengths_are_none() -> None:
+    assert Attention(heads=6, head_dim=8, q_lens=(3, 3)) == Attention(2, 6, 3, 3, 8)
+    assert Attention(heads=6, head_dim=8, q_len=2, kv_lens=(3, 3)) == Attention(2, 6, 2, 3, 8)
+    packed = Attention(heads=6, head_dim=8, q_lens=(3, 7), causal=True)
+    assert (packed.batch, packed.q_len, packed.kv_len, packed.kv_lens) == (2, 7, 7, (7, 3))
 
 
 def test_values_as_wide_as_keys_need_no_width() -> None:

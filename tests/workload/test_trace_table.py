@@ -93,6 +93,35 @@ def test_equal_ops_are_one_entry(table: Path) -> None:
     )
 
 
+LATENT = Attention(
+    heads=4, q_len=1, head_dim=24, kv_heads=1, causal=True, v_dim=16, shared_kv=True, kv_lens=(512, 512, 512, 40)
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("lengths", ["512x3; 40", "40;512;512;512", "[512, 40, 512, 512]"])
+def test_lengths_in_a_cell_and_in_a_trace(tmp_path: Path, lengths: str) -> None:
+    row: dict[str, object] = {
+        "op": "attention", "heads": 4, "q_len": 1, "head_dim": 24, "kv_heads": 1, "causal": True, "v_dim": 16,
+        "shared_kv": True, "kv_lens": lengths,
+    }  # fmt: skip
+    for work in (load_workload(write(tmp_path, as_csv([row]))), read_trace(parse_yaml(as_yaml([row], 1), "t.yaml"))):
+        assert work.entries[0].op == LATENT
+
+
+def test_lengths_as_a_list_in_parquet_and_yaml(tmp_path: Path) -> None:
+    row = {
+        "op": "attention", "heads": 4, "q_len": 1, "head_dim": 24, "kv_heads": 1, "causal": True, "v_dim": 16,
+        "shared_kv": True, "kv_lens": [512, 512, 40, 512],
+    }  # fmt: skip
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.Table.from_pylist([row]), path)
+    for work in (load_workload(path), read_trace(parse_yaml(as_yaml([row], 1), "t.yaml"))):
+        assert work.entries[0].op == LATENT
+    for wrong in ("512xa", "512;;3", "-3"):
+        with pytest.raises(InputError, match="kv_lens"):
+            load_workload(write(tmp_path, as_csv([{**row, "kv_lens": wrong}])))
+
+
 def test_totals_are_those_of_the_trace_with_repeats(table: Path) -> None:
     work, trace = load_workload(str(table)), read_trace(parse_yaml(as_yaml(STEPS, 3), "t.yaml"))
     for count in ("macs", "weight_bytes", "op_count"):

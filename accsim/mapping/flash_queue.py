@@ -1,0 +1,206 @@
+"""FlashAttention-2 on arrays where sequences differ or cores share the keys of a row tile (Flash-Decoding).
+
+The program is the queue of the core with the most work, a tile or part of one after the other. Source of the split and
+the merge: Dao et al., *Flash-Decoding for long-context inference* (2023). ``docs/attention.md`` has the model.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from accsim.config.machine import Accelerator
+from accsim.kernels.block import fill_spans
+from accsim.kernels.jit import kernel
+from accsim.kernels.layout import RUN0, TRIP0
+from accsim.kernels.work import SUM_BYTES, leave_between, scale_bytes, write_load, write_store, write_vector
+from accsim.mapping.attention import MOST_CAUSAL_TILES, problems_of, write_latencies
+from accsim.mapping.compiled import Lowered, Points
+from accsim.mapping.flash_tile import STATISTICS, At, tile_buffers, tile_stages, write_buffers, write_tile
+from accsim.mapping.machine_numbers import machine_numbers, memory_plan, places, ways
+from accsim.mapping.shape import Shape
+from accsim.mapping.thread_blocks import SPLITS
+from accsim.mapping.tile_queue import queue_of
+from accsim.workload.ops import Attention
+
+
+class Queued(NamedTuple):
+    """What decides the shape of a queue's program: whether Attend is one block behind, kinds of parts, split keys."""
+
+    ahead: bool
+    kinds: int
+    split: bool
+
+
+def queue_points(
+    op: Attention, acc: Accelerator, rows: list[int], keys: list[int], forms: list[int], ahead: list[bool],
+    split: int | None,
+) -> list[Points]:  # fmt: skip
+    """Points (query rows, keys of a block, stationary form, parts) by shape; none where the uniform program serves.
+
+    Keys are split where it is asked for or, in a search, where there are fewer row tiles than cores.
+    """
+    found: dict[Queued, list[tuple[int, int, int, int]]] = {}
+    problems = problems_of(op)
+    for row in rows:
+        few = sum(problem.groups * -(-problem.positions * problem.shared // row) for problem in problems) < acc.cores
+        for key in keys:
+            for parts in [split] if split else _splits(op, key, few):
+                if parts == 1 and len(problems) == 1:
+                    continue
+                queue = queue_of(problems, row, key, parts, acc.cores)
+                if len(queue.kinds) > MOST_CAUSAL_TILES and row != rows[-1]:
+                    continue
+                for behind in ahead:
+                    table = found.setdefault(Queued(behind, len(queue.kinds), parts > 1), [])
+                    table += [(row, key, form, parts) for form in forms]
+    return [Points(variant, np.array(table, np.int64)) for variant, table in found.items()]
+
+
+def lower_queue(op: Attention, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
+    """The points' programs as a block."""
+    variant = Queued(*points.variant)
+    shape = _shape(acc, variant, op.shared_kv)
+    at = At(*shape.places(At._fields))
+    block = shape.new_block(len(points.table), actions=actions)
+    copies = np.zeros(len(points.table))
+    problems, machine = problems_of(op), machine_numbers(acc, op.dtype)
+    groups = sum(problem.groups for problem in problems)
+    keys = sum(problem.groups * problem.keys for problem in problems)
+    op_rows = sum(problem.groups * problem.positions * problem.shared for problem in problems)
+    level = shape.level_table()
+    for i, (row, key, _, parts) in enumerate(points.table.tolist()):
+        queue = queue_of(problems, row, key, parts, acc.cores)
+        totals = (queue.all_parts, queue.part_rows, queue.part_keys, op_rows, groups, keys, float(op.scores))
+        _lower_point(
+            i, points.table[i], problems[0], np.array(queue.kinds, np.int64), np.array(queue.counts, np.int64), totals,
+            variant.ahead, at, machine, level, block, copies,
+        )  # fmt: skip
+        fill_spans(block, i, level, shape.kinds, shape.classes)
+    return Lowered(shape, block, copies)
+
+
+def _splits(op: Attention, key: int, few: bool) -> list[int]:
+    """Parts of the longest tile to try: more than one where there are fewer tiles than cores."""
+    most = -(-op.seen_keys // key) if few else 1
+    return [parts for parts in SPLITS if parts <= most and -(-most // -(-most // parts)) == parts]
+
+
+@lru_cache(maxsize=256)
+def _shape(acc: Accelerator, variant: Queued, shared_kv: bool) -> Shape:
+    memory, capacities = memory_plan(acc)
+    buffers = tile_buffers(memory, shared_kv)
+    if variant.split:
+        at = places(acc)
+        meet = at.get("middle", at["main"])
+        capacities = {**capacities, meet.name: meet.capacity_bytes}
+        buffers |= {"partials": meet.name, "merged": memory}
+    return Shape(
+        "flash2" + " pipelined" * variant.ahead + (", split keys" if variant.split else ", queue"),
+        (("row", variant.kinds), ("key", 1)),
+        ways(acc).resources("dma", "matrix", "vector"),
+        buffers,
+        tile_stages(acc, variant.ahead, shared_kv, variant.split),
+        capacities,
+        {"key": "row"} if variant.kinds > 1 else {},
+    )
+
+
+@kernel(allocates=True)
+def _lower_point(i, point, problem, kinds, counts, totals, ahead, at, machine, level, block, copies):
+    """Write the numbers of one point (query rows, keys of a block, form, parts).
+
+    ``kinds`` are the parts of the queue (columns: key blocks; rows, keys and scores of the tile; parts of it),
+    ``counts`` how many of each.
+    """
+    all_parts, part_rows, part_keys, op_rows, groups, keys, scores = totals
+    want = block.actions.shape[0] > 0
+    active = min(all_parts, machine.cores)
+    classes = kinds.shape[0]
+    tile_rows, tile_keys = kinds[0, 1], 1
+    done, own_scores, own_rows, own_keys = 0, 0.0, 0.0, 0.0
+    fetched = _fetched(groups, keys, part_keys, active, problem.kv_width, machine)
+    for c in range(classes):
+        blocks, rows, seen, visible, parts = kinds[c, 0], kinds[c, 1], kinds[c, 2], kinds[c, 3], kinds[c, 4]
+        done += counts[c]
+        block.trips[i, level[3, TRIP0] + c] = blocks
+        if c < classes - 1:
+            block.runs[i, level[2, RUN0] + c] = done
+        loaded = float(seen) / (parts * blocks)
+        size = int(np.ceil(loaded))
+        tile_rows, tile_keys = max(tile_rows, rows), max(tile_keys, size)
+        own_scores += counts[c] * float(visible) / parts
+        own_rows += float(counts[c]) * rows
+        own_keys += counts[c] * float(seen) / parts
+        useful = float(visible) / (parts * blocks)
+        logit, attend = write_tile(
+            block, i, c, classes, at, (rows, size, loaded), useful, point[2], problem, fetched, active, machine, want
+        )
+        if at.store_partial >= 0:
+            size_out = float(rows * (problem.value_dim + STATISTICS) * SUM_BYTES)
+            write_store(block, i, at.store_partial * classes + c, size_out, active, machine, want)
+            if machine.middle_capacity > 0:
+                leave_between(block, i, at.store_partial * classes + c, want)
+        if c == 0:
+            block.latency[i, at.logit] = logit
+            block.latency[i, at.attend] = attend
+    block.trips[i, level[2, TRIP0]] = done
+    copies[i] = scores / own_scores
+    write_buffers(block, i, tile_rows, tile_keys, problem, ahead, machine)
+    write_latencies(block, i, (at.load_q, at.load_k, at.load_v, at.store_o), machine)
+    if want:
+        for c in range(classes):
+            row_scale, key_scale = part_rows / (copies[i] * own_rows), part_keys / (copies[i] * own_keys)
+            scale_bytes(block, i, at.load_q * classes + c, row_scale, 1.0)
+            scale_bytes(block, i, at.load_k * classes + c, key_scale, 1.0)
+            if at.load_v >= 0:
+                scale_bytes(block, i, at.load_v * classes + c, key_scale, 1.0)
+            if at.finish >= 0:
+                block.actions[i, at.finish * classes + c, :] *= row_scale
+            left = at.store_partial if at.store_partial >= 0 else at.store_o
+            scale_bytes(block, i, left * classes + c, row_scale, 1.0)
+    if at.merge >= 0:
+        _write_merge(block, i, classes, at, part_rows, op_rows, active, copies[i], problem, machine, want)
+
+
+@kernel
+def _write_merge(block, i, classes, at, part_rows, op_rows, active, copies, problem, machine, want):
+    """Each of the active cores fetches, merges and stores an equal share of all rows, once."""
+    width, element = problem.value_dim, machine.element_bytes
+    partial = float(part_rows) * (width + STATISTICS) * SUM_BYTES
+    size, out = partial / active, float(op_rows) * width * element / active
+    # A partial output is rescaled and added; the sum is divided and rounded.
+    each, last = float(part_rows) * width / active, float(op_rows) * width / active
+    counts = (0.0, 0.0, each, each, last, 0.0, last)
+    for c in range(classes):
+        write_load(
+            block, i, at.load_partials * classes + c, size, 0.0 if machine.middle_capacity > 0 else size, active,
+            machine, want,
+        )  # fmt: skip
+        write_vector(block, i, at.merge * classes + c, counts, size, out, machine, want)
+        write_store(block, i, at.store_o * classes + c, out, active, machine, want)
+        if want:
+            for stage in (at.load_partials, at.merge, at.store_o):
+                for column in range(block.actions.shape[2]):
+                    block.actions[i, stage * classes + c, column] *= active / copies
+    partials, merged = block.slots.shape[1] - 2, block.slots.shape[1] - 1
+    block.slots[i, partials] = block.slots[i, merged] = 1
+    block.slot_bytes[i, partials] = int(min(partial, 2.0**60))
+    block.slot_bytes[i, merged] = int(np.ceil(size))
+    block.latency[i, at.store_partial] = machine.store_latency
+    block.latency[i, at.load_partials] = machine.load_latency
+
+
+@kernel
+def _fetched(groups, keys, part_keys, active, kv_width, machine):
+    """Share of the loads of K and V that reach main memory.
+
+    Without a middle memory every load does. With one, the keys and values of a group come once where those of as many
+    groups as there are active cores fit it, each as large as the mean.
+    """
+    if machine.middle_capacity == 0:
+        return 1.0
+    in_flight = min(groups, active) * float(keys) / groups * kv_width * machine.element_bytes
+    return min(1.0, float(keys) / part_keys) if in_flight <= machine.middle_capacity else 1.0
