@@ -244,10 +244,18 @@ def count_all(block, i, stages, combos, problem, row_tile, share, own_rows, key_
     counted = copies * share.groups
     all_rows = problem.positions * problem.shared
     rows = problem.groups * all_rows / (counted * own_rows)
-    everyone = Share(share.groups, all_rows, 1, share.active)
     for c in range(combos):
         scale_bytes(block, i, stages[0] * combos + c, rows, 1.0)
         scale_bytes(block, i, stages[1] * combos + c, rows, 1.0)
+    count_keys(block, i, stages, combos, problem, row_tile, share, key_block, copies, machine, resident)
+
+
+@kernel
+def count_keys(block, i, stages, combos, problem, row_tile, share, key_block, copies, machine, resident):
+    """The part of :func:`count_all` that is of keys and values."""
+    counted = copies * share.groups
+    all_rows = problem.positions * problem.shared
+    everyone = Share(share.groups, all_rows, 1, share.active)
     for which in range(2):
         if stages[2 + which] < 0:
             continue

@@ -46,6 +46,7 @@ CASES: list[tuple[str, CompiledDataflow, Op]] = [
     ("flat_edge", accsim.Flat(block_kv=32), LATENT),
     ("flat_edge", accsim.Flash1(block_kv=32), LATENT),
     ("flat_edge", accsim.Flash(block_kv=32), LATENT),
+    ("flat_edge", accsim.Flash1(block_q=12, block_kv=40), CAUSAL),
     ("tpu_v4", accsim.Streamed(), Softmax(rows=1000, cols=77)),
     ("flat_edge", accsim.Streamed(), Softmax(rows=5, cols=200_001)),
     ("flat_edge", accsim.Streamed(), Norm(rows=13, cols=500)),
