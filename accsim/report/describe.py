@@ -136,6 +136,7 @@ def describe_op(kind: str) -> dict[str, Any]:
         name: {
             "description": field.description or "",
             "needed": field.is_required(),
+            "usual": field.is_required() or name in form.usual,
             "default": None if field.is_required() else field.get_default(call_default_factory=True),
         }
         for name, field in form.model_fields.items()

@@ -67,6 +67,8 @@ class OpForm(FileModel):
     """Keys that every op of a trace may have."""
 
     not_of_the_op: ClassVar[Container[str]] = ("op", "name", "repeat", "after", "shared_weights")
+    usual: ClassVar[Container[str]] = ()
+    """Keys that may be left out where others stand in for them; an example has them."""
 
     name: EntryName | None = None
     """Name within the trace; default: its kind, numbered where needed."""
@@ -106,6 +108,8 @@ class GemmForm(OpForm):
 
 class AttentionForm(OpForm):
     """Attention, softmax included."""
+
+    usual: ClassVar[Container[str]] = ("batch", "q_len", "kv_len")
 
     op: Literal["attention"]
     """Kind."""

@@ -11,7 +11,8 @@ from accsim.cli import app
 
 FLAT_EDGE = (Path(__file__).resolve().parents[2] / "hw_configs" / "flat_edge.yaml").read_text()
 TINY = ("--set", "memories.sg.capacity=256 KiB")
-LONG = "attention?batch=1&heads=1&q_len=65536&kv_len=65536&head_dim=64"
+LONG = "attention?batch=1&heads=1&q_len=1&kv_len=262144&head_dim=64"
+WIDE = "attention?batch=1&heads=1&q_len=64&kv_len=64&head_dim=1000000"
 RUN = ("run", "flat_edge")
 BERT = ("run", "flat_edge", "bert_base")
 
@@ -79,12 +80,12 @@ BAD = [
     ((*BERT, "--frob"), 2, ["No such option", "--frob"]),
     # nothing fits
     (
-        (*RUN, LONG, *TINY, "--dataflow", "unfused"),
+        (*RUN, WIDE, *TINY, "--dataflow", "flash"),
         3,
         ["no mapping of 'attention' fits flat_edge", "in sg, has 256 KiB"],
     ),
     ((*BERT, "--set", "memories.sg.capacity=64 B"), 3, ["no mapping of", "in sg, has 64 B"]),
-    ((*RUN, "softmax?rows=1&cols=1000000000"), 3, ["no mapping of 'softmax'", "nearest fit needs"]),
+    ((*RUN, "norm?rows=1&cols=1000000000"), 3, ["no mapping of 'norm'", "nearest fit needs"]),
     # too long to be counted
     (
         (*RUN, "gemm?m=1000000000&n=1000000000&k=1000000000"),
@@ -158,10 +159,10 @@ def test_malformed_workload_file(tmp_path: Path, text: str, fragments: list[str]
 
 
 def test_comparison_shows_what_fits_and_tells_what_does_not() -> None:
-    result = CliRunner().invoke(app, ["run", "flat_edge", LONG, *TINY, "--compare", "unfused,flat"])
+    result = CliRunner().invoke(app, ["run", "flat_edge", LONG, *TINY, "--compare", "flash1,flat"])
     assert result.exit_code == 3
     assert "spill" in result.stdout
-    assert "accsim: unfused: no mapping of 'attention' fits flat_edge" in result.stderr
+    assert "accsim: flash1: no mapping of 'attention' fits flat_edge" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -176,4 +177,4 @@ def test_comparison_shows_what_is_short_enough() -> None:
 
 
 def test_all_of_a_comparison_refused() -> None:
-    checked(("run", "flat_edge", LONG, *TINY, "--compare", "unfused"), 3, ["unfused: no mapping of 'attention'"])
+    checked(("run", "flat_edge", LONG, *TINY, "--compare", "flash1"), 3, ["flash1: no mapping of 'attention'"])
