@@ -103,6 +103,7 @@ def room(machine: str) -> Accelerator:
 @settings(max_examples=60, deadline=None)
 def test_work_and_bytes_are_conserved(op: Attention, row: int, key: int, ahead: bool, parts: int, machine: str) -> None:
     acc = room(machine)
+    parts = max(parts, 2) if len(op.runs) == 1 else parts  # equal lengths, keys not split: test_attention.py has that
     shared = op.heads // op.kv_heads
     row = max(shared, row // shared * shared)
     total, ticks = counted(Flash(row, key, ahead, split_kv=parts), op, acc)
