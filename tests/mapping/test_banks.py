@@ -58,9 +58,9 @@ def test_columns_of_a_row_after_row_tile_take_as_long_as_its_pitch_makes_them(k:
     assert slow.traffic_bytes == fast.traffic_bytes
 
 
-# Without conflicts A and B take 64 cycles each of the read port, C 128 of the write port. Every row is 64 words long, so
-# 128 rows begin in two banks: 64 cycles instead of one on the read port of 128 words, and instead of two on the write
-# port of 64. Weight stationary takes all along the rows; output stationary A across; input stationary all three.
+# Without conflicts A and B take 64 cycles each of the read port, C 128 of the write port. Every row is 64 words long,
+# so 128 rows begin in two banks: 64 cycles instead of one on the read port of 128 words, and instead of two on the
+# write port of 64. Weight stationary takes all along the rows; output stationary A across; input stationary all three.
 @pytest.mark.parametrize(
     ("form", "read", "write"),
     [
