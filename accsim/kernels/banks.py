@@ -68,20 +68,22 @@ def rows_of_c(tile, form, machine):
 
 
 @kernel
-def waiting_bytes(tile, work, form, sums_read, written, machine):
+def waiting_bytes(tile, work, form, read, write, machine):
     """Bytes that the read and the write port could have moved while a tile's accesses wait for banks.
 
-    ``sums_read`` and ``written`` are bytes of C; it is fp32 where sums come back.
+    ``read`` are bytes of earlier tiles' sums, which are fp32 as are those of its own folds; ``write`` of its results.
     """
     if machine.local_banks == 1:
         return 0.0, 0.0
     element = machine.element_bytes
     row_a, row_b = tile.k * element, (tile.k if tile.b_along_k else tile.n) * element
-    row_c = tile.n * (SUM_BYTES if sums_read > 0 else element)
+    row_sums, rows_c = tile.n * SUM_BYTES, rows_of_c(tile, form, machine)
+    sums_read, sums_written = read + work.sum_reads * SUM_BYTES, work.sum_writes * SUM_BYTES
     reads, writes = machine.local_read_words, machine.local_write_words
-    read = (
+    return (
         work.reads_a * element * (conflict_factor(rows_of_a(tile, form, machine), row_a, reads, machine) - 1)
         + work.reads_b * element * (conflict_factor(rows_of_b(tile, form, machine), row_b, reads, machine) - 1)
-        + sums_read * (conflict_factor(rows_of_c(tile, form, machine), row_c, reads, machine) - 1)
+        + sums_read * (conflict_factor(rows_c, row_sums, reads, machine) - 1),
+        sums_written * (conflict_factor(rows_c, row_sums, writes, machine) - 1)
+        + write * (conflict_factor(rows_c, write / tile.m, writes, machine) - 1),
     )
-    return read, written * (conflict_factor(rows_of_c(tile, form, machine), row_c, writes, machine) - 1)

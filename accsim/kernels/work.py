@@ -96,10 +96,9 @@ def write_matmul(block, i, row, tile, useful, form, read, write, machine, want):
     a stretch of such tiles pays once, in ticks.
     """
     work = tile_work(tile, form, machine)
-    sums_read, written = work.sum_reads * SUM_BYTES, write + work.sum_writes * SUM_BYTES
-    waits = waiting_bytes(tile, work, form, read + sums_read, written, machine)
-    read += (work.reads_a + work.reads_b) * machine.element_bytes + sums_read
-    write_local(block, i, row, read, written, waits, machine, want)
+    waits = waiting_bytes(tile, work, form, read, write, machine)
+    read += (work.reads_a + work.reads_b) * machine.element_bytes + work.sum_reads * SUM_BYTES
+    write_local(block, i, row, read, write + work.sum_writes * SUM_BYTES, waits, machine, want)
     block.row[i, row, D0] = ticks_of(work.busy * TICKS, 1.0)
     if want:
         done = float(tile.m) * tile.n * tile.k

@@ -182,18 +182,8 @@ def _lower(points, problem, machine, level, kinds, classes, block, copies):
             counts = (each, each, each, 0.0, outputs, outputs, outputs if last_key else 0.0)
             passes = score_bytes + sum_bytes
             write_vector(block, i, SOFTMAX * combos + c, counts, passes, passes, machine, want)
-            attend = write_matmul(
-                block,
-                i,
-                ATTEND * combos + c,
-                Tile(rows, dim, keys, 0, 0),
-                macs,
-                form,
-                sum_bytes,
-                sum_bytes,
-                machine,
-                want,
-            )
+            tile, at = Tile(rows, dim, keys, 0, 0), ATTEND * combos + c
+            attend = write_matmul(block, i, at, tile, macs, form, sum_bytes, sum_bytes, machine, want)
             stored = q_bytes if last_key else partial
             write_store(block, i, STORE * combos + c, stored, share.active, machine, want)
             if c == 0:

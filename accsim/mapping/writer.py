@@ -128,16 +128,15 @@ class TileProgram(ProgramBuilder):
         machine, stationary = self._machine, STATIONARY[form or self._form]
         tile = Tile(m, n, k, int(b_along_k), 0)
         work = tile_work(tile, stationary, machine)
-        sums_read = read + work.sum_reads * SUM_BYTES
-        written = (m * n * machine.element_bytes if write is None else write) + work.sum_writes * SUM_BYTES
-        waits = waiting_bytes(tile, work, stationary, sums_read, written, machine)
+        results = float(m * n * machine.element_bytes if write is None else write)
+        waits = waiting_bytes(tile, work, stationary, float(read), results, machine)
         pes = machine.rows * machine.cols * machine.depth * machine.count * machine.rate
         counted = {
             "mac": float(m) * n * k,
             "pe_steady_cycles": work.steady * pes,
             "pe_busy_cycles": work.busy * pes,
-            "local_read": (work.reads_a + work.reads_b) * machine.element_bytes + sums_read,
-            "local_write": written,
+            "local_read": read + (work.reads_a + work.reads_b) * machine.element_bytes + work.sum_reads * SUM_BYTES,
+            "local_write": results + work.sum_writes * SUM_BYTES,
         }
         ticks = ticks_of(work.busy * TICKS_PER_CYCLE, 1.0)
         return self._add(

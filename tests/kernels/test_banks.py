@@ -43,32 +43,33 @@ def test_the_closed_form_counts_the_words_of_the_busiest_bank(words: int, stride
     width=st.sampled_from([4.0, 16.0, 66.5]),
     port=st.sampled_from([0.25, 0.5, 1.0]),
     revisited=st.booleans(),
+    result=st.sampled_from([2, 4]),
 )
 @settings(max_examples=300, deadline=None)
 def test_every_operand_waits_as_long_as_its_words_meet(
     m: int, n: int, k: int, rows: int, cols: int, form: str, along_k: bool, banks: int, width: float, port: float,
-    revisited: bool,
+    revisited: bool, result: int,
 ) -> None:  # fmt: skip
     numbers = machine(banks, width, port * banks, rows=rows, cols=cols)
     tile = Tile(m, n, k, int(along_k), 0)
     work = tile_work(tile, STATIONARY[form], numbers)
-    sums_read, written = 4.0 * (m * n * revisited + work.sum_reads), 4.0 * (m * n + work.sum_writes)
+    read, write = 4.0 * m * n * revisited, float(result * m * n)
 
     parts = naive.taken_together(form, m, n, k, rows, cols)
     b = ([(col, row) for row, col in together] for together in parts["b"]) if along_k else parts["b"]
-    c_bytes = 4 if sums_read else 2
-    factors = [
-        naive.conflict_factor(vectors, row, size, width, banks, port * banks)
+    c = list(parts["c"])
+    of_a, of_b, of_sums, of_results = (
+        naive.conflict_factor(vectors, row, size, width, banks, port * banks) - 1
         for vectors, row, size in (
             (parts["a"], 2 * k, 2),
             (b, 2 * (k if along_k else n), 2),
-            (parts["c"], c_bytes * n, c_bytes),
+            (c, 4 * n, 4),
+            (c, result * n, result),
         )
-    ]
-    read = 2 * work.reads_a * (factors[0] - 1) + 2 * work.reads_b * (factors[1] - 1) + sums_read * (factors[2] - 1)
-    assert waiting_bytes(tile, work, STATIONARY[form], sums_read, written, numbers) == (
-        read,
-        written * (factors[2] - 1),
+    )
+    assert waiting_bytes(tile, work, STATIONARY[form], read, write, numbers) == (
+        2 * work.reads_a * of_a + 2 * work.reads_b * of_b + (read + 4 * work.sum_reads) * of_sums,
+        4 * work.sum_writes * of_sums + write * of_results,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import ceil
 
 Elements = list[tuple[int, int]]
@@ -43,7 +43,7 @@ def taken_together(form: str, m: int, n: int, k: int, rows: int, cols: int) -> d
 
 
 def conflict_factor(
-    vectors: Iterator[Elements], row_bytes: float, element: float, width: float, banks: int, port_words: float
+    vectors: Iterable[Elements], row_bytes: float, element: float, width: float, banks: int, port_words: float
 ) -> float:
     """How many times as long the slowest of the vectors takes as its words would without meeting in banks."""
     words_of_row = ceil(row_bytes / width)
