@@ -389,12 +389,17 @@ class Report:
 
         return plot_utilization(self)
 
-    def plot_timeline(self, op: str | None = None, most_firings: int = 60) -> Figure:
-        """The first firings of an op on the resources they hold.
+    def plot_timeline(
+        self, op: str | None = None, most_firings: int = 60, *, by: str = "resource", buffers: bool = False
+    ) -> Figure:
+        """The first firings of an op on what they hold: all of its programs when they are short, else one.
 
         Parameters
         ----------
         op : name of an op. Default: the one that takes most of the time.
+        by : ``"resource"``: a row for each unit and port, coloured by stage. ``"stage"``: a row for each stage,
+            coloured and numbered by tile.
+        buffers : draw the use of the buffers (:meth:`plot_buffers`) below, on the same axis.
 
         Raises
         ------
@@ -403,4 +408,16 @@ class Report:
         """
         from accsim.report.plot_timeline import plot_timeline
 
-        return plot_timeline(self, op, most_firings)
+        return plot_timeline(self, op, most_firings, by, buffers)
+
+    def plot_buffers(self, op: str | None = None, most_firings: int = 60) -> Figure:
+        """Bytes in use of each buffer while the first firings of an op run, as :meth:`plot_timeline` shows them.
+
+        Raises
+        ------
+        InputError
+            As for :meth:`plot_timeline`.
+        """
+        from accsim.report.plot_buffers import plot_buffers
+
+        return plot_buffers(self, op, most_firings)
