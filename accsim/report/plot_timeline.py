@@ -193,14 +193,18 @@ def _name_tiles(axes: Axes, shown: Excerpt) -> None:
 
 
 def _number(axes: Axes, place: int, lane: Lane, factor: float) -> None:
-    """Write a tile's number over the bars that follow one another and belong to it, where there is room."""
+    """Write a tile's number on the bars that follow one another and belong to it, where there is room."""
     for tile, members in groupby(lane.bars, key=lambda bar: bar.tile):
         bars = list(members)
-        start, end = bars[0].start * factor, bars[-1].end * factor
+        start, end = bars[0].start, bars[-1].end
+        middle = (start + end) / 2
+        nearest_bar = min(bars, key=lambda bar: max(bar.start - middle, middle - bar.end, 0))
+        if not nearest_bar.start <= middle <= nearest_bar.end:
+            middle = (nearest_bar.start + nearest_bar.end) / 2
         text = axes.annotate(
-            tile, ((start + end) / 2, place), ha="center", va="center_baseline", fontsize=TINY, color="black",
+            tile, (middle * factor, place), ha="center", va="center_baseline", fontsize=TINY, color="black",
             path_effects=[withStroke(linewidth=1.4, foreground="white")],
         )  # fmt: skip
-        room = axes.transData.transform([(start, 0), (end, 0)])
+        room = axes.transData.transform([(start * factor, 0), (end * factor, 0)])
         if text.get_window_extent().width > room[1, 0] - room[0, 0]:
             text.remove()
