@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from accsim.engine.compose import Part
 from accsim.engine.program import TICKS_PER_CYCLE, Program, Stage
 from accsim.errors import InputError, Problem, nearest
 from accsim.report.firings import Firing, first_firings
@@ -45,7 +46,8 @@ class Excerpt:
     ----------
     programs : those shown, one after the other.
     end : ticks.
-    in_all : firings of the programs shown, of which some may come later than ``end``.
+    in_all : firings of the programs shown.
+    whole : whether none of them comes later than ``end``.
     """
 
     report: Report
@@ -53,6 +55,7 @@ class Excerpt:
     programs: tuple[Shown, ...]
     end: int
     in_all: int
+    whole: bool
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -64,7 +67,7 @@ class Excerpt:
         """The op, its program where there is but one, and how many firings where they are not all."""
         named = op_label(self.row) + (f", {self.programs[0].program.name}" if len(self.programs) == 1 else "")
         shown = sum(len(part.firings) for part in self.programs)
-        return named + (f": the first {shown} of {self.in_all:,} firings" if shown < self.in_all else "")
+        return named + (f": the first {shown} of {self.in_all:,} firings" if not self.whole else "")
 
     @property
     def scale(self) -> tuple[float, str]:
@@ -95,20 +98,24 @@ def excerpt(report: Report, op: str | None, most_firings: int) -> Excerpt:
         programs, begin = [], -row.parts[0].overhead_ticks
         for step, part in zip(row.steps, row.parts, strict=True):
             begin += part.overhead_ticks
-            total = part.counters.total_ticks
-            programs.append(Shown(step.program, tuple(first_firings(step.program, most_firings)), begin, total))
-            begin += total
-        return Excerpt(report, row, tuple(programs), begin, sum(counts))
-    longest = max(range(len(counts)), key=lambda i: row.parts[i].counters.total_ticks)
-    part = row.parts[longest]
+            programs.append(_until(step.program, first_firings(step.program, most_firings), begin, _ticks(part)))
+            begin += _ticks(part)
+        return Excerpt(report, row, tuple(programs), begin, sum(counts), True)
+    longest = max(range(len(counts)), key=lambda i: _ticks(row.parts[i]))
     program = row.steps[longest].program
     found = first_firings(program, 2 * most_firings)
-    end = part.counters.total_ticks
-    if counts[longest] > most_firings:
-        end = _cut(found, most_firings)
-        found = [firing for firing in found if firing.start < end]
-    shown = Shown(program, tuple(found), 0, end)
-    return Excerpt(report, row, (shown,), end, counts[longest])
+    whole = counts[longest] <= most_firings
+    end = _ticks(row.parts[longest]) if whole else _cut(found, most_firings)
+    return Excerpt(report, row, (_until(program, found, 0, end),), end, counts[longest], whole)
+
+
+def _ticks(part: Part) -> int:
+    return part.counters.total_ticks
+
+
+def _until(program: Program, found: Sequence[Firing], begin: int, end: int) -> Shown:
+    """Those of the firings found that start before ``end``."""
+    return Shown(program, tuple(firing for firing in found if firing.start < end), begin, end)
 
 
 def find_row(report: Report, op: str | None) -> OpRow:

@@ -112,8 +112,7 @@ def _by_resource(shown: Excerpt) -> Iterator[Lane]:
 
 def _by_stage(shown: Excerpt) -> Iterator[Lane]:
     """Stages by their units, in the order of the program; coloured by tile."""
-    tiles = {_tile(part, firing): "" for part in shown.programs for firing in part.firings}
-    numbers = sorted(tiles)
+    numbers = sorted({_tile(part, firing) for part in shown.programs for firing in part.firings})
     ramp = np.linspace(0.1, 0.95, min(MOST_TILES, max(2, len(numbers))))
     palette = {tile: to_hex(colormaps["viridis"](ramp[i % len(ramp)])) for i, tile in enumerate(numbers)}
     order = list(resources(shown.report))
