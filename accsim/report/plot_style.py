@@ -44,14 +44,21 @@ class ShownFigure(Figure):
 
 def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure of a size in inches, with one pair of axes."""
-    figure = ShownFigure(figsize=(width, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.tick_params(labelsize=SMALL, length=3)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    figure, (axes,) = stacked_figure(width, [height])
     return figure, axes
+
+
+def stacked_figure(width: float, heights: Sequence[float]) -> tuple[Figure, list[Axes]]:
+    """A figure of a width in inches, with axes of these heights (room for their labels included) over one x axis."""
+    figure = ShownFigure(figsize=(width, sum(heights)), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    column = figure.subplots(len(heights), squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+    for axes in column:
+        axes.tick_params(labelsize=SMALL, length=3)
+        axes.set_axisbelow(True)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    return figure, list(column)
 
 
 def set_title(axes: Axes, report: Report, what: str) -> None:
