@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from accsim.engine.program import TICKS_PER_CYCLE
+from accsim.engine.counters import Counters
+from accsim.engine.program import TICKS_PER_CYCLE, Program
 from accsim.errors import InputError, Problem, nearest
-from accsim.report.firings import Firing, first_firings
+from accsim.report.firings import Firing, first_firings, inner_firings
 from accsim.report.plot_style import (
     LIGHT,
     NORMAL,
@@ -38,27 +39,24 @@ def plot_timeline(report: Report, op: str | None, most_firings: int) -> Figure:
     row = find_row(report, op)
     part, step = max(zip(row.parts, row.steps, strict=True), key=lambda pair: pair[0].counters.total_ticks)
     program = step.program
-    found = first_firings(program, 2 * most_firings)
-    in_all = sum(part.counters.fires.values())
-    whole = in_all <= most_firings
-    end = part.counters.total_ticks if whole else _cut(found, most_firings)
-    shown = [firing for firing in found if firing.start < end]
+    shown, end, which = _first(program, part.counters, most_firings)
     bars = _bars(shown, end)
     order = list(resources(report))
     rows = sorted(bars, key=lambda key: (order.index(key[0]), key[1]))
     figure, axes = new_figure(9.0, 1.8 + 0.36 * len(rows))
     what = f"Timeline of {op_label(row)}" + (f", {program.name}" if len(row.steps) > 1 else "")
-    set_title(axes, report, what + (f": the first {len(shown)} of {in_all:,} firings" if not whole else ""))
+    set_title(axes, report, what + which)
     seconds = 1 / TICKS_PER_CYCLE / report.accelerator.clock_hz
     scale, prefix = prefix_of(end * seconds)
-    palette = colours(stage.name for stage in program.stages)
+    stages = list(dict.fromkeys(firing.stage.name for firing in shown))
+    palette = colours(stages)
     for place, key in enumerate(rows):
         for name, spans in bars[key].items():
             times = [(a * seconds / scale, (b - a) * seconds / scale) for a, b in spans]
             edges = ["white" if b - a > THIN * end else palette[name] for a, b in spans]
             axes.broken_barh(times, (place - 0.38, 0.76), facecolors=palette[name], edgecolors=edges, linewidth=0.4)
-    for stage in program.stages:
-        axes.broken_barh([], (0, 0), facecolors=palette[stage.name], label=stage.name)
+    for name in stages:
+        axes.broken_barh([], (0, 0), facecolors=palette[name], label=name)
     pools = {name for name, server in rows if server}
     axes.set_yticks(range(len(rows)), [f"{name} {server}" if name in pools else name for name, server in rows])
     axes.tick_params(axis="y", labelsize=NORMAL, length=0)
@@ -91,9 +89,25 @@ def find_row(report: Report, op: str | None) -> OpRow:
     raise InputError(Problem("", "op", f"unknown op '{op[:60]}', allowed are {listed}", nearest(op, names)))
 
 
-def _cut(found: list[Firing], most: int) -> int:
-    """When the first firing after ``most`` starts: until then they are all there is. At 0, when the first one ends."""
-    return min(firing.start for firing in found[most:]) or found[0].end
+def _first(program: Program, counters: Counters, most: int) -> tuple[list[Firing], int, str]:
+    """The firings that are shown, until when, and which they are.
+
+    Where stages stand for inner programs they are those of the first server of each pool, with what is inside.
+    """
+    outer = first_firings(program, 2 * most)
+    inside = [firing for _, run in inner_firings(outer, 2 * most) for firing in run]
+    found = inside or outer
+    in_all = sum(counters.fires.values())
+    if len(found) > most:
+        # When the first firing after ``most`` starts: until then they are all there is. At 0, when the first one ends.
+        end = min(firing.start for firing in found[most:]) or found[0].end
+    else:
+        end = counters.total_ticks if in_all == len(outer) else max(firing.end for firing in found)
+    shown = [firing for firing in found if firing.start < end]
+    if inside:
+        around = [firing for firing in outer if firing.server == 0 and firing.start < end]
+        return around + shown, end, f": the first {len(shown)} firings on the first server"
+    return shown, end, f": the first {len(shown)} of {in_all:,} firings" if in_all > most else ""
 
 
 def _bars(found: list[Firing], end: int) -> dict[tuple[str, int], dict[str, list[tuple[int, int]]]]:
