@@ -70,7 +70,7 @@ def _bound_own(program: Program) -> Counters:
             reach[name] = min(reach.get(name, NO_END), early)
             tail[name] = min(tail.get(name, NO_END), stage.latency)
     servers = {r.name: r.servers for r in program.resources}
-    least = {name: reach[name] + held[name] // servers[name] + tail[name] for name in reach}
+    least = {name: reach[name] - (-held[name] // servers[name]) + tail[name] for name in reach}
     total = max(least.values(), default=0)
     actions: dict[str, float] = {}
     for stage in program.stages:

@@ -106,7 +106,7 @@ def _first(program: Program, counters: Counters, most: int) -> tuple[list[Firing
     shown = [firing for firing in found if firing.start < end]
     if inside:
         around = [firing for firing in outer if firing.server == 0 and firing.start < end]
-        return around + shown, end, f": the first {len(shown)} firings on the first server"
+        return shown + around, end, f": the first {len(shown)} firings on the first server"
     return shown, end, f": the first {len(shown)} of {in_all:,} firings" if in_all > most else ""
 
 
