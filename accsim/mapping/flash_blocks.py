@@ -111,7 +111,7 @@ class _Writer:
         waves: bool,
     ) -> None:
         """Point i (query rows, keys of a block, splits): one SM's tiles, or ``waves`` of tiles that are all alike."""
-        # Lengths of which it has none come last, behind the end of its loop.
+        # Lengths of which it has none come last, behind the end of its loop, where their runs have no end.
         order = np.argsort(np.array(counts) == 0, kind="stable")
         queue = np.array([lengths, counts], np.int64)[:, order]
         totals = (waves, tiles.per_group, tiles.blocks, tiles.keys, self.macs)
@@ -223,7 +223,7 @@ def _lower_point(i, point, problem, queue, totals, ahead, limits, machine, level
         for c in range(queue.shape[1]):
             _write_steps(block, i, level, c, queue[0, c], ahead)
             done += queue[1, c]
-            if c < queue.shape[1] - 1:
+            if done < waves:
                 block.runs[i, level[2, RUN0] + c] = done
             own_blocks += float(queue[0, c]) * queue[1, c]
         # A single length is a tile on its own; what it counts is of one.
