@@ -58,7 +58,7 @@ _PUBLIC = {
     "TICKS_PER_CYCLE": "accsim.engine.program",
     "vary": "accsim.engine.program",
     "run_program": "accsim.engine.run",
-    "inner_of": "accsim.engine.counters",
+    "stand_for": "accsim.engine.inner",
     "at_once": "accsim.engine.compose",
     "Alone": "accsim.engine.compose",
 }

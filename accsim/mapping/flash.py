@@ -35,9 +35,11 @@ from accsim.mapping.attention import (
     write_latencies,
     write_loops,
 )
-from accsim.mapping.base import check_choices, register_dataflow
+from accsim.mapping.base import Step, check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.flash_blocks import block_points, lower_blocks
+from accsim.mapping.flash_pool import pool_of_tiles
+from accsim.mapping.flash_tiles import tiles_of
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
 from accsim.mapping.tiling import tile_sizes
@@ -95,6 +97,14 @@ class Flash(CompiledDataflow):
             return Flash(row, key, points.variant[0], split_kv=form)
         names = list(STATIONARY)
         return Flash(row, key, points.variant[0], names[list(STATIONARY.values()).index(form)])
+
+    def steps(self, op: Op, acc: Accelerator) -> tuple[Step, ...]:
+        assert isinstance(op, Attention)
+        points = self.space(op, acc)[0]
+        row, key, _ = points.table[0].tolist()
+        if isinstance(acc.matrix_unit, TensorCore) and tiles_of(problem_of(op), row, key).pooled:
+            return (pool_of_tiles(op, acc, points.variant[0], row, key),)
+        return super().steps(op, acc)
 
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Attention)

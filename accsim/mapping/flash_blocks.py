@@ -1,14 +1,13 @@
 """FlashAttention on a GPU: a grid of thread blocks, each of which takes one block of query rows past its keys.
 
-The program is one SM's queue of tiles, one after the other: without a mask all tiles are alike and come in waves; under
-a causal mask they differ, are dealt to the SMs from the longest on, and the SM with the most work stands for all.
-``docs/gpu.md`` has the model.
+Without a mask all tiles are alike and come in waves: the program is one SM's tiles, one after the other. Under a causal
+mask they differ and run on a pool of SMs, from the longest on, each an inner program. In its stead a search takes the
+queue of the SM that is busy longest: the same time, from one small program. ``docs/gpu.md`` has the model.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
@@ -21,7 +20,8 @@ from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
 from accsim.kernels.systolic import OUTPUT_STATIONARY
 from accsim.kernels.work import write_fill, write_matmul, write_reduction, write_result, write_vector
 from accsim.mapping.attention import MOST_CAUSAL_TILES, Problem, problem_of
-from accsim.mapping.compiled import Lowered, Points
+from accsim.mapping.compiled import Lowered, Points, run_points
+from accsim.mapping.flash_tiles import Tiles, busiest, tiles_of
 from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, places, ways
 from accsim.mapping.shape import Shape, StageShape, between
 from accsim.mapping.thread_blocks import SPLITS, overhead_ticks
@@ -33,28 +33,8 @@ KEY_BLOCKS = (32, 64, 80, 112, 128, 176)
 """Tiles of FlashAttention-2 and -3; fewer rows, for decoding, and fewer keys, for wide heads."""
 STAGES = (2, 4)
 """Slots of the rings of K and V: what overlap needs, and what a thread block uses at most."""
-MOST_DEALT = 2**17
 REGISTERS_USED = 0.8
 """Share of the register file for scores and sums: FlashAttention-3's largest tiles take 0.77 of it."""
-
-
-class Tiles(NamedTuple):
-    """The tiles of one SM's queue: key blocks of each length, longest first, and how many tiles have it.
-
-    Attributes
-    ----------
-    alike : whether all tiles of all SMs have the same length; ``counts`` is then not of use.
-    per_group : tiles of one KV head of one sequence.
-    blocks : key blocks of all tiles of all SMs.
-    keys : keys in them; a last block may be ragged.
-    """
-
-    lengths: tuple[int, ...]
-    counts: tuple[int, ...]
-    alike: bool
-    per_group: int
-    blocks: int
-    keys: int
 
 
 def block_points(
@@ -67,7 +47,7 @@ def block_points(
     found: dict[tuple[bool, int, bool], list[tuple[int, int, int]]] = {}
     for row in rows:
         for key in keys:
-            tiles = tiles_of(problem, row, key, acc.cores)
+            tiles = tiles_of(problem, row, key)
             if len(tiles.lengths) > MOST_CAUSAL_TILES and row != rows[-1]:
                 continue
             for parts in _splits(problem, tiles, acc, split):
@@ -79,53 +59,71 @@ def block_points(
 
 def lower_blocks(op: Attention, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
     """The points' programs as a block."""
-    shape = _shape(acc, *points.variant)
-    block = shape.new_block(len(points.table), actions=actions)
-    copies = np.zeros(len(points.table))
-    problem, machine = problem_of(op), machine_numbers(acc, op.dtype)
-    waits = overhead_ticks(acc, "wave"), overhead_ticks(acc, "reduction")
-    level, smem = shape.level_table(), memory_plan(acc)[1][acc.memories[0].name]
-    for i, (row, key, _) in enumerate(points.table.tolist()):
-        tiles = tiles_of(problem, row, key, acc.cores)
-        queue = np.array([tiles.lengths, tiles.counts], np.int64)
-        totals = (tiles.alike, tiles.per_group, tiles.blocks, tiles.keys, float(op.macs))
-        _lower_point(
-            i, points.table[i], problem, queue, totals, points.variant[0], (*waits, smem), machine, level, block,
-            copies,
-        )  # fmt: skip
-        fill_spans(block, i, level, shape.kinds, shape.classes)
-    return Lowered(shape, block, copies)
+    writer = _Writer(op, acc, points.variant, len(points.table), actions)
+    for i, (row, key, split) in enumerate(points.table.tolist()):
+        tiles = tiles_of(writer.problem, row, key)
+        counts = (1,) if tiles.alike else _queue(op, acc, points.variant[0], row, key)
+        writer.write(i, (row, key, split), tiles, tiles.lengths, counts, tiles.alike)
+    return writer.lowered()
 
 
-@lru_cache(maxsize=4096)
-def tiles_of(problem: Problem, row_tile: int, key_block: int, cores: int) -> Tiles:
-    """The queue of the SM with the most work, and what all do.
+def lower_tiles(op: Attention, acc: Accelerator, ahead: bool, row: int, key: int, *, actions: bool) -> Lowered:
+    """A tile of each length alone on one of all SMs, as a block of points, from the longest on."""
+    tiles = tiles_of(problem_of(op), row, key)
+    writer = _Writer(op, acc, (ahead, 1, False), len(tiles.lengths), actions)
+    for i, length in enumerate(tiles.lengths):
+        writer.write(i, (row, key, 1), tiles, (length,), (1,), False)
+    return writer.lowered()
 
-    Notes
-    -----
-    List scheduling, longest tile first (Graham, *Bounds on Multiprocessing Timing Anomalies*, 1969); a tile counts as
-    its key blocks and one more, for its fill and drain. The order is that of FlashAttention-3's scheduler. Of more than
-    ``MOST_DEALT`` tiles, each SM gets an equal number of each length, and only the rest is dealt one by one.
+
+def _queue(op: Attention, acc: Accelerator, ahead: bool, row: int, key: int) -> tuple[int, ...]:
+    """How many tiles of each length the SM has that is busy longest; of a point that does not fit, the busiest of all.
+
+    A tile's time is that of its own program, so that the queue takes as long as a pool of SMs.
     """
-    rows = problem.positions * problem.shared
-    per_group = -(-rows // row_tile)
-    seen = np.full(per_group, problem.keys)
-    if problem.causal:
-        starts = np.arange(per_group) * row_tile
-        last = (np.minimum(starts + row_tile, rows) - 1) // problem.shared
-        own = last - starts // problem.shared + 1
-        seen = np.minimum(problem.keys - problem.positions + last + 1, own + problem.window - 1)
-    lengths = -(-seen // key_block)
-    blocks = problem.groups * int(lengths.sum())
-    keys = problem.groups * int(np.minimum(lengths * key_block, problem.keys).sum())
-    if np.all(lengths == lengths[0]):
-        return Tiles((int(lengths[0]),), (1,), True, per_group, blocks, keys)
-    distinct, each = np.unique(lengths, return_counts=True)
-    counts = problem.groups * each[::-1]
-    rounds = counts // cores if problem.groups * per_group > MOST_DEALT else 0 * counts
-    counts = rounds + _busiest(distinct[::-1].copy(), counts - cores * rounds, cores)
-    kept = counts > 0
-    return Tiles(tuple(distinct[::-1][kept].tolist()), tuple(counts[kept].tolist()), False, per_group, blocks, keys)
+    inside = lower_tiles(op, acc, ahead, row, key, actions=False)
+    tiles = tiles_of(problem_of(op), row, key)
+    return busiest(run_points(inside), tiles, acc.cores) if inside.fits()[0] else tiles.counts
+
+
+class _Writer:
+    """Writes the points of an op that have one shape into a block."""
+
+    def __init__(
+        self, op: Attention, acc: Accelerator, variant: tuple[bool, int, bool], points: int, actions: bool
+    ) -> None:
+        self.shape = _shape(acc, *variant)
+        self.block = self.shape.new_block(points, actions=actions)
+        self.copies = np.zeros(points)
+        self.ahead = variant[0]
+        self.level = self.shape.level_table()
+        self.problem, self.machine, self.macs = problem_of(op), machine_numbers(acc, op.dtype), float(op.macs)
+        smem = memory_plan(acc)[1][acc.memories[0].name]
+        self.limits = overhead_ticks(acc, "wave"), overhead_ticks(acc, "reduction"), smem
+
+    def write(
+        self,
+        i: int,
+        point: tuple[int, int, int],
+        tiles: Tiles,
+        lengths: tuple[int, ...],
+        counts: tuple[int, ...],
+        waves: bool,
+    ) -> None:
+        """Point i (query rows, keys of a block, splits): one SM's tiles, or ``waves`` of tiles that are all alike."""
+        # Lengths of which it has none come last, behind the end of its loop, where their runs have no end.
+        order = np.argsort(np.array(counts) == 0, kind="stable")
+        queue = np.array([lengths, counts], np.int64)[:, order]
+        totals = (waves, tiles.per_group, tiles.blocks, tiles.keys, self.macs)
+        _lower_point(
+            i, np.array(point, np.int64), self.problem, queue, totals, self.ahead, self.limits, self.machine,
+            self.level, self.block, self.copies,
+        )  # fmt: skip
+        fill_spans(self.block, i, self.level, self.shape.kinds, self.shape.classes)
+
+    def lowered(self) -> Lowered:
+        """The block with its shape."""
+        return Lowered(self.shape, self.block, self.copies)
 
 
 def _up_to(sizes: tuple[int, ...], extent: int) -> list[int]:
@@ -142,30 +140,6 @@ def _splits(problem: Problem, tiles: Tiles, acc: Accelerator, given: int | None)
     few = problem.groups * tiles.per_group < acc.cores
     blocks = tiles.lengths[0]
     return [s for s in SPLITS if s == 1 or (alike and few and s <= blocks and -(-blocks // -(-blocks // s)) == s)]
-
-
-@kernel(allocates=True)
-def _busiest(lengths, counts, servers):
-    """How many tiles of each length the server with the most work gets, tiles dealt in order to the one free first."""
-    load = np.zeros(servers, np.int64)
-    order = np.arange(servers)  # a heap of servers by load
-    own = np.zeros((servers, lengths.shape[0]), np.int64)
-    for c in range(lengths.shape[0]):
-        for _ in range(counts[c]):
-            server = order[0]
-            load[server] += lengths[c] + 1
-            own[server, c] += 1
-            at = 0
-            while True:
-                least = at
-                for child in (2 * at + 1, 2 * at + 2):
-                    if child < servers and load[order[child]] < load[order[least]]:
-                        least = child
-                if least == at:
-                    break
-                order[at], order[least] = order[least], order[at]
-                at = least
-    return own[np.argmax(load)]
 
 
 @lru_cache(maxsize=1024)
@@ -249,10 +223,11 @@ def _lower_point(i, point, problem, queue, totals, ahead, limits, machine, level
         for c in range(queue.shape[1]):
             _write_steps(block, i, level, c, queue[0, c], ahead)
             done += queue[1, c]
-            if c < queue.shape[1] - 1:
+            if done < waves:
                 block.runs[i, level[2, RUN0] + c] = done
             own_blocks += float(queue[0, c]) * queue[1, c]
-        copies[i] = all_blocks / own_blocks
+        # A single length is a tile on its own; what it counts is of one.
+        copies[i] = 1.0 if queue.shape[1] == 1 else all_blocks / own_blocks
     block.slots[i, 0] = 1
     block.slots[i, 1] = block.slots[i, 2] = _ring(row_tile, key_block, dim * element, smem)
     block.slots[i, 3] = 2 if ahead else 1
@@ -272,7 +247,7 @@ def _lower_point(i, point, problem, queue, totals, ahead, limits, machine, level
     fetched = _fetched(problem, per_group, split, active, 2.0 * kv_bytes * all_blocks, machine)
     useful = macs / 2 / all_blocks
     # Tiles of all SMs over those that the copies of this one stand for: their lengths differ under a mask.
-    often = 1.0 if alike else problem.groups * per_group / (float(waves) * copies[i])
+    often = 1.0 if alike or queue.shape[1] == 1 else problem.groups * per_group / (float(waves) * copies[i])
     result = rows * (dim + 2) * SUM_BYTES if split > 1 else q_bytes
     width = block.row.shape[1] // block.latency.shape[1]
     for c in range(width):

@@ -44,7 +44,7 @@ def with_early_weights(report: Report, *, events: bool = False) -> Report:
     Notes
     -----
     The last program of the op before must leave free, in the memory of the tile, a slot of its buffer, and on each
-    resource its load holds, idle ticks enough: total x servers - held >= held by the load. Both where that op's own
+    resource its load holds, idle ticks enough: total - held / servers >= held by the load. Both where that op's own
     tile was early and where it was not; the times are the engine's at every fidelity, so that ``analytic`` makes the
     same choice as ``tile``.
     """
@@ -108,10 +108,16 @@ def _can_be_ahead(report: Report, before: OpRow, before_early: _Early | None, op
 
 
 def _reserved(program: Program) -> dict[str, int]:
-    """Bytes of each memory that a program's buffers take."""
+    """Bytes of each memory that a program's buffers take, with those of the largest inner program of each unit."""
     found: dict[str, int] = {}
     for buffer in program.buffers:
         found[buffer.memory] = found.get(buffer.memory, 0) + buffer.slots * buffer.slot_bytes
+    inside: dict[tuple[str, str], int] = {}
+    for stage in program.stages:
+        for memory, size in (_reserved(stage.inner.program) if stage.inner is not None else {}).items():
+            inside[stage.unit, memory] = max(inside.get((stage.unit, memory), 0), size)
+    for (_, memory), size in inside.items():
+        found[memory] = found.get(memory, 0) + size
     return found
 
 
@@ -123,6 +129,6 @@ def _last_run(report: Report, row: OpRow, steps: tuple[Step, ...]) -> Counters:
 
 
 def _idle(run: Counters, resource: str) -> int:
-    """Ticks in which no stage holds a resource: its servers' time without their work and without stalls ``held``."""
+    """Ticks in which no stage holds a server of a resource, on average: without work and without stalls ``held``."""
     held = sum(ticks for cause, ticks in run.stalls.get(resource, {}).items() if cause.startswith("held:"))
-    return run.total_ticks * run.servers.get(resource, 1) - run.busy.get(resource, 0) - held
+    return run.total_ticks - (run.busy.get(resource, 0) + held) // run.servers.get(resource, 1)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from accsim.engine.compose import Part
 from accsim.engine.program import TICKS_PER_CYCLE, Program, Stage
 from accsim.errors import InputError, Problem, nearest
-from accsim.report.firings import Firing, first_firings
+from accsim.report.firings import Firing, first_firings, inner_firings
 from accsim.report.plot_style import by_time, op_label, prefix_of
 from accsim.report.result import OpRow, Report
 
@@ -48,6 +48,7 @@ class Excerpt:
     end : ticks.
     in_all : firings of the programs shown.
     whole : whether none of them comes later than ``end``.
+    around : where ``programs`` are those run inside a pool's first server, the firings of that pool and beside it.
     """
 
     report: Report
@@ -56,17 +57,21 @@ class Excerpt:
     end: int
     in_all: int
     whole: bool
+    around: tuple[Firing, ...] = ()
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The stages of its programs, in order."""
-        return tuple(stage for part in self.programs for stage in part.program.stages)
+        """The stages of its programs, in order, then those around them."""
+        own = [stage for part in self.programs for stage in part.program.stages]
+        return (*own, *(firing.stage for firing in self.around))
 
     @property
     def what(self) -> str:
         """The op, its program where there is but one, and how many firings where they are not all."""
-        named = op_label(self.row) + (f", {self.programs[0].program.name}" if len(self.programs) == 1 else "")
         shown = sum(len(part.firings) for part in self.programs)
+        if self.around:
+            return f"{op_label(self.row)}: the first {shown} firings on the first server"
+        named = op_label(self.row) + (f", {self.programs[0].program.name}" if len(self.programs) == 1 else "")
         return named + (f": the first {shown} of {self.in_all:,} firings" if not self.whole else "")
 
     @property
@@ -74,7 +79,8 @@ class Excerpt:
         """Factor from ticks to the unit of the time axis, and the label of that axis."""
         seconds = 1 / TICKS_PER_CYCLE / self.report.accelerator.clock_hz
         unit, prefix = prefix_of(self.end * seconds)
-        begun = "op" if len(self.programs) == len(self.row.steps) else "program"
+        all_of_it = len(self.row.steps) in (1, 0 if self.around else len(self.programs))
+        begun = "op" if all_of_it else "program"
         return seconds / unit, f"time since the start of the {begun} ({prefix}s)"
 
 
@@ -94,7 +100,8 @@ def excerpt(report: Report, op: str | None, most_firings: int) -> Excerpt:
         raise InputError("a report of fidelity analytic has no timeline: simulate with fidelity tile")
     row = find_row(report, op)
     counts = [sum(part.counters.fires.values()) for part in row.parts]
-    if sum(counts) <= most_firings:
+    pooled = any(stage.inner for step in row.steps for stage in step.program.stages)
+    if sum(counts) <= most_firings and not pooled:
         programs, begin = [], -row.parts[0].overhead_ticks
         for step, part in zip(row.steps, row.parts, strict=True):
             begin += part.overhead_ticks
@@ -104,9 +111,27 @@ def excerpt(report: Report, op: str | None, most_firings: int) -> Excerpt:
     longest = max(range(len(counts)), key=lambda i: _ticks(row.parts[i]))
     program = row.steps[longest].program
     found = first_firings(program, 2 * most_firings)
+    if any(stage.inner for stage in program.stages):
+        return _inside(report, row, found, most_firings)
     whole = counts[longest] <= most_firings
     end = _ticks(row.parts[longest]) if whole else _cut(found, most_firings)
     return Excerpt(report, row, (_until(program, found, 0, end),), end, counts[longest], whole)
+
+
+def _inside(report: Report, row: OpRow, outer: Sequence[Firing], most: int) -> Excerpt:
+    """The first runs of inner programs on the first server of their pool, one after the other."""
+    within = {id(firing.stage.inner.program) for firing in outer if firing.stage.inner}
+    runs = [run for run in inner_firings(outer, 2 * most) if id(run[0]) in within]
+    known = sorted((firing for _, run in runs for firing in run), key=lambda firing: firing.start)
+    end = _cut(known, most) if len(known) > most else max(firing.end for firing in known)
+    programs = []
+    for program, run in runs:
+        begin = min(firing.start for firing in run)
+        own = [replace(firing, start=firing.start - begin, end=firing.end - begin) for firing in run]
+        programs.append(_until(program, own, begin, min(end, max(firing.end for firing in run)) - begin))
+    around = tuple(firing for firing in outer if firing.server == 0 and firing.start < end)
+    shown = tuple(part for part in programs if part.firings)
+    return Excerpt(report, row, shown, end, sum(len(part.firings) for part in shown), False, around)
 
 
 def _ticks(part: Part) -> int:

@@ -88,7 +88,7 @@ def plot_timeline(report: Report, op: str | None, most_firings: int, by: str, bu
         figure.draw_without_rendering()
         for place, lane in enumerate(lanes):
             _number(axes, place, lane, factor)
-    if len(shown.programs) > 1:
+    if len(shown.programs) > 1 and not shown.around:
         _name_programs(axes, below, shown, factor)
     return figure
 
@@ -104,6 +104,9 @@ def _by_resource(shown: Excerpt) -> Iterator[Lane]:
             for key, ticks in held:
                 if ticks:
                     bars.setdefault(key, []).append(_bar(part, firing, ticks, palette[firing.stage.name]))
+    for firing in shown.around:
+        bar = Bar(firing.start, min(shown.end, firing.end), palette[firing.stage.name])
+        bars.setdefault((firing.stage.unit, 0), []).append(bar)
     order = list(resources(shown.report))
     pools = {name for name, server in bars if server}
     for name, server in sorted(bars, key=lambda key: (order.index(key[0]), key[1])):

@@ -11,6 +11,7 @@ from accsim.config.machine import Accelerator
 from accsim.engine.compose import Part, Totals, in_sequence
 from accsim.engine.counters import Event
 from accsim.engine.energy import Energy
+from accsim.engine.inner import compute_ticks
 from accsim.engine.power import PowerCap
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.mapping.base import Dataflow, Step
@@ -204,13 +205,15 @@ class Report:
 
     @property
     def compute_cycles(self) -> float:
-        """Matrix-unit cycles with fill and drain, no stalls: busy time plus what a stretch pays once."""
-        total = 0.0
-        for row in self.ops:
-            for step, part in zip(row.steps, row.parts, strict=True):
-                once = max((s.latency for s in step.program.stages if s.unit == "matrix"), default=0)
-                total += row.count * (part.counters.busy.get("matrix", 0) + once) / TICKS_PER_CYCLE
-        return total
+        """Matrix-unit cycles with fill and drain, no stalls: busy time plus what a stretch pays once.
+
+        Of a pool whose tiles differ, the average of its servers.
+        """
+        return sum(
+            row.count * compute_ticks(step.program, part.counters) / TICKS_PER_CYCLE
+            for row in self.ops
+            for step, part in zip(row.steps, row.parts, strict=True)
+        )
 
     @property
     def critical_path(self) -> dict[str, float]:
@@ -225,10 +228,11 @@ class Report:
 
     @property
     def stalls(self) -> dict[str, dict[str, float]]:
-        """Resource -> cause -> cycles it stood waiting."""
+        """Resource -> cause -> cycles it stood waiting, the average of its servers."""
+        totals = self._totals
         return {
-            resource: {cause: ticks / TICKS_PER_CYCLE for cause, ticks in causes.items()}
-            for resource, causes in self._totals.stalls.items()
+            resource: {cause: ticks / totals.servers[resource] / TICKS_PER_CYCLE for cause, ticks in causes.items()}
+            for resource, causes in totals.stalls.items()
         }
 
     @property
@@ -265,12 +269,12 @@ class Report:
 
     @property
     def occupancy(self) -> dict[str, dict[str, float]]:
-        """Buffer (``"op.buffer"``) -> average and peak share of its slots in use."""
+        """Buffer (``"op.buffer"``, ``"op.pool.buffer"``) -> average and peak share of its slots in use."""
         found = {}
         for row in self.ops:
             for part in row.parts:
                 for name, use in part.counters.occupancy.items():
-                    whole = max(1, part.counters.total_ticks) * use.reserved
+                    whole = max(1, part.counters.total_ticks) * use.reserved * use.copies
                     found[f"{row.label}.{name}"] = {
                         "average": use.slot_ticks / whole,
                         "peak": use.peak / use.reserved,
@@ -301,7 +305,11 @@ class Report:
 
     @property
     def events(self) -> dict[str, tuple[Event, ...]]:
-        """Op name -> its event list, when it was asked for."""
+        """Op name -> its event list, when it was asked for.
+
+        Behind the firings of a program that has inner programs come those inside the ones that the first server of each
+        pool runs, as ``"stage/inner stage"``.
+        """
         return {row.label: event for row in self.ops for event in [sum((p.counters.events for p in row.parts), ())]}
 
     # What can be done with a report.

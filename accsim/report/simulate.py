@@ -12,6 +12,7 @@ from accsim.engine.analytic import bound_program
 from accsim.engine.compose import Part
 from accsim.engine.counters import Counters
 from accsim.engine.energy import energy_of, price_list
+from accsim.engine.inner import inner_events
 from accsim.engine.power import within_cap
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.engine.run import run_program
@@ -153,7 +154,8 @@ def run_steps(
 
 def _run(acc: Accelerator, op: Op, step: Step, most_events: int) -> Counters:
     try:
-        return run_program(step.program, most_events=most_events)
+        counters = run_program(step.program, most_events=most_events)
+        return replace(counters, events=counters.events + inner_events(step.program, counters.events))
     except TooLongError as error:
         raise too_long(op, acc, error.least_ticks, error.most_ticks) from error
 

@@ -120,7 +120,7 @@ def test_busy_stalls_and_done_fill_the_time(machine: str, workload: str) -> None
                 assert run.busy[name] + lost == run.total_ticks * servers
             for use in run.occupancy.values():
                 assert use.peak > 0
-                assert use.slot_ticks <= run.total_ticks * use.reserved
+                assert use.slot_ticks <= run.total_ticks * use.reserved * use.copies
     assert all(0 < use["average"] <= 1 for use in rep.occupancy.values())
 
 
