@@ -169,6 +169,10 @@ class Program:
                 return stage
         raise KeyError(name)
 
+    def reserved_bytes(self, memory: str) -> int:
+        """Bytes that the buffers take in a memory."""
+        return sum(buffer.slots * buffer.slot_bytes for buffer in self.buffers if buffer.memory == memory)
+
     def depth(self, level: str) -> int:
         """Position of a level, 0 outermost."""
         return [lv.name for lv in self.levels].index(level)

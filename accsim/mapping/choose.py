@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from accsim.config.compute_units import TensorCore
 from accsim.config.machine import Accelerator
-from accsim.errors import MappingError, TooLongError
 from accsim.mapping.base import Dataflow, find_dataflow
 from accsim.mapping.flash import Flash
 from accsim.mapping.flat import Flat
+from accsim.mapping.found import Found
 from accsim.mapping.gemm import default_form, default_gemm
+from accsim.mapping.goal import Goal
 from accsim.mapping.lstm import Lstm
-from accsim.mapping.search import Found, search
+from accsim.mapping.search import search_all
 from accsim.mapping.unfused import Unfused
 from accsim.mapping.vector import Streamed
 from accsim.workload.ops import Op
@@ -34,32 +35,18 @@ def default_dataflows(op: Op, acc: Accelerator) -> tuple[Dataflow, ...]:
     return (Streamed(),)
 
 
-def choose(op: Op, acc: Accelerator, dataflow: Dataflow | str | None, objective: str) -> Found:
+def choose(op: Op, acc: Accelerator, dataflow: Dataflow | str | None, goal: Goal) -> Found:
     """The best complete mapping of an op: of the given dataflow where it serves the op, else of the defaults.
 
     Raises
     ------
     InputError
-        For an unknown dataflow or objective.
+        For an unknown dataflow.
     MappingError
-        When nothing fits, with what was rejected and why.
+        When nothing fits, or nothing keeps the constraints, with what was rejected and why.
     TooLongError
         When all that fits takes longer than can be counted.
     """
     given = find_dataflow(dataflow) if isinstance(dataflow, str) else dataflow
     options = (given,) if given is not None and op.kind in given.kinds else default_dataflows(op, acc)
-    found: list[Found] = []
-    rejected: list[str] = []
-    long: list[TooLongError] = []
-    for option in options:
-        try:
-            found.append(search(option, op, acc, objective))
-        except MappingError as error:
-            rejected += error.rejected or [str(error)]
-        except TooLongError as error:
-            long.append(error)
-    if not found and long:
-        raise long[0]
-    if not found:
-        raise MappingError(f"no mapping of '{op.name}' fits {acc.name}", rejected)
-    return min(found, key=lambda item: item.cost)
+    return search_all(options, op, acc, goal)

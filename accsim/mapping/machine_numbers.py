@@ -97,6 +97,12 @@ def machine_numbers(acc: Accelerator, dtype: str) -> Machine:
     )
 
 
+def overhead_ticks(acc: Accelerator, name: str) -> int:
+    """A named fixed cost of the machine file, 0 where it has none."""
+    overhead = acc.overheads.get(name)
+    return round(overhead.time_s * acc.clock_hz * TICKS) if overhead else 0
+
+
 def places(acc: Accelerator) -> dict[str, Memory]:
     """The memories by their place from the array outward: local, main, and middle where there is one between."""
     found = {"local": acc.memories[0], "main": acc.main_memory}
