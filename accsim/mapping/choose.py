@@ -17,15 +17,16 @@ from accsim.mapping.vector import Streamed
 from accsim.workload.ops import Op
 
 
-def default_dataflows(op: Op, acc: Accelerator) -> tuple[Dataflow, ...]:
+def default_dataflows(op: Op, acc: Accelerator, effort: str = "standard") -> tuple[Dataflow, ...]:
     """The dataflows tried for an op: fused and un-fused attention (FLAT on arrays alone), its GEMM, streams.
 
-    A convolution takes the machine's own stationary form, a step of an LSTM a product and streamed gates.
+    A convolution takes the machine's own stationary form, a step of an LSTM a product and streamed gates. An exhaustive
+    search tries both kinds of softmax of FLAT.
     """
     if op.kind == "attention" and isinstance(acc.matrix_unit, TensorCore):
         return Flash(), Unfused()
     if op.kind == "attention":
-        return Flash(), Flat(), Unfused()
+        return Flash(), Flat() if effort == "standard" else Flat(softmax=None), Unfused()
     if op.kind == "gemm":
         return (default_gemm(acc),)
     if op.kind == "conv2d":
@@ -48,5 +49,5 @@ def choose(op: Op, acc: Accelerator, dataflow: Dataflow | str | None, goal: Goal
         When all that fits takes longer than can be counted.
     """
     given = find_dataflow(dataflow) if isinstance(dataflow, str) else dataflow
-    options = (given,) if given is not None and op.kind in given.kinds else default_dataflows(op, acc)
+    options = (given,) if given is not None and op.kind in given.kinds else default_dataflows(op, acc, goal.effort)
     return search_all(options, op, acc, goal)

@@ -114,7 +114,7 @@ def bounds(lowered: Lowered, *, deep: bool = False) -> tuple[IntArray, IntArray]
 
 
 def run_points(lowered: Lowered) -> IntArray:
-    """Ticks of every point from the engine; ``TOO_LONG`` where they are more than 2**62.
+    """Ticks of every point from the engine; ``TOO_LONG`` where they are more than :func:`run_program` can count.
 
     Raises
     ------
@@ -130,7 +130,8 @@ def run_points(lowered: Lowered) -> IntArray:
     refused = total[(total < 0) & (total != -OVERFLOW)]
     if len(refused):
         raise MappingError(f"a mapping of shape '{lowered.shape.name}' is refused by the engine (code {-refused[0]})")
-    return np.where(total < 0, TOO_LONG, total)
+    widest = np.maximum(lowered.block.slots.max(axis=1), arrays.servers.max())
+    return np.where((total < 0) | (total > (2**63 - 1) // widest), TOO_LONG, total)
 
 
 def nearest_fit(lowered: Lowered) -> tuple[int, str]:

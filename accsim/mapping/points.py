@@ -195,7 +195,7 @@ def _run_in_order(ran: _Ran, among: IntArray, quantity: str) -> None:
         ran.run(among[first : min(first + size, end)])
         first = min(first + size, end)
         size = min(2 * size, MOST_RUN)
-        two_least = np.sort(np.append(ran.costs.of(quantity), np.inf))[:2]
+        two_least = np.sort(np.append(ran.costs.of(quantity), [np.inf, np.inf]))[:2]
         end = max(first, int(np.searchsorted(least, two_least[1])))
     tied = among[first : int(np.searchsorted(least, two_least[0] * (1 + TIE), side="right"))]
     _run_ties(ran, tied, quantity)

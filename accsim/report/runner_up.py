@@ -33,8 +33,9 @@ class RunnerUp:
     chosen_largest: tuple[str, float]
 
     def __str__(self) -> str:
+        what = "bound by" if "/" in self.largest[0] else "most energy in"
         parts = f"{_part(self.largest)} (chosen: {_part(self.chosen_largest)})"
-        return f"{mapping_short(self.mapping)}: {self.reason}; {parts}"
+        return f"{mapping_short(self.mapping)}: {self.reason}; {what} {parts}"
 
 
 def runners_up(report: Report, row: OpRow) -> tuple[RunnerUp, ...]:
