@@ -188,14 +188,16 @@ class Flat(CompiledDataflow):
         if self.spill is not None:
             table[:, KEPT] = blocks - self.spill
             return Points(variant, table[table[:, KEPT] > 0])
-        lowered = self.lower(op, acc, Points(variant, table), actions=False)
+        _, sizes, each = np.unique(table[:, :2], axis=0, return_index=True, return_inverse=True)
+        each = each.reshape(-1)
+        lowered = self.lower(op, acc, Points(variant, table[sizes]), actions=False)  # a form changes no buffer
         local = acc.memories[0].name
         here = np.array([memory == local for memory in lowered.shape.buffers.values()])
         need = lowered.block.slots * lowered.block.slot_bytes * here
         one = need[:, SCORES]
         room = lowered.shape.capacities[local] - need.sum(axis=1) + one
-        table[:, KEPT] = room // one
-        fits_whole = (room + need[:, SPILL:].sum(axis=1)) // one >= blocks
+        table[:, KEPT] = (room // one)[each]
+        fits_whole = ((room + need[:, SPILL:].sum(axis=1)) // one)[each] >= blocks
         return Points(variant, table[~fits_whole & (table[:, KEPT] > 0)])
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Flat:

@@ -68,9 +68,9 @@ class Space:
 
     def costs(self, at: IntArray, ticks: IntArray) -> Costs[FloatArray]:
         """Costs of points that take so many ticks; infinite where they are more than can be counted."""
-        whole = np.where(ticks < TOO_LONG, ticks + overhead_ticks(self.acc, "op"), np.inf)
-        seconds = whole / TICKS / self.acc.clock_hz
+        seconds = (ticks + overhead_ticks(self.acc, "op")) / TICKS / self.acc.clock_hz
         joules = self.dynamic_j[at] + self.acc.power.idle_w * seconds
+        seconds, joules = (np.where(ticks < TOO_LONG, values, np.inf) for values in (seconds, joules))
         return Costs(seconds, joules, self.traffic_bytes[at], self.footprint_bytes[at])
 
     def least(self, at: IntArray, quantity: str) -> FloatArray:
@@ -153,8 +153,10 @@ class _Ran:
 
     def run(self, at: IntArray) -> None:
         """Run more points."""
-        costs = self.space.costs(at, self.space.run(at))
-        kept = np.isfinite(costs.latency_s) & self.goal.kept(costs)
+        ticks = self.space.run(at)
+        at, ticks = at[ticks < TOO_LONG], ticks[ticks < TOO_LONG]
+        costs = self.space.costs(at, ticks)
+        kept = self.goal.kept(costs)
         self.at = np.concatenate([self.at, at[kept]])
         self.costs = Costs(*(np.append(old, new[kept]) for old, new in zip(self.costs, costs, strict=True)))
 
