@@ -96,7 +96,7 @@ def mapping_short(mapping: Dataflow) -> str:
 
 
 def _choices(mapping: object) -> list[tuple[str, str]]:
-    """(field, text) of every choice that says something: no defaults, no False, no split by 1, no spill, no row tile."""
+    """(field, text) of every choice that says something: no defaults, no False, no split by 1, spill or row tile."""
     found = []
     all_fields = fields(mapping) if is_dataclass(mapping) else ()
     for field in all_fields:
