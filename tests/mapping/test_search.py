@@ -119,7 +119,7 @@ def test_search_is_running_everything(case: str, objective: str) -> None:
 
 
 @pytest.mark.parametrize("quantity", DIMENSIONS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["gemm", "launches", "flash"])
 def test_constraints_are_kept_and_cost_no_more_than_they_must(case: str, quantity: str) -> None:
     acc, rows = every(case)
     _, _, dataflow, op = CASES[case]
