@@ -33,6 +33,7 @@ _PUBLIC = {
     "Pool2d": "accsim.workload.ops",
     "Embedding": "accsim.workload.ops",
     "LstmCell": "accsim.workload.ops",
+    "Constraint": "accsim.mapping.goal",
     "Dataflow": "accsim.mapping.base",
     "Step": "accsim.mapping.base",
     "TileProgram": "accsim.mapping.writer",

@@ -20,6 +20,7 @@ from accsim.report.terminal import Progress, console, escape_what_cannot_be_show
 
 if TYPE_CHECKING:
     from accsim.config.machine import Accelerator
+    from accsim.mapping.goal import Goal
     from accsim.report.result import Report
     from accsim.workload.trace import Workload
 
@@ -66,7 +67,12 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a number of the machine: memories.sg.capacity=1MiB."),
 ]
-Objective = Annotated[str, typer.Option(help="What the search minimizes: latency, energy or edp.")]
+Objective = Annotated[str, typer.Option(help="What the search minimizes: latency, energy, edp, traffic or footprint.")]
+Constraints = Annotated[
+    list[str] | None,
+    typer.Option("--constraint", metavar="LIMIT", help="What every op's mapping keeps: 'footprint <= 256 KiB'."),
+]
+Effort = Annotated[str, typer.Option(help="standard, or exhaustive: every tile size of a fine grid is searched.")]
 MachineName = Annotated[str, typer.Argument(metavar="MACHINE", help="A machine that ships, or the path of a file.")]
 WorkloadName = Annotated[
     str,
@@ -93,6 +99,8 @@ def run(
     ] = None,
     settings: Set = None,
     objective: Objective = "latency",
+    constraints: Constraints = None,
+    effort: Effort = "standard",
     fidelity: Annotated[
         str, typer.Option(help="tile (the engine), analytic (a bound) or cycle (small GEMMs).")
     ] = "tile",
@@ -106,6 +114,7 @@ def run(
 ) -> None:
     """Simulate a workload on a machine: latency, energy, utilization, what binds, traffic."""
     from accsim.config.catalogue import load_accelerator
+    from accsim.mapping.goal import read_goal
     from accsim.report.lookup import read_both, read_dataflows, read_settings
     from accsim.workload.catalogue import load_workload
 
@@ -115,7 +124,8 @@ def run(
     changed = read_settings(settings or [])
     acc, work = read_both(lambda: load_accelerator(machine, set=changed), lambda: load_workload(workload))
     _check_out(out, names)
-    simulate = partial(_simulate, acc, work, objective, fidelity, power_cap, prefetch_weights)
+    goal = read_goal(objective, constraints or (), effort)
+    simulate = partial(_simulate, acc, work, goal, fidelity, power_cap, prefetch_weights)
     if names is None:
         with progress() as advance:
             report = simulate(dataflow, advance)
@@ -153,7 +163,7 @@ def _save(out: Path | None, reports: Mapping[str, Report]) -> None:
 def _simulate(
     acc: Accelerator,
     work: Workload,
-    objective: str,
+    goal: Goal,
     fidelity: str,
     power_cap: bool,
     prefetch_weights: bool,
@@ -166,7 +176,9 @@ def _simulate(
         work,
         acc,
         dataflow=dataflow,
-        objective=objective,
+        objective=goal.objective,
+        constraints=goal.constraints,
+        effort=goal.effort,
         fidelity=fidelity,
         power_cap=power_cap,
         prefetch_weights=prefetch_weights,
@@ -252,11 +264,12 @@ def diff(
 
 def _simulate_named(machine: str, workload: str, advance: Progress | None) -> Report:
     from accsim.config.catalogue import load_accelerator
+    from accsim.mapping.goal import Goal
     from accsim.report.lookup import read_both
     from accsim.workload.catalogue import load_workload
 
     acc, work = read_both(lambda: load_accelerator(machine), lambda: load_workload(workload))
-    return _simulate(acc, work, "latency", "tile", True, False, None, advance)
+    return _simulate(acc, work, Goal(), "tile", True, False, None, advance)
 
 
 @app.command()
@@ -300,6 +313,8 @@ def describe(
     dataflow: Dataflow = None,
     settings: Set = None,
     objective: Objective = "latency",
+    constraints: Constraints = None,
+    effort: Effort = "standard",
     power_cap: PowerCap = True,
     as_json: Json = False,
 ) -> None:
@@ -322,14 +337,16 @@ def describe(
             draw(console())
         return
     from accsim.config.catalogue import load_accelerator
+    from accsim.mapping.goal import read_goal
     from accsim.workload.catalogue import load_workload
 
+    goal = read_goal(objective, constraints or (), effort)
     acc, work = read_both(
         lambda: load_accelerator(name, set=read_settings(settings or [])), lambda: load_workload(workload)
     )
     work = work if op is None else find_op(work, op)
     with progress() as advance:
-        report = _simulate(acc, work, objective, "tile", power_cap, False, dataflow, advance)
+        report = _simulate(acc, work, goal, "tile", power_cap, False, dataflow, advance)
     _print_mapped(report, program, as_json)
 
 
@@ -345,11 +362,12 @@ def _print_mapped(report: Report, program: bool, as_json: bool) -> None:
     elif program:
         write_text(report.program)
     else:
-        from accsim.report.render import print_header, print_ops
+        from accsim.report.render import print_header, print_ops, print_runners_up
 
         screen = console()
         print_header(screen, report)
         print_ops(screen, report)
+        print_runners_up(screen, report)
 
 
 @app.command(short_help="Hold results against measured or published rows.")

@@ -104,6 +104,7 @@ DIMENSIONS: dict[str, Dimension] = {
         Dimension("energy_pj", {u: v * 10**12 for u, v in _ENERGY.items()}, "10 pJ"),
         Dimension("energy_per_bit", _energy_per(Fraction(1), Fraction(1, 8)), "7 pJ/bit"),
         Dimension("energy_per_byte", _energy_per(Fraction(8), Fraction(1)), "7 pJ/bit"),
+        Dimension("energy_delay", {f"{u}*s": v for u, v in _ENERGY.items()}, "2 mJ*s"),
         Dimension("power", _si("W", ("", "m", "u", "µ", "μ", "n", "k", "M")), "90 W"),
         Dimension(
             "area",
@@ -113,7 +114,7 @@ DIMENSIONS: dict[str, Dimension] = {
         Dimension("number", {}, "0.5"),
     )
 }
-"""Every dimension by name. Kept in Hz, bytes, bytes/s, s, J (or pJ), J/bit, J/byte, W, mm2."""
+"""Every dimension by name. Kept in Hz, bytes, bytes/s, s, J (or pJ), J/bit, J/byte, J s, W, mm2."""
 
 
 def parse_quantity(value: object, dimension: str) -> float:

@@ -173,6 +173,16 @@ class Program:
                 return stage
         raise KeyError(name)
 
+    def reserved_bytes(self, memory: str) -> int:
+        """Bytes that the buffers take in a memory, with those of the largest inner program of each unit."""
+        inside: dict[str, int] = {}
+        for stage in self.stages:
+            if stage.inner is not None:
+                size = stage.inner.program.reserved_bytes(memory)
+                inside[stage.unit] = max(inside.get(stage.unit, 0), size)
+        own = sum(buffer.slots * buffer.slot_bytes for buffer in self.buffers if buffer.memory == memory)
+        return own + sum(inside.values())
+
     def depth(self, level: str) -> int:
         """Position of a level, 0 outermost."""
         return [lv.name for lv in self.levels].index(level)

@@ -27,6 +27,7 @@ from accsim.mapping.attention import (
     count_all,
     fetched_share,
     form_codes,
+    key_block_sizes,
     own_work,
     point_tables,
     problem_of,
@@ -42,7 +43,6 @@ from accsim.mapping.flash_pool import pool_of_tiles
 from accsim.mapping.flash_tiles import tiles_of
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
-from accsim.mapping.tiling import tile_sizes
 from accsim.workload.ops import Attention, Op
 
 LOAD_Q, LOAD_K, LOGIT, SOFTMAX, LOAD_V, ATTEND, FINISH, STORE = range(8)
@@ -77,6 +77,12 @@ class Flash(CompiledDataflow):
         )
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
+        return self._space(op, acc, fine=False)
+
+    def fine_space(self, op: Op, acc: Accelerator) -> list[Points]:
+        return self._space(op, acc, fine=True)
+
+    def _space(self, op: Op, acc: Accelerator, *, fine: bool) -> list[Points]:
         assert isinstance(op, Attention)
         pipelines = [self.pipeline] if self.pipeline is not None else [False, True]
         if isinstance(acc.matrix_unit, TensorCore):
@@ -86,8 +92,8 @@ class Flash(CompiledDataflow):
             return found
         if self.split_kv is not None and self.split_kv > 1:
             raise MappingError(f"split_kv needs tensor cores, which {acc.name} does not have")
-        rows = row_tile_sizes(op, acc, self.block_q)
-        keys = [self.block_kv] if self.block_kv else tile_sizes(op.kv_len, acc.matrix_unit.cols, 5)
+        rows = row_tile_sizes(op, acc, self.block_q, fine=fine)
+        keys = [self.block_kv] if self.block_kv else key_block_sizes(op, acc, 5, fine=fine)
         tables = point_tables(op, acc, rows, keys, [(code,) for code in form_codes(acc, self.stationary)])
         return [Points((ahead, loops), table) for loops, table in tables.items() for ahead in pipelines]
 
@@ -159,6 +165,7 @@ def _shape(acc: Accelerator, ahead: bool, loops: Loops) -> Shape:
         stages,
         capacities,
         loops.varying,
+        chains={"scores": ("logit", "softmax", "attend")},
     )
 
 

@@ -24,6 +24,7 @@ from accsim.mapping.attention import (
     count_all,
     fetched_share,
     form_codes,
+    key_block_sizes,
     problem_of,
     row_tile_sizes,
     share_of,
@@ -33,7 +34,6 @@ from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
-from accsim.mapping.tiling import tile_sizes
 from accsim.workload.ops import Attention, Op
 
 LOAD_K, LOAD_V, LOAD_Q, LOAD_O, LOGIT, SOFTMAX, ATTEND, STORE = range(8)
@@ -66,7 +66,7 @@ class Flash1(CompiledDataflow):
         if op.causal:
             raise MappingError(f"'{op.name}': flash1 is written without a mask")
         problem = problem_of(op)
-        keys = [self.block_kv] if self.block_kv else tile_sizes(op.kv_len, getattr(acc.matrix_unit, "cols", 64), 5)
+        keys = [self.block_kv] if self.block_kv else key_block_sizes(op, acc, 5)
         found: dict[int, list[tuple[int, ...]]] = {}
         for row in row_tile_sizes(op, acc, self.block_q):
             share = share_of(problem, min(row, op.q_len * problem.shared), acc.cores)

@@ -22,9 +22,9 @@ from accsim.kernels.work import write_fill, write_matmul, write_reduction, write
 from accsim.mapping.attention import MOST_CAUSAL_TILES, Problem, problem_of
 from accsim.mapping.compiled import Lowered, Points, run_points
 from accsim.mapping.flash_tiles import Tiles, busiest, tiles_of
-from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, places, ways
+from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, overhead_ticks, places, ways
 from accsim.mapping.shape import Shape, StageShape, between
-from accsim.mapping.thread_blocks import SPLITS, overhead_ticks
+from accsim.mapping.thread_blocks import SPLITS
 from accsim.workload.ops import Attention
 
 LAUNCH, LOAD_Q, LOAD_K, LOGIT, SOFTMAX, LOAD_V, ATTEND, FINISH, COMBINE = range(9)

@@ -31,6 +31,7 @@ class Variant(NamedTuple):
     two_pass: bool
     spilled: bool
     loops: Loops
+    granularity: str
 
     @property
     def staged(self) -> str:
@@ -160,6 +161,7 @@ def flat_shape(acc: Accelerator, variant: Variant) -> Shape:
         capacities,
         variant.loops.varying,
         end,
+        {"scores": ("logit", "softmax", "attend")},
     )
 
 

@@ -19,12 +19,12 @@ from accsim.errors import MappingError
 from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
-from accsim.kernels.matrix import SUM_BYTES, TICKS, Tile, ceil_div
+from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
 from accsim.kernels.systolic import OUTPUT_STATIONARY
 from accsim.kernels.work import write_fill, write_matmul, write_reduction, write_result, write_vector
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
-from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, places, ways
+from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, overhead_ticks, places, ways
 from accsim.mapping.shape import Shape, StageShape
 from accsim.workload.ops import Gemm, Op
 
@@ -133,12 +133,6 @@ def _extents(op: Gemm) -> tuple[int, int, int, int]:
 
 def _step_elements(acc: Accelerator, dtype: str) -> int:
     return max(1, int(STEP_BYTES / machine_numbers(acc, dtype).element_bytes))
-
-
-def overhead_ticks(acc: Accelerator, name: str) -> int:
-    """A named fixed cost of the machine file, 0 where it has none."""
-    overhead = acc.overheads.get(name)
-    return round(overhead.time_s * acc.clock_hz * TICKS) if overhead else 0
 
 
 def _capacities(acc: Accelerator) -> tuple[int, int]:

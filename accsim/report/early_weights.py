@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from accsim.engine.counters import Counters
 from accsim.engine.prefetch import first_ticks, primed
-from accsim.engine.program import Program
 from accsim.engine.run import run_program
 from accsim.mapping.base import Step
 from accsim.report.result import OpRow, Report
@@ -86,9 +85,7 @@ def _early(report: Report, row: OpRow, events: bool) -> _Early:
     for stage in first.early:
         ready = primed(ready, stage)
     steps = (replace(first, program=ready), *row.steps[1:])
-    ran = run_steps(
-        report.accelerator, row.op, row.count, row.names, row.mapping, steps, report.fidelity, events, row.searched
-    )
+    ran = run_steps(report.accelerator, row.op, row.count, row.names, row.found, steps, report.fidelity, events)
     parts = (replace(ran.parts[0], early=busy), *ran.parts[1:])
     return _Early(steps, replace(ran, steps=row.steps, parts=parts, early=first.early), room, held, busy)
 
@@ -98,27 +95,13 @@ def _can_be_ahead(report: Report, before: OpRow, before_early: _Early | None, op
     if not before.steps:
         return False
     capacities = op.steps[0].program.capacities
-    reserved = _reserved(before.steps[-1].program)
-    if any(reserved.get(memory, 0) + size > capacities[memory] for memory, size in op.room.items()):
+    reserved_bytes = before.steps[-1].program.reserved_bytes
+    if any(reserved_bytes(memory) + size > capacities[memory] for memory, size in op.room.items()):
         return False
     runs = [_last_run(report, before, before.steps)]
     if before_early is not None:
         runs.append(_last_run(report, before_early.row, before_early.steps))
     return all(_idle(run, name) >= ticks for run in runs for name, ticks in op.held.items())
-
-
-def _reserved(program: Program) -> dict[str, int]:
-    """Bytes of each memory that a program's buffers take, with those of the largest inner program of each unit."""
-    found: dict[str, int] = {}
-    for buffer in program.buffers:
-        found[buffer.memory] = found.get(buffer.memory, 0) + buffer.slots * buffer.slot_bytes
-    inside: dict[tuple[str, str], int] = {}
-    for stage in program.stages:
-        for memory, size in (_reserved(stage.inner.program) if stage.inner is not None else {}).items():
-            inside[stage.unit, memory] = max(inside.get((stage.unit, memory), 0), size)
-    for (_, memory), size in inside.items():
-        found[memory] = found.get(memory, 0) + size
-    return found
 
 
 def _last_run(report: Report, row: OpRow, steps: tuple[Step, ...]) -> Counters:

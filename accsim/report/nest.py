@@ -79,7 +79,7 @@ def _buffer_lines(program: Program) -> Iterator[str]:
         plural = "slot" if buffer.slots == 1 else "slots"
         yield f"  buffer {buffer.name:<{named}}  {buffer.slots} {plural}{size}{memory}"
     for memory, capacity in program.capacities.items():
-        used = sum(b.slots * b.slot_bytes for b in program.buffers if b.memory == memory)
+        used = program.reserved_bytes(memory)
         yield f"  memory {memory}: {binary(used)} of {binary(capacity)} used"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accsim.config.machine import Accelerator
 from accsim.engine.compose import Part, Totals, in_sequence
@@ -15,9 +15,14 @@ from accsim.engine.inner import compute_ticks
 from accsim.engine.power import PowerCap
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.mapping.base import Dataflow, Step
+from accsim.mapping.found import Found
+from accsim.mapping.goal import Goal
 from accsim.report import views
 from accsim.workload.ops import Attention, Op
 from accsim.workload.trace import Workload
+
+if TYPE_CHECKING:
+    from accsim.report.runner_up import RunnerUp
 
 SCHEMA_VERSION = 1
 
@@ -35,9 +40,9 @@ class OpRow:
     ----------
     count : how often the trace has it; times, actions and energy here are of one.
     names : its names in the trace.
-    mapping, steps, parts : the complete mapping, its programs, and their counters.
+    found : the mapping that the search chose, and those that lost.
+    steps, parts : the mapping's programs, and their counters.
     actions : counts of one run of the op, all copies.
-    searched : mappings the search chose from.
     early : stages whose first firing was done while the op before ran (``prefetch_weights``); ``steps`` are the
         mapping's programs, in which it is not.
     """
@@ -45,13 +50,22 @@ class OpRow:
     op: Op
     count: int
     names: tuple[str, ...]
-    mapping: Dataflow
+    found: Found
     steps: tuple[Step, ...]
     parts: tuple[Part, ...]
     actions: Mapping[str, float]
     energy: Energy
-    searched: int
     early: tuple[str, ...] = ()
+
+    @property
+    def mapping(self) -> Dataflow:
+        """The complete mapping."""
+        return self.found.mapping
+
+    @property
+    def searched(self) -> int:
+        """Mappings the search chose from."""
+        return self.found.points
 
     @property
     def label(self) -> str:
@@ -93,11 +107,16 @@ class Report:
     accelerator: Accelerator
     workload: Workload
     ops: tuple[OpRow, ...]
-    objective: str
+    goal: Goal
     fidelity: str
     dataflow: Dataflow | str | None = None
     cap: PowerCap | None = None
     prefetch_weights: bool = False
+
+    @property
+    def objective(self) -> str:
+        """What the search minimized."""
+        return self.goal.objective
 
     @property
     def machine(self) -> Accelerator:
@@ -285,6 +304,16 @@ class Report:
     def mapping(self) -> dict[str, Dataflow]:
         """Op name -> its complete mapping."""
         return {row.names[0]: row.mapping for row in self.ops}
+
+    @cached_property
+    def runners_up(self) -> dict[str, tuple[RunnerUp, ...]]:
+        """Op name -> the best other mapping, then the best of every other dataflow tried, each with why it lost.
+
+        Their programs are run when this is first asked for.
+        """
+        from accsim.report.runner_up import runners_up
+
+        return {row.names[0]: runners_up(self, row) for row in self.ops}
 
     @property
     def ops_with_early_weights(self) -> int:

@@ -39,7 +39,9 @@ def what_if(report: Report, faster: Mapping[str, float], *, search: bool) -> Rep
             report.workload,
             _faster_machine(report, faster),
             dataflow=report.dataflow,
-            objective=report.objective,
+            objective=report.goal.objective,
+            constraints=report.goal.constraints,
+            effort=report.goal.effort,
             fidelity=report.fidelity,
             power_cap=report.cap is not None,
             prefetch_weights=report.prefetch_weights,
@@ -54,11 +56,10 @@ def what_if(report: Report, faster: Mapping[str, float], *, search: bool) -> Rep
                 row.op,
                 row.count,
                 row.names,
-                row.mapping,
+                row.found,
                 steps,
                 report.fidelity,
                 False,
-                row.searched,
             )
         )
     changed = replace(report, ops=tuple(rows))

@@ -26,9 +26,19 @@ BAD = [
     (
         (*BERT, "--objective", "latncy"),
         2,
-        ["unknown objective 'latncy', allowed are latency, energy, edp. Did you mean 'latency'?"],
+        ["unknown objective 'latncy', allowed are latency, energy, edp, traffic, footprint. Did you mean 'latency'?"],
     ),
-    ((*BERT, "--objective", "qqq"), 2, ["unknown objective 'qqq', allowed are latency, energy, edp\n"]),
+    (
+        (*BERT, "--objective", "qqq"),
+        2,
+        ["unknown objective 'qqq', allowed are latency, energy, edp, traffic, footprint\n"],
+    ),
+    (
+        (*BERT, "--constraint", "footprnt <= 1 MiB", "--constraint", "traffic <= 1", "--effort", "all"),
+        2,
+        ["Did you mean 'footprint'?", "traffic: read '1' without a unit", "unknown effort 'all'"],
+    ),
+    ((*BERT, "--constraint", "power <= 1 mW"), 3, ["Streamed: power <= 1 mW: the least power is"]),
     ((*BERT, "--fidelity", "til"), 2, ["unknown fidelity 'til'", "Did you mean 'tile'?"]),
     (("describe", "flat_edg"), 2, ["unknown name 'flat_edg'", "Did you mean 'flat_edge'?"]),
     (("describe", "sofmax"), 2, ["Did you mean 'softmax'?"]),

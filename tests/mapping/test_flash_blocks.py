@@ -26,6 +26,7 @@ from accsim.workload.ops import Attention
 TICKS = 4096
 FAST = "1000000 TB/s"
 CLOCK = 1.83e9
+LAUNCH_S = 2.65e-6  # an op of h100_sxm, as in its file
 HBM, L2_READ, L2_WRITE, SMEM = (x / CLOCK for x in (3.35e12 * 0.855, 11e12, 3.9e12, 234.24e9))  # bytes a cycle
 LATENCY = 440e-9 * CLOCK
 NAMES = ("smem", "l2", "hbm")
@@ -127,7 +128,7 @@ def test_few_sequences_split_their_keys() -> None:
     found = search(Flash(), op, machine())
     assert isinstance(found.mapping, Flash)
     assert (found.mapping.split_kv or 1) > 1
-    assert found.cost * CLOCK <= 1.02 * moved
+    assert (found.cost - LAUNCH_S) * CLOCK <= 1.02 * moved
 
 
 # Causal tiles: a pool of SMs, and the queue that a search takes in its stead
@@ -380,7 +381,7 @@ def test_a_search_finds_the_least_time_of_its_space(op: Attention) -> None:
                 continue
     found = search(Flash(), op, acc)
     assert found.points == tried
-    assert found.cost * CLOCK == pytest.approx(best, rel=1e-5)
+    assert (found.cost - LAUNCH_S) * CLOCK == pytest.approx(best, rel=1e-5)
 
 
 @pytest.mark.parametrize(("dim", "rows", "block"), [(64, 192, 128), (128, 128, 176), (192, 128, 112), (256, 128, 80)])

@@ -259,7 +259,7 @@ def test_each_objective_is_best_at_its_own(objective: str) -> None:
     [
         (
             {"objective": "latncy"},
-            r"unknown objective 'latncy', allowed are latency, energy, edp. Did you mean 'latency'\?",
+            r"unknown objective 'latncy', allowed are latency, energy, edp, traffic, footprint. Did you mean 'latency'",
         ),
         ({"fidelity": "tiles"}, r"unknown fidelity 'tiles', allowed are analytic, tile, cycle. Did you mean 'tile'\?"),
         ({"dataflow": "flesh"}, r"unknown dataflow 'flesh', allowed are .*Did you mean 'flash'\?"),
