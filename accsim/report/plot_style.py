@@ -44,14 +44,21 @@ class ShownFigure(Figure):
 
 def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure of a size in inches, with one pair of axes."""
+    figure, axes = new_panels(width, height, 1, 1)
+    return figure, axes[0]
+
+
+def new_panels(width: float, height: float, rows: int, columns: int) -> tuple[Figure, list[Axes]]:
+    """A figure of a size in inches, with a grid of axes; they are given row by row."""
     figure = ShownFigure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.tick_params(labelsize=SMALL, length=3)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    return figure, axes
+    grid = [figure.add_subplot(rows, columns, i + 1) for i in range(rows * columns)]
+    for axes in grid:
+        axes.tick_params(labelsize=SMALL, length=3)
+        axes.set_axisbelow(True)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    return figure, grid
 
 
 def set_title(axes: Axes, report: Report, what: str) -> None:

@@ -1,0 +1,29 @@
+"""The figures by paper and name."""
+
+from __future__ import annotations
+
+from accsim.errors import check_choice
+from accsim.figures.flat import share, speedup
+from accsim.figures.paper_figure import PaperFigure
+
+FIGURES: tuple[PaperFigure, ...] = (
+    share.FIGURE,
+    speedup.FIGURE,
+)
+"""All figures, in the order in which they are listed."""
+
+_LONGEST = 60
+
+
+def find_figure(paper: str, name: str) -> PaperFigure:
+    """The figure of a paper.
+
+    Raises
+    ------
+    InputError
+        If there is no such paper, or it has no such figure.
+    """
+    check_choice("paper", paper[:_LONGEST], tuple(dict.fromkeys(figure.paper for figure in FIGURES)))
+    of_paper = {figure.name: figure for figure in FIGURES if figure.paper == paper}
+    check_choice(f"figure of {paper}", name[:_LONGEST], tuple(of_paper))
+    return of_paper[name]
