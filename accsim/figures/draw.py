@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation, Transform
 
 from accsim.report.plot_style import COLOURS, GREY, LARGE, LETTERS_PER_INCH, LIGHT, NORMAL, SMALL, new_panels
@@ -33,16 +34,16 @@ def panels(title: str, width: float, height: float, rows: int = 1, columns: int 
     return figure, axes
 
 
-def add_legend(figure: Figure, axes: Axes, columns: int = 6) -> None:
-    """One legend for all panels, below the title."""
-    handles, names = axes.get_legend_handles_labels()
-    columns = min(columns, len(names))
+def add_legend(figure: Figure, panels: Sequence[Axes], columns: int = 6) -> None:
+    """One legend for all panels, below the title; a name that several have is shown once."""
+    found = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    columns = min(columns, len(found))
     drawn = figure.legend(
-        handles, names, loc="upper left", bbox_to_anchor=(0, -TITLE_INCHES), bbox_transform=_from_top(figure),
-        ncols=columns, fontsize=SMALL, frameon=False,
+        found.values(), found.keys(), loc="upper left", bbox_to_anchor=(0, -TITLE_INCHES),
+        bbox_transform=_from_top(figure), ncols=columns, fontsize=SMALL, frameon=False,
     )  # fmt: skip
     drawn.set_in_layout(False)
-    _grow(figure, top=LEGEND_INCHES * -(-len(names) // columns) + EDGE / 2)
+    _grow(figure, top=LEGEND_INCHES * -(-len(found) // columns) + EDGE / 2)
 
 
 def add_caption(figure: Figure, notes: Sequence[str]) -> None:
@@ -83,9 +84,15 @@ def style(names: Sequence[str]) -> dict[str, str]:
     return ({PUBLISHED: PUBLISHED_COLOUR} if PUBLISHED in names else {}) | found
 
 
-def bars(axes: Axes, groups: Sequence[str], series: Mapping[str, Sequence[float]], digits: int = 2) -> None:
-    """Bars of each group side by side with their values above; a value that is no number has a dash."""
-    colour = style(list(series))
+def bars(
+    axes: Axes,
+    groups: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    digits: int = 2,
+    colours: Mapping[str, str] | None = None,
+) -> None:
+    """Bars of each group side by side with their values above; where there is no value, it says none."""
+    colour = colours or style(list(series))
     places = np.arange(len(groups), dtype=float)
     width = 0.84 / max(1, len(series))
     for i, (name, values) in enumerate(series.items()):
@@ -112,6 +119,14 @@ def label(axes: Axes, title: str, x: str = "", y: str = "") -> None:
     axes.set_title(title, fontsize=NORMAL, loc="left")
     axes.set_xlabel(x, fontsize=NORMAL)
     axes.set_ylabel(y, fontsize=NORMAL)
+
+
+def log_axis(axes: Axes) -> None:
+    """A logarithmic vertical axis with few, plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=8))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def lengths_axis(axes: Axes, lengths: npt.ArrayLike) -> None:

@@ -35,7 +35,7 @@ class DataFile:
 
     origin: str
     columns: tuple[Column, ...]
-    check: Callable[[Rows], list[Problem]]
+    check: Callable[[Rows], list[Problem]] = lambda _: []
 
 
 @dataclass(frozen=True)

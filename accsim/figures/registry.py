@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from accsim.errors import check_choice
-from accsim.figures.flat import share, speedup
+from accsim.figures.flat import bandwidth, buffer, share, softmax, speedup
 from accsim.figures.paper_figure import PaperFigure
 
 FIGURES: tuple[PaperFigure, ...] = (
     share.FIGURE,
+    buffer.FIGURE,
+    bandwidth.FIGURE,
     speedup.FIGURE,
+    softmax.FIGURE,
 )
 """All figures, in the order in which they are listed."""
 

@@ -56,7 +56,7 @@ def plot(rows: pd.DataFrame) -> Figure:
     series = {draw.PUBLISHED: published.tolist()} | {mode: table[mode].tolist() for mode in rows["mode"].unique()}
     draw.bars(axes, [draw.tokens(length) for length in LENGTHS], series)
     draw.label(axes, "", "sequence length (tokens)", "share of run time")
-    draw.add_legend(figure, axes, 4)
+    draw.add_legend(figure, [axes], 4)
     return figure
 
 

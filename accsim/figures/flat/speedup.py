@@ -99,7 +99,7 @@ def plot(rows: pd.DataFrame) -> Figure:
         draw.label(place, f"{quantity}, {ALL} of {len(MODELS)} models", y=unit)
     for place, platform in zip(axes[2:], PLATFORMS, strict=True):
         _by_length(place, rows, platform)
-    draw.add_legend(figure, axes[0], 4)
+    draw.add_legend(figure, axes, 4)
     return figure
 
 
