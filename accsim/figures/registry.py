@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from accsim.errors import check_choice
-from accsim.figures.flat import bandwidth, buffer, share, softmax, speedup
+from accsim.figures.flat import bandwidth, buffer, family, share, softmax, space, speedup
 from accsim.figures.paper_figure import PaperFigure
 
 FIGURES: tuple[PaperFigure, ...] = (
@@ -11,7 +11,9 @@ FIGURES: tuple[PaperFigure, ...] = (
     buffer.FIGURE,
     bandwidth.FIGURE,
     speedup.FIGURE,
+    space.FIGURE,
     softmax.FIGURE,
+    family.FIGURE,
 )
 """All figures, in the order in which they are listed."""
 

@@ -16,7 +16,7 @@ from accsim.report.sheet import GAP, Sheet, put
 MOST_ROWS = 80
 """Rows that are shown; the file has all."""
 
-_HIDDEN = ("source", "confidence")
+_HIDDEN = ("source", "confidence", "mapping")
 _ALWAYS = ("mode", "published", "simulated", "relative_error")
 
 
