@@ -40,7 +40,7 @@ def add_legend(figure: Figure, panels: Sequence[Axes], columns: int = 6) -> None
     columns = min(columns, len(found))
     drawn = figure.legend(
         found.values(), found.keys(), loc="upper left", bbox_to_anchor=(0, -TITLE_INCHES),
-        bbox_transform=_from_top(figure), ncols=columns, fontsize=SMALL, frameon=False,
+        bbox_transform=_from_top(figure), ncols=columns, fontsize=SMALL, frameon=False, markerscale=1.5,
     )  # fmt: skip
     drawn.set_in_layout(False)
     _grow(figure, top=LEGEND_INCHES * -(-len(found) // columns) + EDGE / 2)

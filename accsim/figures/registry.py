@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from accsim.errors import check_choice
-from accsim.figures.flat import bandwidth, buffer, family, share, softmax, space, speedup
+from accsim.figures.flat import bandwidth, buffer, family, share, softmax, space, sparse, speedup, validation
 from accsim.figures.paper_figure import PaperFigure
 
 FIGURES: tuple[PaperFigure, ...] = (
+    validation.FIGURE,
     share.FIGURE,
     buffer.FIGURE,
     bandwidth.FIGURE,
     speedup.FIGURE,
     space.FIGURE,
+    sparse.FIGURE,
     softmax.FIGURE,
     family.FIGURE,
 )

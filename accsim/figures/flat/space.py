@@ -121,8 +121,8 @@ def plot(rows: pd.DataFrame) -> Figure:
         panel.set_ylim(0)
         panel.axvline(capacity / 2**20, color=GREY, linewidth=0.8, linestyle="--")
         panel.annotate(
-            "buffer", (capacity / 2**20, 1), (3, -3), panel.get_xaxis_transform(), "offset points", va="top",
-            fontsize=SMALL, color=GREY,
+            "buffer", (capacity / 2**20, 1), (-3, -3), panel.get_xaxis_transform(), "offset points",
+            va="top", ha="right", fontsize=SMALL, color=GREY,
         )  # fmt: skip
         panel.grid(color=LIGHT, linewidth=0.6)
         y = "utilization" if mode == ENGINE else ""
