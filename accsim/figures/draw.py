@@ -21,8 +21,8 @@ PUBLISHED_COLOUR = "#000000"
 EDGE, TITLE_INCHES, LEGEND_INCHES, LINE_INCHES = 0.1, 0.3, 0.22, 0.15
 """Room at the sides of the texts around the axes, and heights of the title, a line of the legend and of the caption."""
 
-MOST_UPRIGHT = 14
-"""Bars whose values are written upright; of more, they are turned."""
+MOST_LETTERS = 60
+"""Letters that fit beside each other above the bars of a panel; of more, all values are turned."""
 
 
 def panels(title: str, width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
@@ -95,19 +95,20 @@ def bars(
     colour = colours or style(list(series))
     places = np.arange(len(groups), dtype=float)
     width = 0.84 / max(1, len(series))
+    shown = {name: [f"{v:.{digits}f}" if np.isfinite(v) else "none" for v in values] for name, values in series.items()}
+    longest = max(len(text) for texts in shown.values() for text in texts)
+    turned = 90 if longest * len(groups) * len(series) > MOST_LETTERS else 0
     for i, (name, values) in enumerate(series.items()):
         at = places + (i - (len(series) - 1) / 2) * width
-        heights = np.asarray(values, dtype=float)
-        face = {"color": "white", "edgecolor": PUBLISHED_COLOUR, "hatch": "////"} if name == PUBLISHED else {
-            "color": colour[name]
-        }  # fmt: skip
-        axes.bar(at, np.nan_to_num(heights), width * 0.94, label=name, linewidth=0.8, **face)  # type: ignore[arg-type]
-        for x, value in zip(at, heights, strict=True):
-            shown = f"{value:.{digits}f}" if np.isfinite(value) else "none"
-            high = value if np.isfinite(value) else 0.0
+        heights = np.nan_to_num(np.asarray(values, dtype=float))
+        drawn = axes.bar(at, heights, width * 0.94, label=name, linewidth=0.8, color=colour[name])
+        if name == PUBLISHED:
+            for bar in drawn:
+                bar.set(facecolor="white", edgecolor=PUBLISHED_COLOUR, hatch="////")
+        for x, height, text in zip(at, heights, shown[name], strict=True):
             axes.annotate(
-                shown, (x, high), (0, 2), textcoords="offset points", ha="center", va="bottom",
-                fontsize=SMALL - 1.5, rotation=90 if len(groups) * len(series) > MOST_UPRIGHT else 0,
+                text, (x, height), (0, 2), textcoords="offset points", ha="center", va="bottom",
+                fontsize=SMALL - 1.5, rotation=turned,
             )  # fmt: skip
     axes.set_xticks(places, groups, fontsize=SMALL)
     axes.margins(y=0.18)

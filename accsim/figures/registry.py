@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from accsim.errors import check_choice
-from accsim.figures.flat import bandwidth, buffer, family, share, softmax, space, sparse, speedup, validation
+from accsim.figures.flat import (
+    bandwidth,
+    buffer,
+    family,
+    footprint,
+    intensity,
+    share,
+    softmax,
+    space,
+    sparse,
+    speedup,
+    validation,
+)
 from accsim.figures.paper_figure import PaperFigure
 
 FIGURES: tuple[PaperFigure, ...] = (
     validation.FIGURE,
+    footprint.FIGURE,
+    intensity.FIGURE,
     share.FIGURE,
     buffer.FIGURE,
     bandwidth.FIGURE,

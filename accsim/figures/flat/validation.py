@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from accsim.figures import draw
 from accsim.figures.flat.runs import CORRECTED, FREE_SOFTMAX, flat, machine
 from accsim.figures.paper_figure import DataFile, PaperFigure, compared
+from accsim.report.plot_style import COLOURS
 from accsim.validate.flat import PLATFORMS, FlatRows
 from accsim.validate.table import Rows
 from accsim.workload.ops import Attention
@@ -19,6 +20,9 @@ UNITS = {"latency": "s", "traffic": "B", "spill_fraction": "1"}
 
 LONGEST = 65536
 """Tokens up to which the engine runs; longer ones take it minutes."""
+
+SMALLEST = 1e-12
+"""Errors are drawn as this where they are less."""
 
 SOURCE = "data of github.com/FPSG-UIUC/micro24-fusemax-artifact"
 KIND = FlatRows()
@@ -57,9 +61,9 @@ def plot(rows: pd.DataFrame) -> Figure:
         _ratios(panel, engine[engine["platform"] == platform])
         draw.label(panel, f"{platform}: {FREE_SOFTMAX}", "sequence length (tokens)", "latency ÷ published")
     of_model = rows[(rows["mode"] == CORRECTED) & (rows["quantity"] != "spill_fraction")]
-    colour = draw.style(list(UNITS))
+    colour = dict(zip(UNITS, (COLOURS[5], COLOURS[4]), strict=False))
     for quantity, some in of_model.groupby("quantity", sort=False):
-        errors = some["relative_error"].abs().clip(lower=1e-12)
+        errors = some["relative_error"].abs().clip(lower=SMALLEST)
         axes[2].plot(some["seq_len"], errors, "o", color=colour[str(quantity)], markersize=3.5, label=str(quantity))
     draw.lengths_axis(axes[2], of_model["seq_len"])
     axes[2].tick_params(axis="x", labelrotation=60)
