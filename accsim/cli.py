@@ -398,9 +398,13 @@ def figure(
     if paper is None or name is None:
         raise InputError("needs a PAPER and a FIGURE: accsim figure flat speedup; accsim figure --list has all")
     from accsim.figures.make import make
+    from accsim.report.folder import check_folder
 
+    wanted = find_figure(paper, name)
+    if out is not None:
+        check_folder(out)
     with progress():
-        made = make(find_figure(paper, name), data)
+        made = make(wanted, data)
         files = [] if out is None else made.save(out)
     if as_json:
         write_json({**made.to_dict(), "files": [str(file) for file in files]})

@@ -106,6 +106,21 @@ def replacing(directory: str | Path) -> Iterator[Path]:
     _remove_leftovers(target)
 
 
+def check_folder(directory: str | Path) -> Path:
+    """A folder that files may be written into: it is one, or nothing is in its way.
+
+    Raises
+    ------
+    InputError
+        If it, or what is above it, is a file.
+    """
+    folder = Path(directory)
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(Problem(str(directory), "", f"{there} is a file; allowed is a folder"))
+    return folder
+
+
 def write_files(directory: str | Path, contents: Mapping[str, bytes]) -> list[Path]:
     """Write files into a folder that may hold others; each has its old content or the new one, never a part.
 
@@ -114,9 +129,9 @@ def write_files(directory: str | Path, contents: Mapping[str, bytes]) -> list[Pa
     Raises
     ------
     InputError
-        When the system refuses.
+        When a file is in the way (:func:`check_folder`), or the system refuses.
     """
-    folder = Path(directory)
+    folder = check_folder(directory)
     written: list[tuple[Path, Path]] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -18,11 +18,19 @@ from accsim.errors import InputError
 from accsim.figures.paper_figure import NOT_SIMULATED, PaperFigure, beside, read_published
 from accsim.figures.registry import FIGURES
 from accsim.report.folder import write_files
-from tests.figures.made import CSV_COLUMNS, made
+from tests.figures.conftest import Maker
 
 ROOT = Path(__file__).resolve().parents[2]
-ALONE = [figure for figure in FIGURES if figure.data is None]
-every = pytest.mark.parametrize("figure", ALONE, ids=lambda figure: f"{figure.paper} {figure.name}")
+CSV_COLUMNS = ("quantity", "unit", "mode", "published", "simulated", "relative_error", "source", "confidence")
+LONG = {"family"}
+every = pytest.mark.parametrize(
+    "figure",
+    [
+        pytest.param(figure, id=figure.name, marks=[pytest.mark.slow] if figure.name in LONG else [])
+        for figure in FIGURES
+        if figure.data is None
+    ],
+)
 
 
 def told(*options: str) -> tuple[int, str, str]:
@@ -31,8 +39,8 @@ def told(*options: str) -> tuple[int, str, str]:
 
 
 @every
-def test_one_command_makes_picture_and_table(figure: PaperFigure) -> None:
-    here = made(figure.paper, figure.name)
+def test_one_command_makes_picture_and_table(figure: PaperFigure, made: Maker) -> None:
+    here = made(figure.name)
     assert tuple(here.rows.columns[-len(CSV_COLUMNS) :]) == CSV_COLUMNS
     assert len(here.rows) == len(here.told["rows"]) > 0
     assert here.told["columns"] == list(here.rows.columns)
@@ -45,8 +53,8 @@ def test_one_command_makes_picture_and_table(figure: PaperFigure) -> None:
 
 
 @every
-def test_errors_are_relative_to_the_published_value_and_blank_without_one(figure: PaperFigure) -> None:
-    rows = made(figure.paper, figure.name).rows
+def test_errors_are_relative_to_the_published_value_and_blank_without_one(figure: PaperFigure, made: Maker) -> None:
+    rows = made(figure.name).rows
     both = rows["published"].notna() & rows["simulated"].notna()
     wanted = (rows["simulated"] - rows["published"])[both] / rows["published"][both]
     np.testing.assert_allclose(rows["relative_error"][both], wanted, rtol=1e-9, atol=1e-12)
@@ -54,8 +62,8 @@ def test_errors_are_relative_to_the_published_value_and_blank_without_one(figure
 
 
 @every
-def test_the_picture_is_not_blank(figure: PaperFigure) -> None:
-    png = made(figure.paper, figure.name).png
+def test_the_picture_is_not_blank(figure: PaperFigure, made: Maker) -> None:
+    png = made(figure.name).png
     width, height = struct.unpack(">II", png.read_bytes()[16:24])
     pixels = image.imread(png)[:, :, :3]
     assert (height, width) == pixels.shape[:2]
@@ -65,8 +73,8 @@ def test_the_picture_is_not_blank(figure: PaperFigure) -> None:
 
 
 @every
-def test_no_text_of_the_picture_is_cut_off_or_covered(figure: PaperFigure) -> None:
-    here = made(figure.paper, figure.name)
+def test_no_text_of_the_picture_is_cut_off_or_covered(figure: PaperFigure, made: Maker) -> None:
+    here = made(figure.name)
     rows = pd.DataFrame(here.told["rows"], columns=here.told["columns"])
     drawn = figure.plot(rows)
     drawn.draw_without_rendering()
@@ -101,11 +109,11 @@ def test_every_module_of_a_paper_is_registered() -> None:
     assert len({(figure.paper, figure.name) for figure in FIGURES}) == len(FIGURES)
 
 
-def test_table_for_a_terminal_has_notes() -> None:
-    code, shown, stderr = told("flat", "share")
+def test_table_for_a_terminal_has_notes(made: Maker) -> None:
+    code, shown, stderr = told("flat", "sparse")
     assert code == 0, stderr
-    assert "multiplications" in shown
-    assert all(note[:60] in " ".join(shown.split()) for note in made("flat", "share").told["notes"])
+    assert "not simulated" in shown
+    assert all(note in " ".join(shown.split()) for note in made("sparse").told["notes"])
 
 
 @pytest.mark.parametrize(
@@ -116,6 +124,12 @@ def test_table_for_a_terminal_has_notes() -> None:
         (("flat",), "needs a PAPER and a FIGURE"),
         ((), "needs a PAPER and a FIGURE"),
         (("flat", "share", "--data", "rows.csv"), "--data: figure flat share needs no file, read rows.csv"),
+        (
+            ("flat", "softmax"),
+            "--data: figure flat softmax needs a file of rows: fusemax_attention.csv, from the data of",
+        ),
+        (("flat", "validation"), "CSV or Parquet with columns platform, model, seq_len, batch, heads, d_head"),
+        (("flat", "validation", "--data", "nowhere.csv"), "nowhere.csv: cannot read the file"),
     ],
 )
 def test_what_is_wrong_is_told(options: tuple[str, ...], wanted: str) -> None:
@@ -189,6 +203,7 @@ def test_when_one_file_cannot_be_written_none_is(tmp_path: Path, monkeypatch: py
 def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
     target = tmp_path / "taken"
     target.write_text("a file")
-    code, _, stderr = told("flat", "share", "--out", str(target))
-    assert code == 2
-    assert "cannot be written" in stderr
+    for folder in (target, target / "below"):
+        code, _, stderr = told("flat", "sparse", "--out", str(folder))
+        assert code == 2
+        assert f"{folder}: {target} is a file; allowed is a folder" in stderr

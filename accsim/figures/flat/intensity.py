@@ -81,9 +81,11 @@ def plot(rows: pd.DataFrame) -> Figure:
     series = {draw.PUBLISHED: [published[place] for place in places]}
     for mode in (CLOSED_FORM, ENGINE):
         series[mode] = some[some["mode"] == mode]["simulated"].reindex(places).tolist()
-    middle = LENGTHS[1]
-    names = [draw.tokens(length) + (f"\n{op}" if length == middle else "") for op, length in places]
-    draw.bars(axes[0], names, series, digits=0)
+    draw.bars(axes[0], [draw.tokens(length) for _, length in places], series, digits=0)
+    for i, (op, length) in enumerate(places):
+        if length == LENGTHS[1]:
+            axes[0].annotate(op, (i, 0), (0, -16), textcoords="offset points", ha="center", va="top", fontsize=SMALL)
+    axes[0].xaxis.labelpad = 16
     draw.label(
         axes[0], "bars of Fig. 5", "sequence length (tokens), operator", "MAC per byte (the figure's axis says FLOP/B)"
     )
