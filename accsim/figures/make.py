@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from accsim.errors import InputError, Problem
 from accsim.figures.draw import add_caption
@@ -25,6 +26,12 @@ class Made:
     figure: PaperFigure
     rows: pd.DataFrame
     notes: tuple[str, ...]
+
+    def plot(self) -> Figure:
+        """The picture, with the notes below it."""
+        drawn = self.figure.plot(self.rows)
+        add_caption(drawn, self.notes)
+        return drawn
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data; cells without a value are None."""
@@ -49,9 +56,7 @@ class Made:
             If they cannot be written.
         """
         picture = BytesIO()
-        drawn = self.figure.plot(self.rows)
-        add_caption(drawn, self.notes)
-        drawn.savefig(picture, format="png")
+        self.plot().savefig(picture, format="png")
         name = f"{self.figure.paper}_{self.figure.name}"
         table = self.rows.to_csv(index=False, lineterminator="\n").encode()
         return write_files(directory, {f"{name}.png": picture.getvalue(), f"{name}.csv": table})

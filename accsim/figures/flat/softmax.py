@@ -149,11 +149,12 @@ def notes(rows: pd.DataFrame) -> list[str]:
         found.append(f"FuseMax over FLAT as published, mean of these rows: {ratio:.2f}×.")
     return [
         *found,
-        "FLAT, engine: rows of scores that do not fit are spilled, and vector unit and main memory then take turns in "
-        "part, where the published model takes the longer of the two. From 64K on it is slower.",
+        "FLAT, engine, is slower from 64K on. There only tiles of less than the array's 256 rows fit. Longer rows of "
+        "scores are spilled, and vector unit and main memory then take turns in part, where the published model takes "
+        "the longer of the two.",
         "Un-fused, engine: no value from 256K on, where a row of the softmax does not fit the buffer.",
         "Traffic of FLAT: up to 16K mappings of equal latency with less traffic are taken, where the published ones "
-        "minimize latency alone; at 64K only tiles of less than 256 rows fit, and traffic is more.",
+        "minimize latency alone; at 64K it is more, since smaller tiles read K and V more often.",
         "Energy: other prices (published: fp16 MAC 17.16 pJ; here Horowitz at 45 nm, 2.0 pJ).",
     ]
 

@@ -101,7 +101,8 @@ def notes(rows: pd.DataFrame) -> list[str]:
         f"{100 * engine.min():+.0f} to {100 * engine.max():+.0f} %. It fills and drains the array in each tile (766 "
         "cycles on the cloud's, where the model has 3), which short sequences feel most.",
         "Edge from 4K on: rows of scores that do not fit are spilled, or un-fused scores cross the chip's border four "
-        "times, where the model has two; loads and stores that no work covers are not hidden.",
+        "times, where the model has two. Cloud at 64K: a row of scores is so long that tiles have fewer rows than the "
+        "array, whose rest idles.",
     ]
 
 
