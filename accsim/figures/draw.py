@@ -24,6 +24,9 @@ EDGE, TITLE_INCHES, LEGEND_INCHES, LINE_INCHES = 0.1, 0.3, 0.22, 0.15
 MOST_LETTERS = 60
 """Letters that fit beside each other above the bars of a panel; of more, all values are turned."""
 
+FEW_DECADES = 1e4
+"""Range of an axis that is marked at 2 and 5 too."""
+
 
 def panels(title: str, width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure with a title above a grid of axes that is ``height`` inches high; the axes are given row by row."""
@@ -123,9 +126,10 @@ def label(axes: Axes, title: str, x: str = "", y: str = "") -> None:
 
 
 def log_axis(axes: Axes) -> None:
-    """A logarithmic vertical axis with few, plain numbers."""
+    """A logarithmic vertical axis, of what is drawn, with few, plain numbers."""
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=8))
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(10, (1, 2, 5) if high < FEW_DECADES * low else (1,), numticks=12))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
 

@@ -140,7 +140,7 @@ def notes(rows: pd.DataFrame) -> list[str]:
                 found.append(f"{config}: not simulated, since there is no dataflow '{dataflow}' yet.")
             else:
                 low, high = 100 * some["relative_error"].min(), 100 * some["relative_error"].max()
-                found.append(f"{config}, {mode}: latency {low:+.1f} to {high:+.1f} % of the published one.")
+                found.append(f"{config}, {mode}: latency {low:+.1f} to {high:+.1f} % off.")
     times = latency.drop_duplicates(["config", "model", "seq_len"]).pivot(
         index=["model", "seq_len"], columns="config", values="published"
     )

@@ -99,7 +99,8 @@ def notes(rows: pd.DataFrame) -> list[str]:
         f"{worst['traffic']:.1g}. It was reconstructed from such rows, so this shows that its form is right, no more.",
         f"Engine (softmax and on-chip bandwidth free, own mapping, up to {draw.tokens(LONGEST)}): latency "
         f"{100 * engine.min():+.0f} to {100 * engine.max():+.0f} %. It fills and drains the array in each tile (766 "
-        "cycles on the cloud's, where the model has 3), which short sequences feel most.",
+        "cycles on the cloud's, where the model has 3), which short sequences feel most. BERT, TrXL and T5 coincide: "
+        "they differ in heads alone.",
         "Edge from 4K on: rows of scores that do not fit are spilled, or un-fused scores cross the chip's border four "
         "times, where the model has two. Cloud at 64K: a row of scores is so long that tiles have fewer rows than the "
         "array, whose rest idles.",
