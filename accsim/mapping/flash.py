@@ -19,7 +19,8 @@ from accsim.engine.program import After, Hold
 from accsim.errors import MappingError
 from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
-from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store, write_vector
+from accsim.kernels.matrix import SUM_BYTES, Tile
+from accsim.kernels.work import write_load, write_matmul, write_store, write_vector
 from accsim.mapping.attention import (
     Loops,
     class_work,
@@ -191,16 +192,14 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
                 write_load(block, i, LOAD_V * combos + c, kv_bytes, kv_bytes * fetched, share.active, machine, want)
                 score_bytes = float(rows * keys * SUM_BYTES)
                 sum_bytes = float(rows * dim * SUM_BYTES)
-                logit = write_matmul(
-                    block, i, LOGIT * combos + c, (rows, keys, dim), part, form, 0.0, score_bytes, machine, want
-                )
+                tile = Tile(rows, keys, dim, 1, 0)
+                logit = write_matmul(block, i, LOGIT * combos + c, tile, part, form, 0.0, score_bytes, machine, want)
                 each = float(rows * keys)
                 counts = (each, each, each, 0.0, 0.0, float(rows * dim), 0.0)
                 passes = score_bytes + sum_bytes
                 write_vector(block, i, SOFTMAX * combos + c, counts, passes, passes, machine, want)
-                attend = write_matmul(
-                    block, i, ATTEND * combos + c, (rows, dim, keys), part, form, sum_bytes, sum_bytes, machine, want
-                )
+                tile, at = Tile(rows, dim, keys, 0, 0), ATTEND * combos + c
+                attend = write_matmul(block, i, at, tile, part, form, sum_bytes, sum_bytes, machine, want)
                 last = (0.0, 0.0, 0.0, 0.0, float(rows * dim), 0.0, float(rows * dim))
                 write_vector(block, i, FINISH * combos + c, last, sum_bytes, sum_bytes, machine, want)
                 write_store(block, i, STORE * combos + c, q_bytes, share.active, machine, want)

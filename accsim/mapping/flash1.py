@@ -18,8 +18,8 @@ from accsim.errors import MappingError
 from accsim.kernels.block import START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
-from accsim.kernels.matrix import ceil_div
-from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store, write_vector
+from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
+from accsim.kernels.work import write_load, write_matmul, write_store, write_vector
 from accsim.mapping.attention import (
     count_all,
     fetched_share,
@@ -177,14 +177,13 @@ def _lower(points, problem, machine, level, kinds, classes, block, copies):
             sum_bytes = 0.0 if in_registers else outputs * SUM_BYTES
             macs = each * dim
             logit = write_matmul(
-                block, i, LOGIT * combos + c, (rows, keys, dim), macs, form, 0.0, score_bytes, machine, want
+                block, i, LOGIT * combos + c, Tile(rows, keys, dim, 1, 0), macs, form, 0.0, score_bytes, machine, want
             )
             counts = (each, each, each, 0.0, outputs, outputs, outputs if last_key else 0.0)
             passes = score_bytes + sum_bytes
             write_vector(block, i, SOFTMAX * combos + c, counts, passes, passes, machine, want)
-            attend = write_matmul(
-                block, i, ATTEND * combos + c, (rows, dim, keys), macs, form, sum_bytes, sum_bytes, machine, want
-            )
+            tile, at = Tile(rows, dim, keys, 0, 0), ATTEND * combos + c
+            attend = write_matmul(block, i, at, tile, macs, form, sum_bytes, sum_bytes, machine, want)
             stored = q_bytes if last_key else partial
             write_store(block, i, STORE * combos + c, stored, share.active, machine, want)
             if c == 0:

@@ -17,9 +17,9 @@ from accsim.engine.program import After, Hold
 from accsim.kernels.block import ALL, END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
-from accsim.kernels.matrix import ceil_div
+from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
 from accsim.kernels.systolic import OUTPUT_STATIONARY
-from accsim.kernels.work import SUM_BYTES, write_fill, write_matmul, write_reduction, write_result, write_vector
+from accsim.kernels.work import write_fill, write_matmul, write_reduction, write_result, write_vector
 from accsim.mapping.attention import MOST_CAUSAL_TILES, Problem, problem_of
 from accsim.mapping.compiled import Lowered, Points
 from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, places, ways
@@ -282,10 +282,10 @@ def _lower_point(i, point, problem, queue, totals, ahead, limits, machine, level
         write_fill(block, i, width * LOAD_Q + c, q_bytes, 1.0, now, machine, want)
         write_fill(block, i, width * LOAD_K + c, kv_bytes, fetched, now, machine, want)
         write_fill(block, i, width * LOAD_V + c, kv_bytes, fetched, now, machine, want)
-        tile, weights = (row_tile, key_block, dim), float(row_tile) * key_block * element
+        tile = Tile(row_tile, key_block, dim, 1, 0)
         write_matmul(block, i, width * LOGIT + c, tile, useful, OUTPUT_STATIONARY, 0.0, 0.0, machine, want)
-        tile = (row_tile, dim, key_block)  # its weights come from the registers
-        write_matmul(block, i, width * ATTEND + c, tile, useful, OUTPUT_STATIONARY, -weights, 0.0, machine, want)
+        tile = Tile(row_tile, dim, key_block, 0, 1)  # its weights come from the registers
+        write_matmul(block, i, width * ATTEND + c, tile, useful, OUTPUT_STATIONARY, 0.0, 0.0, machine, want)
         each = float(row_tile) * key_block
         online = (each, each, each, 0.0, 0.0, float(row_tile) * dim, 0.0)
         write_vector(block, i, width * SOFTMAX + c, online, 0.0, 0.0, machine, want)

@@ -18,7 +18,8 @@ from accsim.errors import InputError, MappingError
 from accsim.errors import Problem as Fault
 from accsim.kernels.block import fill_spans
 from accsim.kernels.jit import kernel
-from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store, write_vector
+from accsim.kernels.matrix import SUM_BYTES, Tile
+from accsim.kernels.work import write_load, write_matmul, write_store, write_vector
 from accsim.mapping.attention import (
     Problem,
     class_work,
@@ -285,7 +286,7 @@ def _lower(points, problem, together, scores, kept, ahead, at, machine, level, k
                 write_store(block, i, at.store_o * combos + c, all_bytes, share.active, machine, want)
                 for stage in (at.logit, at.logit_spilled):
                     if stage >= 0:
-                        tile, row = (rows, keys, dim), stage * combos + c
+                        tile, row = Tile(rows, keys, dim, 1, 0), stage * combos + c
                         once = write_matmul(block, i, row, tile, part, points[i, 2], 0.0, passing, machine, want)
                         if c == 0:
                             block.latency[i, stage] = once
@@ -293,7 +294,7 @@ def _lower(points, problem, together, scores, kept, ahead, at, machine, level, k
                 read = sums * (blocks - together) / blocks  # the first key block of a head starts from zero
                 for stage in (at.attend, at.attend_spilled):
                     if stage >= 0:
-                        tile, row = (rows, dim, keys), stage * combos + c
+                        tile, row = Tile(rows, dim, keys, 0, 0), stage * combos + c
                         once = write_matmul(block, i, row, tile, part, points[i, 3], read, sums, machine, want)
                         if c == 0:
                             block.latency[i, stage] = once

@@ -19,8 +19,8 @@ from accsim.engine.program import After, Hold
 from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
-from accsim.kernels.matrix import ceil_div
-from accsim.kernels.work import SUM_BYTES, scale_bytes, write_load, write_matmul, write_store
+from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
+from accsim.kernels.work import scale_bytes, write_load, write_matmul, write_store
 from accsim.mapping.base import Step, check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.conv import feature_map, operand_elements
@@ -256,7 +256,7 @@ def _lower(points, extents, source, outer_is_m, resident, stationary, machine, l
             sums = tm * tn * revisit * SUM_BYTES
             macs = float(tm) * tn * tk
             once = write_matmul(
-                block, i, 8 * MATMUL + c, (tm, tn, tk), macs, stationary, sums, tm * tn * left, machine, want
+                block, i, 8 * MATMUL + c, Tile(tm, tn, tk, 0, 0), macs, stationary, sums, tm * tn * left, machine, want
             )
             write_store(block, i, 8 * STORE + c, tm * tn * element, active, machine, want)
             if c == 0:

@@ -97,6 +97,21 @@ def first_firings(program: Program, most: int) -> list[Firing]:
     return found
 
 
+def slots_in_use(buffer: str, found: Sequence[Firing]) -> list[tuple[int, int]]:
+    """(tick, slots of a buffer held from then on), in order of time: each from its taker's start to its giver's finish.
+
+    Over all firings of a program its integral is the engine's ``Occupancy.slot_ticks``.
+    """
+    changes: dict[int, int] = {}
+    for firing in found:
+        if buffer in firing.takes:
+            changes[firing.start] = changes.get(firing.start, 0) + 1
+        if buffer in firing.gives:
+            changes[firing.finish] = changes.get(firing.finish, 0) - 1
+    times = sorted(changes)
+    return list(zip(times, accumulate(changes[at] for at in times), strict=True))
+
+
 class _Walk:
     """The firings of one stage in order: where the next one lies, and where the earlier ones are in the list."""
 

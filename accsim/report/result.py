@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from accsim.config.machine import Accelerator
 from accsim.engine.compose import Part, Totals, in_sequence
@@ -15,14 +14,9 @@ from accsim.engine.energy import Energy
 from accsim.engine.power import PowerCap
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.mapping.base import Dataflow, Step
+from accsim.report import views
 from accsim.workload.ops import Attention, Op
 from accsim.workload.trace import Workload
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-    from accsim.report.diff import Diff
 
 SCHEMA_VERSION = 1
 
@@ -310,97 +304,15 @@ class Report:
         """Op name -> its event list, when it was asked for."""
         return {row.label: event for row in self.ops for event in [sum((p.counters.events for p in row.parts), ())]}
 
-    def what_if(self, faster: Mapping[str, float], *, search: bool = False) -> Report:
-        """The report with resources made faster (factors; below 1 is slower).
-
-        Mapping and clock are kept; with ``search``, both are chosen anew.
-
-        Parameters
-        ----------
-        faster : resource or memory -> factor, e.g. ``{"hbm": 2.0}`` speeds up all of hbm's ports.
-
-        Raises
-        ------
-        InputError
-            For an unknown resource or a factor that is not positive; with ``search``, for anything but a memory.
-        """
-        from accsim.report.what_if import what_if
-
-        return what_if(self, faster, search=search)
-
-    def diff(self, other: Report) -> Diff:
-        """Why ``other`` differs: cycles by op, by critical-path entry, and by both."""
-        from accsim.report.diff import diff
-
-        return diff(self, other)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, JSON-ready, with a schema version."""
-        from accsim.report.tables import report_dict
-
-        return report_dict(self)
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row a distinct op; the columns of ``ops.csv``."""
-        from accsim.report.tables import report_frame
-
-        return report_frame(self)
-
-    def save(self, directory: str | Path) -> Path:
-        """Write the report's files into a folder, all or none of them; the folder's path.
-
-        The folder may be missing, empty, or an earlier output of this method, which is replaced.
-
-        Raises
-        ------
-        InputError
-            When the folder holds anything else, or cannot be written.
-        """
-        from accsim.report.files import save_report
-
-        return save_report(self, directory)
-
-    def trace_events(self, most_firings: int = 400) -> list[dict[str, Any]]:
-        """Events of the Trace Event Format in order of time: ops, and the stages of one run of each distinct op.
-
-        Parameters
-        ----------
-        most_firings : firings of each program that are shown; of all programs together 20 times as many.
-        """
-        from accsim.report.trace_events import trace_events
-
-        return trace_events(self, most_firings)
-
-    def plot_roofline(self) -> Figure:
-        """Operations per second of each op over its operations per byte of main memory, with the machine's ceilings."""
-        from accsim.report.plot_roofline import plot_roofline
-
-        return plot_roofline(self)
-
-    def plot_energy(self) -> Figure:
-        """Joules by kind of op, stacked by component."""
-        from accsim.report.plot_energy import plot_energy
-
-        return plot_energy(self)
-
-    def plot_utilization(self) -> Figure:
-        """Busy time over total time of every resource, for the whole workload and for each op."""
-        from accsim.report.plot_utilization import plot_utilization
-
-        return plot_utilization(self)
-
-    def plot_timeline(self, op: str | None = None, most_firings: int = 60) -> Figure:
-        """The first firings of an op on the resources they hold.
-
-        Parameters
-        ----------
-        op : name of an op. Default: the one that takes most of the time.
-
-        Raises
-        ------
-        InputError
-            For an unknown op, and for a report of fidelity ``analytic``, which has no timeline.
-        """
-        from accsim.report.plot_timeline import plot_timeline
-
-        return plot_timeline(self, op, most_firings)
+    # What can be done with a report.
+    what_if = views.what_if
+    diff = views.diff
+    to_dict = views.to_dict
+    to_frame = views.to_frame
+    save = views.save
+    trace_events = views.trace_events
+    plot_roofline = views.plot_roofline
+    plot_energy = views.plot_energy
+    plot_utilization = views.plot_utilization
+    plot_timeline = views.plot_timeline
+    plot_buffers = views.plot_buffers

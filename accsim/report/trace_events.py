@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from accsim.engine.program import TICKS_PER_CYCLE, Program
-from accsim.report.firings import Firing, first_firings
+from accsim.report.firings import Firing, first_firings, slots_in_use
 from accsim.report.result import SCHEMA_VERSION, OpRow, Report
 
 MOST_FIRINGS = 400
@@ -160,16 +160,8 @@ class _Trace:
         """Slots in use of every buffer, from 0 back to 0 where the shown firings end."""
         last = max((firing.finish for firing in found), default=0)
         for buffer in program.buffers:
-            changes = {0: 0, last: 0}
-            for firing in found:
-                if buffer.name in firing.takes:
-                    changes[firing.start] = changes.get(firing.start, 0) + 1
-                if buffer.name in firing.gives:
-                    changes[firing.finish] = changes.get(firing.finish, 0) - 1
-            held = 0
-            for at in sorted(changes):
-                held = held + changes[at] if at < last else 0
-                name = f"buffer {buffer.name}" + (f" in {buffer.memory}" if buffer.memory else "")
+            name = f"buffer {buffer.name}" + (f" in {buffer.memory}" if buffer.memory else "")
+            for at, held in {0: 0, **dict(slots_in_use(buffer.name, found)), last: 0}.items():
                 event = {"ph": "C", "pid": CHIP, "ts": self.us(begin + at), "name": name, "args": {"slots": held}}
                 self.events.append(event)
 

@@ -59,6 +59,8 @@ BAD = [
     ((*BERT, "--set", "clock=1 GHz", "--set", "clock=2 GHz"), 2, ["clock: given twice, first as '1 GHz'"]),
     ((*BERT, "--set", "memories.sg.capcity=1MiB"), 2, ["Did you mean 'memories.sg.capacity'?"]),
     ((*BERT, "--set", "memories.sg.capacity=1MB/s"), 2, ["with the unit 'MB/s'", "Did you mean 'MB'?"]),
+    ((*BERT, "--set", "memories.sg.layout=liner"), 2, ["memories.sg.layout: read 'liner'", "mean 'linear'?"]),
+    ((*BERT, "--set", "memories.sg.bank_width=1 B"), 2, ["memories.sg.bank_width: read 1 B, allowed is what gives"]),
     ((*BERT, "--set", "memories.sg.capacity=1"), 2, ["read 1 without a unit"]),
     ((*BERT, "--set", "matrix_unit.rows=0", "--set", "cores=x"), 2, ["matrix_unit.rows: read 0", "cores: read 'x'"]),
     (("describe", "bert_base", "--set", "clock=1GHz"), 2, ["changes a machine, and 'bert_base' is a workload"]),

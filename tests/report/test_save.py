@@ -29,7 +29,7 @@ from tests.report.shipped import report
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {
     "summary.json", "ops.csv", "ops.parquet", "trace.json", "roofline.png", "energy.png", "utilization.png",
-    "timeline.png", "manifest.json",
+    "timeline.png", "buffers.png", "manifest.json",
 }  # fmt: skip
 OP = "gemm?m=64&n=64&k=64"
 
@@ -137,7 +137,7 @@ def test_workload_hash_tells_workloads_apart() -> None:
 
 def test_a_lower_bound_has_no_timeline(tmp_path: Path) -> None:
     report("flat_edge", "attention_layer", "analytic").save(tmp_path / "run")
-    assert names(tmp_path / "run") == FILES - {"timeline.png"}
+    assert names(tmp_path / "run") == FILES - {"timeline.png", "buffers.png"}
 
 
 # What may be replaced
