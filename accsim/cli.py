@@ -390,10 +390,10 @@ def figure(
     as_json: Json = False,
 ) -> None:
     """Make a published figure again: published and simulated values, errors, and notes of what differs and why."""
-    from accsim.figures.registry import FIGURES, find_figure
+    from accsim.figures.registry import find_figure, list_figures
 
     if listed:
-        _list_figures([one for one in FIGURES if paper in (None, one.paper)], as_json)
+        _list_figures(list_figures(paper), as_json)
         return
     if paper is None or name is None:
         raise InputError("needs a PAPER and a FIGURE: accsim figure flat speedup; accsim figure --list has all")

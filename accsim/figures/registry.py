@@ -36,6 +36,20 @@ FIGURES: tuple[PaperFigure, ...] = (
 _LONGEST = 60
 
 
+def list_figures(paper: str | None = None) -> tuple[PaperFigure, ...]:
+    """The figures of a paper, or of all.
+
+    Raises
+    ------
+    InputError
+        If there is no such paper.
+    """
+    if paper is None:
+        return FIGURES
+    check_choice("paper", paper[:_LONGEST], tuple(dict.fromkeys(figure.paper for figure in FIGURES)))
+    return tuple(figure for figure in FIGURES if figure.paper == paper)
+
+
 def find_figure(paper: str, name: str) -> PaperFigure:
     """The figure of a paper.
 
@@ -44,7 +58,6 @@ def find_figure(paper: str, name: str) -> PaperFigure:
     InputError
         If there is no such paper, or it has no such figure.
     """
-    check_choice("paper", paper[:_LONGEST], tuple(dict.fromkeys(figure.paper for figure in FIGURES)))
-    of_paper = {figure.name: figure for figure in FIGURES if figure.paper == paper}
+    of_paper = {figure.name: figure for figure in list_figures(paper)}
     check_choice(f"figure of {paper}", name[:_LONGEST], tuple(of_paper))
     return of_paper[name]

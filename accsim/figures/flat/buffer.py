@@ -67,7 +67,7 @@ def _engine(acc: Accelerator, length: int) -> dict[str, dict[str, float]]:
     model = run(f"bert_base?seq={length}&batch={BATCH}", acc, "unfused")
     if model is None:
         return {name: {} for name in DATAFLOWS}
-    side = acc.matrix_unit.rows  # type: ignore[union-attr]
+    side = int(platform_of(acc).side)
     fixed = WeightStationary(tile_m=side, tile_n=side, tile_k=side)
     op = attention(BERT, length)
     naive = {row.op: _seconds(row.op, acc, fixed) for row in model.ops if row.op.kind == "gemm"}

@@ -22,7 +22,7 @@ from accsim.published.flat_corrected import evaluate, platform_of
 from accsim.published.flat_search import space
 from accsim.report.plot_style import GREY, LIGHT, SMALL
 from accsim.validate.flat import PLATFORMS
-from accsim.workload.ops import Op
+from accsim.workload.ops import Attention, Op
 
 PLATFORM = "cloud"
 LENGTH = 1024
@@ -66,9 +66,9 @@ def _mappings(dataflow: CompiledDataflow, op: Op, acc: Accelerator) -> Found:
     return np.concatenate(need), np.concatenate(ticks)
 
 
-def _unfused(op: Op, acc: Accelerator) -> Found:
+def _unfused(op: Attention, acc: Accelerator) -> Found:
     """Mappings of Logit and of Attend, each with the fastest of the other parts that need no more room."""
-    logit, softmax, attend = parts(op)  # type: ignore[arg-type]
+    logit, softmax, attend = parts(op)
     first, last = (_every_form(product, acc) for product in (logit, attend))
     between = _mappings(Streamed(), softmax, acc)
     need, ticks = [], []
