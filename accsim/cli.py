@@ -20,6 +20,7 @@ from accsim.report.terminal import Progress, console, escape_what_cannot_be_show
 
 if TYPE_CHECKING:
     from accsim.config.machine import Accelerator
+    from accsim.figures.paper_figure import PaperFigure
     from accsim.mapping.goal import Goal
     from accsim.report.result import Report
     from accsim.workload.trace import Workload
@@ -391,6 +392,58 @@ def validate(
         print_errors(console(), found)
     if not found.passed:
         raise ToleranceError(f"beyond tolerance in {data}: {len(found.misses):,}")
+
+
+@app.command(short_help="Make a published figure again: published and simulated values.")
+def figure(
+    paper: Annotated[str | None, typer.Argument(metavar="PAPER", help="flat, ...; --list has all.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="FIGURE", help="speedup, ...; --list has all.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Rows that a figure needs and that do not ship.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write PAPER_FIGURE.png and PAPER_FIGURE.csv there.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a published figure again: published and simulated values, errors, and notes of what differs and why."""
+    from accsim.figures.registry import find_figure, list_figures
+
+    if listed:
+        _list_figures(list_figures(paper), as_json)
+        return
+    if paper is None or name is None:
+        raise InputError("needs a PAPER and a FIGURE: accsim figure flat speedup; accsim figure --list has all")
+    from accsim.figures.make import make
+    from accsim.report.folder import check_folder
+
+    wanted = find_figure(paper, name)
+    if out is not None:
+        check_folder(out)
+    with progress():
+        made = make(wanted, data)
+        files = [] if out is None else made.save(out)
+    if as_json:
+        write_json({**made.to_dict(), "files": [str(file) for file in files]})
+    else:
+        from accsim.figures.render import print_made
+
+        print_made(console(), made)
+    for file in files:
+        say(f"wrote {file}")
+
+
+def _list_figures(figures: Sequence[PaperFigure], as_json: bool) -> None:
+    if as_json:
+        fields = ("paper", "name", "title", "origin")
+        write_json(
+            [{key: getattr(one, key) for key in fields} | {"needs_data": one.data is not None} for one in figures]
+        )
+        return
+    from accsim.figures.render import print_figures
+
+    print_figures(console(), figures)
 
 
 @app.command(short_help="Print the JSON Schema of an input file.")
