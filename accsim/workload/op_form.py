@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
 
+from accsim.config.checks import MAX_NAME, MAX_SIZE, shown
 from accsim.config.reader import FileModel, MarkedDocument, PlacedError, Wrong, validate
 from accsim.errors import InputError, Problem, nearest
-from accsim.workload.checks import MAX_NAME, MAX_SIZE, shown
 from accsim.workload.models.base import Count, Dtype
 from accsim.workload.ops import OPS, Op
 from accsim.workload.ops_vector import MAX_INPUTS

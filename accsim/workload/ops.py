@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias, get_args
 
-from accsim.workload.checks import ArgumentChecks
+from accsim.config.checks import ArgumentChecks
 from accsim.workload.ops_base import FROM_OTHERS, Counted, tensor_bytes
 from accsim.workload.ops_image import Conv2d, Pool2d
 from accsim.workload.ops_sequence import Embedding, LstmCell

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from accsim.config.checks import MAX_NAME, MAX_SIZE, shown
 from accsim.config.reader import MarkedDocument
 from accsim.errors import InputError, Problem, nearest
-from accsim.workload.checks import MAX_NAME, MAX_SIZE, shown
 from accsim.workload.op_form import FORMS, read_form
 from accsim.workload.ops import Op
 from accsim.workload.table_rows import Row, open_table, scalar
