@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, TypeVar, cast
 
-from accsim.units import dtype_bits
+from accsim.units import tensor_bits
 
 FROM_OTHERS = cast(int, None)
 """Default of a number that a constructor fills in from other fields; once constructed it is always an int."""
@@ -15,14 +15,14 @@ T = TypeVar("T", bound="Counted")
 
 
 def tensor_bytes(elements: int, dtype: str) -> int:
-    """Bytes of a densely packed tensor, rounded up to a whole byte.
+    """Bytes of a densely packed tensor with the scales of its blocks, rounded up to a whole byte.
 
     Examples
     --------
-    >>> tensor_bytes(3, "bf16"), tensor_bytes(3, "int4")
-    (6, 2)
+    >>> tensor_bytes(3, "bf16"), tensor_bytes(3, "int4"), tensor_bytes(64, "mxfp8")
+    (6, 2, 66)
     """
-    return -(-elements * dtype_bits(dtype) // 8)
+    return -(-tensor_bits(elements, dtype) // 8)
 
 
 class Counted:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accsim.errors import InputError
-from accsim.units import DTYPES, dtype_bits
+from accsim.units import DTYPES, tensor_bits
 from accsim.workload.ops import (
     OPS,
     VECTOR_OPERATIONS,
@@ -163,12 +163,15 @@ def brute_force_gemm(op: Gemm) -> dict[str, int]:
 def test_gemm_counts(shape: tuple[int, int, int, int], weights: bool, dtype: str) -> None:
     op = Gemm(*shape[:3], batch=shape[3], dtype=dtype, weights=weights)
     loop = brute_force_gemm(op)
-    bits = dtype_bits(dtype)
+
+    def size(elements: int) -> int:
+        return -(-tensor_bits(elements, dtype) // 8)
+
     assert op.macs == loop["macs"]
     assert op.flop == 2 * loop["macs"]
-    assert op.weight_bytes == (-(-loop["b"] * bits // 8) if weights else 0)
-    assert op.input_bytes == -(-(loop["a"] + (0 if weights else loop["b"])) * bits // 8)
-    assert op.output_bytes == -(-loop["c"] * bits // 8)
+    assert op.weight_bytes == (size(loop["b"]) if weights else 0)
+    assert op.input_bytes == size(loop["a"] + (0 if weights else loop["b"]))
+    assert op.output_bytes == size(loop["c"])
     assert op.vector_ops == {}
     assert op.products * op.rows * op.n * op.k == op.macs
 
