@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import MISSING, Field, fields
 from fractions import Fraction
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,9 +49,37 @@ class Pattern(ABC):
     def allows(self, mask: Bools, axes: Axes) -> bool:
         """True if the mask keeps no place that the rule forbids."""
 
+    def form(self) -> dict[str, Any]:
+        """The pattern as a mapping for YAML or JSON: its kind, and the fields that are not their default.
+
+        Of a pattern of one mask the mask is given by its digest, which cannot be read back.
+        """
+        found: dict[str, Any] = {"kind": self.kind}
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if value is not None and value != field.default:
+                found[field.name] = value if isinstance(value, (int, str)) else str(value)
+        return found
+
+    def __str__(self) -> str:
+        """The pattern as a text, which `read_pattern` reads back unless it is of one mask."""
+        needed = {field.name for field in fields(self) if is_needed(field)}  # type: ignore[arg-type]
+        form = self.form()
+        kind = form.pop("kind")
+        words = {
+            name: str(value).lower() if value is True or value is False else str(value) for name, value in form.items()
+        }
+        parts = [word if name in needed else f"{name}={word}" for name, word in words.items()]
+        return f"{kind}({', '.join(parts)})" if parts else kind
+
     def density_in(self, shape: Shape, axes: Axes = WEIGHT_AXES) -> Fraction:
         """Kept fraction of a drawn mask, exactly."""
         return Fraction(self.kept(shape, axes), math.prod(shape))
+
+
+def is_needed(field: Field[Any]) -> bool:
+    """True if a pattern's text must give the field."""
+    return field.default in (MISSING, None) and field.name != "mask"
 
 
 def axis_index(axis: str, axes: Axes) -> int:

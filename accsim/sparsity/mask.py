@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -47,6 +48,10 @@ class Mask:
             return values
         places = as_mask(values)
         return cls(places.shape, np.packbits(places).tobytes())
+
+    def __str__(self) -> str:
+        digest = hashlib.sha256(repr(self.shape).encode() + self.bits).hexdigest()
+        return f"{' x '.join(map(str, self.shape))} {digest[:12]}"
 
     @property
     def array(self) -> Bools:

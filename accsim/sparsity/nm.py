@@ -88,6 +88,10 @@ class NM(Pattern):
         along = range(mask.ndim) if self.transposable else (axis_index(self.axis, axes),)
         return all(bool((groups(mask, axis, self.m).sum(axis=-1) <= self.n).all()) for axis in along)
 
+    def __str__(self) -> str:
+        plain = len(self.form()) == len(("kind", "n", "m"))
+        return f"{self.n}:{self.m}" if plain else Pattern.__str__(self)
+
     def _check_transposable(self, shape: Shape) -> None:
         if self.transposable and any(side % self.m for side in sides("transposable N:M", shape)):
             raise InputError(f"a transposable mask needs sides that {self.m} divides; read the shape {shape}")
@@ -156,6 +160,10 @@ class VNM(Pattern):
         columns = smallest(rng.random((-(-rows // self.v), runs, self.m)) + ~real[0], VENOM_COLUMNS)
         chosen = np.repeat(columns, self.v, axis=0)[:rows]
         return ungroup(smallest(rng.random(real.shape) + ~chosen + ~real, self.n), shape, axis)
+
+    def __str__(self) -> str:
+        plain = len(self.form()) == len(("kind", "v", "n", "m"))
+        return f"{self.v}:{self.n}:{self.m}" if plain else Pattern.__str__(self)
 
     def allows(self, mask: Bools, axes: Axes) -> bool:
         sides("V:N:M", mask.shape)

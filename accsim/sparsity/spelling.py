@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, fields
-from fractions import Fraction
+from dataclasses import fields
 from typing import Any
 
 from accsim.config.checks import shown
 from accsim.errors import InputError, Problem, nearest, plain_name
 from accsim.sparsity.attention_masks import TopKeys, Window
-from accsim.sparsity.base import Pattern
+from accsim.sparsity.base import Pattern, is_needed
 from accsim.sparsity.nm import NM, VNM
 from accsim.sparsity.patterns import Block, Channel, Dense, Unstructured
 
@@ -53,6 +52,8 @@ def read_pattern(value: object) -> Pattern:
     True
     >>> read_pattern("64:2:8"), read_pattern("unstructured_1/3")
     (VNM(v=64, n=2, m=8, axis='k'), Unstructured(density=Fraction(1, 3), mask=None))
+    >>> str(read_pattern("2_4")), str(read_pattern("NM(2, 4, axis=n)")), str(read_pattern("channel 0.5"))
+    ('2:4', 'nm(2, 4, axis=n)', 'channel(1/2)')
     """
     if isinstance(value, Pattern):
         return value
@@ -71,60 +72,6 @@ def read_pattern(value: object) -> Pattern:
     parts = match[2].split(",") if match[2] else re.split(r"[,_]", match[3] or "")
     parts = [part.strip() for part in parts if part.strip()]
     return _build(kind, *_arguments(parts, value), value)
-
-
-def pattern_text(pattern: Pattern) -> str:
-    """Shortest text that `read_pattern` reads back as the same pattern.
-
-    Raises
-    ------
-    InputError
-        If the pattern is of one mask, which has no text.
-
-    Examples
-    --------
-    >>> pattern_text(NM(2, 4)), pattern_text(NM(2, 4, axis="n")), pattern_text(Channel(0.5))
-    ('2:4', 'nm(2, 4, axis=n)', 'channel(1/2)')
-    """
-    form = pattern_form(pattern)
-    kind = form.pop("kind")
-    plain = not any(name in form for name in ("axis", "transposable"))
-    if isinstance(pattern, (NM, VNM)) and plain:
-        return ":".join(str(number) for number in form.values())
-    needed = {field.name for field in fields(type(pattern)) if _needed(field)}  # type: ignore[arg-type]
-    parts = [_word(v) if name in needed else f"{name}={_word(v)}" for name, v in form.items()]
-    return f"{kind}({', '.join(parts)})" if parts else str(kind)
-
-
-def pattern_form(pattern: Pattern) -> dict[str, Any]:
-    """The pattern as a mapping for YAML or JSON: its kind, and the fields that are not their default.
-
-    Raises
-    ------
-    InputError
-        If the pattern is of one mask, which has no such form.
-
-    Examples
-    --------
-    >>> pattern_form(Block(16, 16, 0.25))
-    {'kind': 'block', 'rows': 16, 'cols': 16, 'density': '1/4'}
-    """
-    if isinstance(pattern, Unstructured) and pattern.mask is not None:
-        raise InputError("the pattern is of one mask, which has no text: save the mask as a .npy file")
-    form: dict[str, Any] = {"kind": pattern.kind}
-    for field in fields(pattern):  # type: ignore[arg-type]
-        value = getattr(pattern, field.name)
-        if value is not None and value != field.default:
-            form[field.name] = str(value) if isinstance(value, Fraction) else value
-    return form
-
-
-def _needed(field: Field[Any]) -> bool:
-    return field.default in (MISSING, None) and field.name != "mask"
-
-
-def _word(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _unreadable(value: object) -> InputError:
@@ -170,7 +117,7 @@ def _value(text: str) -> Any:
 
 def _build(kind: type[Pattern], by_place: Sequence[Any], by_name: Mapping[Any, Any], value: object) -> Pattern:
     known = [field.name for field in fields(kind) if field.name != "mask"]  # type: ignore[arg-type]
-    needed = {field.name for field in fields(kind) if _needed(field)}  # type: ignore[arg-type]
+    needed = {field.name for field in fields(kind) if is_needed(field)}  # type: ignore[arg-type]
     given = dict(zip(known, by_place, strict=False)) | dict(by_name)
     problems = [
         Problem(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import ClassVar, TypeVar, cast
+from dataclasses import fields, replace
+from typing import Any, ClassVar, TypeVar, cast
 
+from accsim.sparsity.base import Pattern
 from accsim.units import tensor_bits
 
 FROM_OTHERS = cast(int, None)
@@ -37,6 +38,11 @@ class Counted:
         return 0
 
     @property
+    def macs_effectual(self) -> int:
+        """Multiply-accumulates by values that a pattern keeps; all of them without one."""
+        return self.macs
+
+    @property
     def flop(self) -> int:
         """Floating-point operations of the matrix work, 2 a MAC; vector operations are not among them."""
         return 2 * self.macs
@@ -50,6 +56,11 @@ class Counted:
     def vector_ops(self) -> Mapping[str, int]:
         """Number of operations of the vector unit by name, a subset of `VECTOR_OPERATIONS`."""
         return {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Kind and fields as plain data; a pattern as its text."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {"kind": self.kind} | {k: str(v) if isinstance(v, Pattern) else v for k, v in given.items()}
 
     @property
     def key(self: T) -> T:

@@ -15,7 +15,7 @@ from accsim.sparsity.attention_masks import TopKeys, Window
 from accsim.sparsity.base import Pattern
 from accsim.sparsity.nm import NM, VNM
 from accsim.sparsity.patterns import Block, Channel, Dense, Unstructured
-from accsim.sparsity.spelling import pattern_form, pattern_text, read_pattern
+from accsim.sparsity.spelling import read_pattern
 
 HALF, QUARTER = Fraction(1, 2), Fraction(1, 4)
 SHARES = st.fractions(min_value=Fraction(1, 99), max_value=1, max_denominator=99)
@@ -77,8 +77,8 @@ PATTERNS = st.one_of(
 
 @given(PATTERNS)
 def test_text_and_form_are_read_back(pattern: Pattern) -> None:
-    assert read_pattern(pattern_text(pattern)) == pattern
-    assert read_pattern(json.loads(json.dumps(pattern_form(pattern)))) == pattern
+    assert read_pattern(str(pattern)) == pattern
+    assert read_pattern(json.loads(json.dumps(pattern.form()))) == pattern
 
 
 @given(st.text(max_size=30))
@@ -89,7 +89,23 @@ def test_any_text_is_a_pattern_or_an_error(text: str) -> None:
         assert str(error)  # noqa: PT017
 
 
-def test_one_mask_has_no_text() -> None:
-    for write in (pattern_text, pattern_form):
-        with pytest.raises(InputError, match="save the mask"):
-            write(Unstructured(mask=np.eye(2)))
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (NM(2, 4), "2:4"), (NM(2, 4, "n"), "nm(2, 4, axis=n)"),
+        (NM(1, 2, transposable=True), "nm(1, 2, transposable=true)"),
+        (VNM(64, 2, 8), "64:2:8"), (VNM(64, 2, 8, "n"), "vnm(64, 2, 8, axis=n)"),
+        (Block(4, 8, QUARTER), "block(4, 8, 1/4)"),
+        (Dense(), "dense"), (Window(8), "window(8)"),
+    ],
+)  # fmt: skip
+def test_texts(pattern: Pattern, text: str) -> None:
+    assert str(pattern) == text
+
+
+def test_one_mask_is_told_by_its_digest() -> None:
+    one, other = (str(Unstructured(mask=np.eye(3) + shift)) for shift in (0, np.eye(3, k=1)))
+    assert one.startswith("unstructured(1/3, mask=3 x 3 ")
+    assert one.rpartition(" ")[2] != other.rpartition(" ")[2]
+    with pytest.raises(InputError):
+        read_pattern(one)
