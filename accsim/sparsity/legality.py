@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from accsim.errors import check_choice
-from accsim.sparsity.base import Axes, Bools, axis_index, groups
+from accsim.sparsity.base import Axes, Bools, axis_index, groups, sides
 from accsim.sparsity.nm import NM, VENOM_COLUMNS, VNM
 from accsim.sparsity.patterns import Block, Channel, Dense, Unstructured, WeightPattern
 from accsim.sparsity.sparse_unit import SparseUnit
@@ -70,7 +70,7 @@ class Eligibility:
     @property
     def legal(self) -> bool:
         """True if the unit gains from the pattern as it is."""
-        return self.verdict in (Verdict.RUNS, Verdict.PADDED)
+        return self.executed_density < 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,9 @@ class Legality:
         return "\n".join(f"{e.product}: {e.verdict.value}: {e.reason}" for e in self.products)
 
 
-def legality(pattern: WeightPattern, unit: SparseUnit, operand: str = "B", length: int | None = None) -> Legality:
+def legality(
+    pattern: WeightPattern, unit: SparseUnit, operand: str = "B", extents: Mapping[str, int] | None = None
+) -> Legality:
     """Which of forward, dgrad and wgrad a pattern speeds up on a unit, and why not the others.
 
     Parameters
@@ -108,13 +110,14 @@ def legality(pattern: WeightPattern, unit: SparseUnit, operand: str = "B", lengt
     operand
         Operand of the forward product that is sparse: ``"B"`` (weights), ``"A"`` (activations), or ``"C"`` (the
         gradient of the result).
-    length
-        Extent of the axis that a product contracts, if known: runs that do not divide it are padded, and cost that.
+    extents
+        Extents of the axes m, n and k, as far as they are known: runs that do not divide the one that a product
+        contracts are padded, and cost that.
 
     Raises
     ------
     InputError
-        If the operand is unknown, or has no axis that the pattern names.
+        If the operand is unknown, has no axis that the pattern names, or is a mask that is no matrix.
 
     Examples
     --------
@@ -130,8 +133,11 @@ def legality(pattern: WeightPattern, unit: SparseUnit, operand: str = "B", lengt
     axes = OPERANDS[operand]
     if isinstance(pattern, (NM, VNM, Channel)):
         axis_index(pattern.axis, axes)
+    if isinstance(pattern, Unstructured) and pattern.mask is not None:
+        sides("of one mask", pattern.mask.shape)
     entries = []
     for product, contracted in CONTRACTS.items():
+        length = (extents or {}).get(contracted)
         verdict, reason, density = _judge(pattern, unit, operand, contracted, length)
         entries.append(Eligibility(product, verdict, reason, density))
     return Legality(pattern, unit, operand, tuple(entries))
@@ -144,11 +150,8 @@ def _judge(pattern: WeightPattern, unit: SparseUnit, operand: str, contracted: s
     if isinstance(pattern, Channel):
         return _channel(pattern, operand, contracted)
     if contracted not in axes:
-        return (
-            Verdict.NOT_AN_OPERAND,
-            f"the product contracts {contracted}, which the operand {operand} does not have",
-            _ONE,
-        )
+        what = f"the product contracts {contracted}, which the operand {operand} does not have"
+        return Verdict.NOT_AN_OPERAND, what, _ONE
     if unit.unstructured:
         return Verdict.RUNS, "the unit skips single zeros", pattern.density
     if isinstance(pattern, Block):
@@ -188,8 +191,8 @@ def _run_density(n: int, m: int, length: int | None) -> tuple[Fraction, str]:
 
 
 def _venom(pattern: VNM, unit: SparseUnit, length: int | None) -> _Judged:
-    shared = pattern.v % unit.gathered_rows == 0
-    if not (unit.gathers and shared and (pattern.n, VENOM_COLUMNS) in unit.modes):
+    gathers = unit.gathered_rows > 0 and pattern.v % unit.gathered_rows == 0
+    if not (gathers and (pattern.n, VENOM_COLUMNS) in unit.modes):
         verdict, reason, density = _structured(pattern.row, unit, length)
         return verdict, f"row by row, {reason}", density
     density, padding = _run_density(pattern.n, pattern.m, length)
@@ -200,13 +203,11 @@ def _venom(pattern: VNM, unit: SparseUnit, length: int | None) -> _Judged:
 def _block(pattern: Block, unit: SparseUnit, axes: Axes, contracted: str) -> _Judged:
     if unit.blocks is None:
         return Verdict.NO_UNIT, f"the unit {unit.name} skips no blocks", _ONE
-    sides = (pattern.rows, pattern.cols)
-    along, other = sides if axes[0] == contracted else sides[::-1]
+    block = (pattern.rows, pattern.cols)
+    along, other = block if axes[0] == contracted else block[::-1]
     if along % unit.blocks[0] or other % unit.blocks[1]:
-        what = (
-            f"blocks of {along} along {contracted} by {other} are no multiple of {unit.blocks[0]} by {unit.blocks[1]}"
-        )
-        return Verdict.RE_PRUNE, what, _ONE
+        least = f"{unit.blocks[0]} by {unit.blocks[1]}"
+        return Verdict.RE_PRUNE, f"blocks of {along} along {contracted} by {other} are no multiple of {least}", _ONE
     return Verdict.RUNS, "whole blocks are skipped", pattern.density
 
 

@@ -26,7 +26,7 @@ from accsim.sparsity.base import (
 )
 
 VENOM_COLUMNS = 4
-"""Columns that V:N:M keeps of each M, the run of the 2:4 unit it is made for (VENOM, SC 2023, section 3)."""
+"""Columns that V:N:M keeps of each M, the run of the 2:4 unit it is made for (VENOM, SC 2023)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class VNM(Pattern):
     axis
         Name of the axis of the columns.
 
-    Source: Castro et al., VENOM, SC 2023, section 3.
+    Source: Castro et al., VENOM, SC 2023.
 
     Examples
     --------

@@ -52,9 +52,9 @@ class NumberFormat:
 
 
 E4M3 = FloatElement(4, 3, 7, "nan")
-"""OCP 8-bit Floating Point Specification (OFP8) v1.0, table 1."""
+"""OCP 8-bit Floating Point Specification (OFP8) v1.0."""
 E5M2 = FloatElement(5, 2, 15, "infinities")
-"""OFP8 v1.0, table 1."""
+"""OFP8 v1.0."""
 E3M2 = FloatElement(3, 2, 3, "none")
 """OCP Microscaling Formats (MX) v1.0, section 5.3.2."""
 E2M3 = FloatElement(2, 3, 1, "none")

@@ -17,10 +17,9 @@ class SparseUnit:
         For reports.
     modes
         Pairs (n, m): of each aligned run of m it multiplies n, m / n times as fast as dense. Several: a flexible unit.
-    gathers
-        True: it reads only the columns that a V:N:M pattern keeps, each block of rows its own (VENOM's kernel).
     gathered_rows
-        Rows that share one choice of columns, of which V is a multiple.
+        Rows that share the columns it reads, where it gathers just those that a V:N:M pattern keeps (VENOM's kernel); V
+        is a multiple. 0: it does not gather.
     blocks
         Sides (along the contracted axis, the other) of the blocks that it can skip, or None.
     unstructured
@@ -29,19 +28,21 @@ class SparseUnit:
 
     name: str
     modes: tuple[tuple[int, int], ...] = ()
-    gathers: bool = False
-    gathered_rows: int = 1
+    gathered_rows: int = 0
     blocks: tuple[int, int] | None = None
     unstructured: bool = False
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)
         check.name()
-        check.flag("gathers", "unstructured")
-        check.count("gathered_rows")
-        for n, m in self.modes:
-            if not 0 < n < m:
-                check.fail("modes", f"read ({n}, {m}), allowed are pairs with 0 < n < m")
+        check.flag("unstructured")
+        check.count("gathered_rows", least=0)
+        check.sequence("modes", tuple, "pairs (n, m)")
+        for mode in self.modes:
+            if len(mode) != 2 or not 0 < mode[0] < mode[1]:
+                check.fail("modes", f"read {mode}, allowed are pairs (n, m) with 0 < n < m")
+        if self.blocks is not None and (len(self.blocks) != 2 or min(self.blocks) < 1):
+            check.fail("blocks", f"read {self.blocks}, allowed are two sides of at least 1")
         check.finish()
 
 
@@ -58,7 +59,7 @@ VEGETA = SparseUnit("vegeta", modes=((1, 4), (2, 4)))
 """Flexible N:4. Source: Jeong et al., VEGETA, HPCA 2023."""
 
 FLEXIBLE_TENSOR_CORE = SparseUnit("flexible_tensor_core", modes=((2, 4), (2, 6), (2, 8)))
-"""The flexible sparse tensor core of Sparseloop's case study. Source: Wu et al., MICRO 2022, section 7.1."""
+"""The flexible sparse tensor core of Sparseloop's case study. Source: Wu et al., MICRO 2022, figure 15."""
 
-VENOM_KERNEL = SparseUnit("venom", modes=((2, 4),), gathers=True, gathered_rows=16)
+VENOM_KERNEL = SparseUnit("venom", modes=((2, 4),), gathered_rows=16)
 """VENOM's kernel on a 2:4 tensor core, whose instructions have 16 rows. Source: Castro et al., SC 2023."""

@@ -127,7 +127,7 @@ def test_a_mask_is_judged_by_itself() -> None:
     ("length", "density", "verdict"), [(8, "1/2", RUNS), (30, "16/30", PADDED), (1, "1", PADDED), (6, "4/6", PADDED)]
 )
 def test_padding_costs(length: int, density: str, verdict: Verdict) -> None:
-    cell = legality(NM(2, 4), SPARSE_TENSOR_CORE, length=length)["forward"]
+    cell = legality(NM(2, 4), SPARSE_TENSOR_CORE, extents={"k": length, "n": 5})["forward"]
     assert (cell.executed_density, cell.verdict) == (Fraction(density), verdict)
     assert ("padded" in cell.reason) == (length % 4 != 0)
 
@@ -166,10 +166,12 @@ def test_blocks_channels_and_single_zeros() -> None:
 def test_refuses() -> None:
     with pytest.raises(InputError, match="runs along 'm', but the axes of the array are k, n"):
         legality(NM(2, 4, "m"), SPARSE_TENSOR_CORE)
+    with pytest.raises(InputError, match="of matrices"):
+        legality(Unstructured(mask=np.ones(4)), SPARSE_TENSOR_CORE)
     with pytest.raises(InputError, match="unknown operand 'D', allowed are A, B, C"):
         legality(NM(2, 4), SPARSE_TENSOR_CORE, operand="D")
     with pytest.raises(InputError, match="unknown product 'backward'"):
         legality(NM(2, 4), SPARSE_TENSOR_CORE)["backward"]
     with pytest.raises(InputError) as caught:
-        SparseUnit("", modes=((4, 4), (0, 2)), gathered_rows=0)
-    assert len(caught.value.problems) == 4
+        SparseUnit("", modes=((4, 4), (0, 2)), gathered_rows=-1, blocks=(0, 1))
+    assert len(caught.value.problems) == 5

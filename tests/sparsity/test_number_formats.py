@@ -118,7 +118,7 @@ def test_overflow_saturates_where_ml_dtypes_makes_nan_or_infinity(name: str) -> 
 
 @pytest.mark.parametrize(
     ("name", "largest", "smallest_normal", "smallest"),
-    [  # OFP8 table 2; MX sections 5.3.1 to 5.3.3
+    [  # OFP8 v1.0; MX v1.0, section 5.3
         ("fp8_e4m3", 448, 2.0**-6, 2.0**-9), ("fp8_e5m2", 57344, 2.0**-14, 2.0**-16), ("mxfp6_e3m2", 28, 0.25, 0.0625),
         ("mxfp6_e2m3", 7.5, 1, 0.125), ("mxfp4", 6, 1, 0.5), ("fp16", 65504, 2.0**-14, 2.0**-24),
     ],
