@@ -155,10 +155,9 @@ def describe_row(row: OpRow) -> dict[str, Any]:
         }
         for step, part in zip(row.steps, row.parts, strict=True)
     ]
-    op = {"kind": row.op.kind} | asdict(row.op)
     return {
         "names": list(row.names),
-        "op": op,
+        "op": row.op.to_dict(),
         "count": row.count,
         "mapping": mapping_dict(row.mapping),
         "early": list(row.early),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import ClassVar, TypeVar, cast
+from dataclasses import fields, replace
+from typing import Any, ClassVar, TypeVar, cast
 
-from accsim.units import dtype_bits
+from accsim.sparsity.base import Pattern
+from accsim.units import tensor_bits
 
 FROM_OTHERS = cast(int, None)
 """Default of a number that a constructor fills in from other fields; once constructed it is always an int."""
@@ -15,14 +16,14 @@ T = TypeVar("T", bound="Counted")
 
 
 def tensor_bytes(elements: int, dtype: str) -> int:
-    """Bytes of a densely packed tensor, rounded up to a whole byte.
+    """Bytes of a densely packed tensor with the scales of its blocks, rounded up to a whole byte.
 
     Examples
     --------
-    >>> tensor_bytes(3, "bf16"), tensor_bytes(3, "int4")
-    (6, 2)
+    >>> tensor_bytes(3, "bf16"), tensor_bytes(3, "int4"), tensor_bytes(64, "mxfp8")
+    (6, 2, 66)
     """
-    return -(-elements * dtype_bits(dtype) // 8)
+    return -(-tensor_bits(elements, dtype) // 8)
 
 
 class Counted:
@@ -35,6 +36,11 @@ class Counted:
     def macs(self) -> int:
         """Multiply-accumulates, exactly."""
         return 0
+
+    @property
+    def macs_effectual(self) -> int:
+        """Multiply-accumulates by values that a pattern keeps; all of them without one."""
+        return self.macs
 
     @property
     def flop(self) -> int:
@@ -50,6 +56,11 @@ class Counted:
     def vector_ops(self) -> Mapping[str, int]:
         """Number of operations of the vector unit by name, a subset of `VECTOR_OPERATIONS`."""
         return {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Kind and fields as plain data; a pattern as its text."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {"kind": self.kind} | {k: str(v) if isinstance(v, Pattern) else v for k, v in given.items()}
 
     @property
     def key(self: T) -> T:

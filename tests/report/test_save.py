@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -127,6 +128,10 @@ def test_workload_hash_tells_workloads_apart() -> None:
             (Entry(second),),
             (Entry(first, repeat=2),),
             (Entry(first, name="b"),),
+            (Entry(accsim.Gemm(4, 4, 8, sparsity=accsim.NM(2, 4))),),
+            (Entry(accsim.Gemm(4, 4, 8, sparsity=accsim.NM(2, 4), sparse_operand="A")),),
+            (Entry(accsim.Gemm(4, 4, 8, sparsity=accsim.Unstructured(mask=np.eye(8, 4)))),),
+            (Entry(accsim.Gemm(4, 4, 8, sparsity=accsim.Unstructured(mask=np.eye(8, 4, k=-1)))),),
             (Entry(first), Entry(second, name="b")),
             (Entry(second, name="b"), Entry(first)),
         )
