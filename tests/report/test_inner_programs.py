@@ -171,7 +171,8 @@ def test_room_and_time_that_a_pool_leaves() -> None:
     program, run = row.steps[0].program, row.parts[0].counters
     inner = max(programs_within(program), key=lambda p: len(p.buffers))
     memories = {buffer.memory for buffer in inner.buffers}
-    assert all(program.reserved_bytes(name) == inner.reserved_bytes(name) > 0 for name in memories) and memories
+    assert all(program.reserved_bytes(name) == inner.reserved_bytes(name) > 0 for name in memories)
+    assert memories
     # The average SM's DMA has no stage on it for as long as it is neither at work nor held.
     held = sum(ticks for cause, ticks in run.stalls["dma"].items() if cause.startswith("held:"))
     assert _idle(run, "dma") == run.total_ticks - (run.busy["dma"] + held) // SMS
