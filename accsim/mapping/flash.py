@@ -24,22 +24,25 @@ from accsim.mapping.attention import (
     count_all,
     fetched_share,
     form_codes,
+    key_block_sizes,
     own_work,
     point_tables,
     problem_of,
+    problems_of,
     row_tile_sizes,
     share_of,
     write_latencies,
     write_loops,
 )
-from accsim.mapping.base import check_choices, register_dataflow
+from accsim.mapping.base import Step, check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.flash_blocks import block_points, lower_blocks
+from accsim.mapping.flash_pool import pool_of_tiles
 from accsim.mapping.flash_queue import Queued, lower_queue, queue_points
-from accsim.mapping.flash_tile import At, tile_buffers, tile_stages, write_buffers, write_tile
+from accsim.mapping.flash_tile import CHAINS, At, tile_buffers, tile_stages, write_buffers, write_tile
+from accsim.mapping.flash_tiles import tiles_of
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape
-from accsim.mapping.tiling import tile_sizes
 from accsim.workload.ops import Attention, Op
 
 
@@ -73,6 +76,12 @@ class Flash(CompiledDataflow):
         )
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
+        return self._space(op, acc, fine=False)
+
+    def fine_space(self, op: Op, acc: Accelerator) -> list[Points]:
+        return self._space(op, acc, fine=True)
+
+    def _space(self, op: Op, acc: Accelerator, *, fine: bool) -> list[Points]:
         assert isinstance(op, Attention)
         pipelines = [self.pipeline] if self.pipeline is not None else [False, True]
         if isinstance(acc.matrix_unit, TensorCore):
@@ -80,8 +89,8 @@ class Flash(CompiledDataflow):
             if not found:
                 raise MappingError(f"the parts of '{op.name}' meet in no memory of {acc.name}: split_kv must be 1")
             return found
-        rows = row_tile_sizes(op, acc, self.block_q)
-        keys = [self.block_kv] if self.block_kv else tile_sizes(op.kv_len, acc.matrix_unit.cols, 5)
+        rows = row_tile_sizes(op, acc, self.block_q, fine=fine)
+        keys = [self.block_kv] if self.block_kv else key_block_sizes(op, acc, 5, fine=fine)
         forms = form_codes(acc, self.stationary)
         queued = queue_points(op, acc, rows, keys, forms, pipelines, self.split_kv)
         if len(op.runs) > 1 or (self.split_kv or 1) > 1:
@@ -96,6 +105,15 @@ class Flash(CompiledDataflow):
         row, key, form, *split = points.table[i].tolist()
         names = {code: name for name, code in STATIONARY.items()}
         return Flash(row, key, points.variant[0], names[form], *(split or [1]))
+
+    def steps(self, op: Op, acc: Accelerator) -> tuple[Step, ...]:
+        assert isinstance(op, Attention)
+        if isinstance(acc.matrix_unit, TensorCore):
+            points = self.space(op, acc)[0]
+            row, key, parts = points.table[0].tolist()
+            if parts == 1 and tiles_of(problems_of(op), row, key).pooled:
+                return (pool_of_tiles(op, acc, points.variant[0], row, key),)
+        return super().steps(op, acc)
 
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Attention)
@@ -130,6 +148,7 @@ def _shape(acc: Accelerator, ahead: bool, shared_kv: bool, loops: Loops) -> Shap
         tile_stages(acc, ahead, shared_kv),
         capacities,
         loops.varying,
+        chains=CHAINS,
     )
 
 
@@ -159,20 +178,9 @@ def _lower(points, problem, scores, ahead, at, machine, level, kinds, classes, b
                 c = rc * key_classes + kc
                 part = float(useful) * rows * keys / done
                 logit, attend = write_tile(
-                    block,
-                    i,
-                    c,
-                    combos,
-                    at,
-                    (rows, keys, keys),
-                    part,
-                    form,
-                    problem,
-                    fetched,
-                    share.active,
-                    machine,
+                    block, i, c, combos, at, (rows, keys, keys), part, form, problem, fetched, share.active, machine,
                     want,
-                )
+                )  # fmt: skip
                 if c == 0:
                     block.latency[i, at.logit] = logit
                     block.latency[i, at.attend] = attend

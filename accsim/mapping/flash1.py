@@ -18,14 +18,15 @@ from accsim.errors import MappingError
 from accsim.kernels.block import START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
-from accsim.kernels.matrix import ceil_div
-from accsim.kernels.work import SUM_BYTES, scale_bytes, write_load, write_matmul, write_store, write_vector
+from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
+from accsim.kernels.work import scale_bytes, write_load, write_matmul, write_store, write_vector
 from accsim.mapping.attention import (
     Share,
     check_equal_lengths,
     count_keys,
     fetched_share,
     form_codes,
+    key_block_sizes,
     own_work,
     problem_of,
     row_tile_sizes,
@@ -39,7 +40,6 @@ from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.flash_tile import STATISTICS
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
-from accsim.mapping.tiling import tile_sizes
 from accsim.workload.ops import Attention, Op
 
 MOST_CAUSAL_BLOCKS = 256
@@ -85,7 +85,7 @@ class Flash1(CompiledDataflow):
         if op.window:
             raise MappingError(f"'{op.name}': flash1 is written without a sliding window")
         problem = problem_of(op)
-        keys = [self.block_kv] if self.block_kv else tile_sizes(op.kv_len, getattr(acc.matrix_unit, "cols", 64), 5)
+        keys = [self.block_kv] if self.block_kv else key_block_sizes(op, acc, 5)
         found: dict[tuple[int, int, bool], list[tuple[int, ...]]] = {}
         for row in row_tile_sizes(op, acc, self.block_q):
             share = share_of(problem, min(row, op.q_len * problem.shared), acc.cores)
@@ -227,16 +227,13 @@ def _lower(points, problem, scores, at, machine, level, kinds, classes, block, c
             each, outputs = float(rows * keys), float(rows * value_dim)
             score_bytes = 0.0 if in_registers else each * SUM_BYTES
             sum_bytes = 0.0 if in_registers else outputs * SUM_BYTES
-            logit = write_matmul(
-                block, i, at.logit * combos + c, (rows, keys, dim), useful * dim, form, 0.0, score_bytes, machine, want
-            )
+            tile, row = Tile(rows, keys, dim, 1, 0), at.logit * combos + c
+            logit = write_matmul(block, i, row, tile, useful * dim, form, 0.0, score_bytes, machine, want)
             counts = (each, each, each, 0.0, outputs, outputs, outputs * done)
             passes = score_bytes + sum_bytes
             write_vector(block, i, at.softmax * combos + c, counts, passes, passes, machine, want)
-            attend = write_matmul(
-                block, i, at.attend * combos + c, (rows, value_dim, keys), useful * value_dim, form, sum_bytes,
-                sum_bytes, machine, want,
-            )  # fmt: skip
+            tile, row = Tile(rows, value_dim, keys, 0, 0), at.attend * combos + c
+            attend = write_matmul(block, i, row, tile, useful * value_dim, form, sum_bytes, sum_bytes, machine, want)
             stored = done * (rows * value_dim * element) + (1.0 - done) * partial
             write_store(block, i, at.store_o * combos + c, stored, share.active, machine, want)
             if c == 0:

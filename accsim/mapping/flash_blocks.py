@@ -1,13 +1,13 @@
 """FlashAttention on a GPU: a grid of thread blocks, each of which takes one block of query rows past its keys.
 
-The program is one SM's queue of tiles, one after the other: without a mask all tiles are alike and come in waves; under
-a causal mask they differ, are dealt to the SMs from the longest on, and the SM with the most work stands for all.
-``docs/gpu.md`` has the model.
+Tiles that are all alike come in waves: the program is one SM's tiles, one after the other. Under a causal mask, and of
+sequences of different lengths, they differ and run on a pool of SMs, from the longest on, each an inner program. In its
+stead a search, and a run of split keys, takes the queue of the SM that is busy longest: the same time, from one small
+program. ``docs/gpu.md`` has the model.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,16 +18,16 @@ from accsim.engine.program import After, Hold
 from accsim.kernels.block import ALL, END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
-from accsim.kernels.matrix import ceil_div
+from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
 from accsim.kernels.systolic import OUTPUT_STATIONARY
-from accsim.kernels.work import SUM_BYTES, write_fill, write_matmul, write_reduction, write_result, write_vector
-from accsim.mapping.attention import MOST_CAUSAL_TILES, Problem, problems_of
-from accsim.mapping.compiled import Lowered, Points
+from accsim.kernels.work import write_fill, write_matmul, write_reduction, write_result, write_vector
+from accsim.mapping.attention import MOST_CAUSAL_TILES, problems_of
+from accsim.mapping.compiled import Lowered, Points, run_points
 from accsim.mapping.flash_tile import STATISTICS
-from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, places, ways
+from accsim.mapping.flash_tiles import Heads, Tiles, busiest, tiles_of
+from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, overhead_ticks, places, ways
 from accsim.mapping.shape import Shape, StageShape, between
-from accsim.mapping.thread_blocks import SPLITS, overhead_ticks
-from accsim.mapping.tile_queue import busiest, row_tiles
+from accsim.mapping.thread_blocks import SPLITS
 from accsim.workload.ops import Attention
 
 QUERY_ROWS = (16, 32, 64, 128, 192)
@@ -53,44 +53,6 @@ class At(NamedTuple):
     combine: int
 
 
-class Tiles(NamedTuple):
-    """The tiles of one SM's queue: key blocks of each length, longest first, and how many tiles have it.
-
-    Attributes
-    ----------
-    alike : whether all tiles of all SMs have the same length; ``counts`` is then not of use.
-    tiles : tiles of all SMs; parts that share the keys of one count each.
-    rows : their rows, added up.
-    blocks : their key blocks.
-    keys : keys in them; a last block may be ragged.
-    """
-
-    lengths: tuple[int, ...]
-    counts: tuple[int, ...]
-    alike: bool
-    tiles: int
-    rows: int
-    blocks: int
-    keys: int
-
-
-class Heads(NamedTuple):
-    """What the tiles of an op are cut from: KV heads of all sequences, their rows and keys, added up."""
-
-    groups: int
-    rows: int
-    keys: int
-
-    @classmethod
-    def of(cls, problems: tuple[Problem, ...]) -> Heads:
-        """Those of an op's runs of equal lengths."""
-        return cls(
-            sum(p.groups for p in problems),
-            sum(p.groups * p.positions * p.shared for p in problems),
-            sum(p.groups * p.keys for p in problems),
-        )
-
-
 def block_points(
     op: Attention, acc: Accelerator, block_q: int | None, block_kv: int | None, ahead: list[bool], split: int | None
 ) -> list[Points]:
@@ -101,11 +63,11 @@ def block_points(
     found: dict[tuple[bool, int, bool], list[tuple[int, int, int]]] = {}
     for row in rows:
         for key in keys:
-            whole = tiles_of(problems, row, key, 1, acc.cores)
+            whole = tiles_of(problems, row, key)
             if len(whole.lengths) > MOST_CAUSAL_TILES and row != rows[-1]:
                 continue
             for parts in _splits(op, whole, acc, split):
-                tiles = tiles_of(problems, row, key, parts, acc.cores)
+                tiles = tiles_of(problems, row, key, parts)
                 classes = 0 if tiles.alike else len(tiles.lengths)
                 for pipelined in ahead:
                     found.setdefault((pipelined, classes, parts > 1), []).append((row, key, parts))
@@ -114,49 +76,77 @@ def block_points(
 
 def lower_blocks(op: Attention, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
     """The points' programs as a block."""
-    shape = _shape(acc, *points.variant, op.shared_kv)
-    at = At(*shape.places(At._fields))
-    block = shape.new_block(len(points.table), actions=actions)
-    copies = np.zeros(len(points.table))
-    problems, machine = problems_of(op), machine_numbers(acc, op.dtype)
-    waits = overhead_ticks(acc, "wave"), overhead_ticks(acc, "reduction")
-    level, smem = shape.level_table(), memory_plan(acc)[1][acc.memories[0].name]
+    writer = _Writer(op, acc, points.variant, len(points.table), actions)
     for i, (row, key, parts) in enumerate(points.table.tolist()):
-        tiles = tiles_of(problems, row, key, parts, acc.cores)
-        queue = np.array([tiles.lengths, tiles.counts], np.int64)
-        totals = (tiles.alike, tiles.tiles, tiles.rows, tiles.blocks, tiles.keys, float(op.scores))
+        tiles = tiles_of(writer.problems, row, key, parts)
+        counts = (1,) if tiles.alike else _queue(op, acc, points.variant[0], row, key, parts)
+        writer.write(i, (row, key, parts), tiles, tiles.lengths, counts, tiles.alike)
+    return writer.lowered()
+
+
+def lower_tiles(
+    op: Attention, acc: Accelerator, ahead: bool, row: int, key: int, parts: int = 1, *, actions: bool
+) -> Lowered:
+    """A tile of each length alone on one of all SMs, as a block of points, from the longest on.
+
+    Of split keys it is a part, and what merges them is left out.
+    """
+    tiles = tiles_of(problems_of(op), row, key, parts)
+    writer = _Writer(op, acc, (ahead, 1, False), len(tiles.lengths), actions)
+    for i, length in enumerate(tiles.lengths):
+        writer.write(i, (row, key, parts), tiles, (length,), (1,), False)
+    return writer.lowered()
+
+
+def _queue(op: Attention, acc: Accelerator, ahead: bool, row: int, key: int, parts: int) -> tuple[int, ...]:
+    """How many tiles of each length the SM has that is busy longest; of a point that does not fit, the busiest of all.
+
+    A tile's time is that of its own program, so that the queue takes as long as a pool of SMs.
+    """
+    inside = lower_tiles(op, acc, ahead, row, key, parts, actions=False)
+    tiles = tiles_of(problems_of(op), row, key, parts)
+    return busiest(run_points(inside), tiles.counts, acc.cores) if inside.fits()[0] else tiles.counts
+
+
+class _Writer:
+    """Writes the points of an op that have one shape into a block."""
+
+    def __init__(
+        self, op: Attention, acc: Accelerator, variant: tuple[bool, int, bool], points: int, actions: bool
+    ) -> None:
+        self.shape = _shape(acc, *variant, op.shared_kv)
+        self.at = At(*self.shape.places(At._fields))
+        self.block = self.shape.new_block(points, actions=actions)
+        self.copies = np.zeros(points)
+        self.ahead = variant[0]
+        self.level = self.shape.level_table()
+        self.problems, self.machine, self.scores = problems_of(op), machine_numbers(acc, op.dtype), float(op.scores)
+        smem = memory_plan(acc)[1][acc.memories[0].name]
+        self.limits = overhead_ticks(acc, "wave"), overhead_ticks(acc, "reduction"), smem
+
+    def write(
+        self,
+        i: int,
+        point: tuple[int, int, int],
+        tiles: Tiles,
+        lengths: tuple[int, ...],
+        counts: tuple[int, ...],
+        waves: bool,
+    ) -> None:
+        """Point i (query rows, keys of a block, splits): one SM's tiles, or ``waves`` of tiles that are all alike."""
+        # Lengths of which it has none come last, behind the end of its loop, where their runs have no end.
+        order = np.argsort(np.array(counts) == 0, kind="stable")
+        queue = np.array([lengths, counts], np.int64)[:, order]
+        totals = (waves, tiles.in_all, tiles.rows, tiles.blocks, tiles.keys, self.scores)
         _lower_point(
-            i, points.table[i], problems[0], Heads.of(problems), queue, totals, points.variant[0], at, (*waits, smem),
-            machine, level, block, copies,
+            i, np.array(point, np.int64), self.problems[0], Heads.of(self.problems), queue, totals, self.ahead, self.at,
+            self.limits, self.machine, self.level, self.block, self.copies,
         )  # fmt: skip
-        fill_spans(block, i, level, shape.kinds, shape.classes)
-    return Lowered(shape, block, copies)
+        fill_spans(self.block, i, self.level, self.shape.kinds, self.shape.classes)
 
-
-@lru_cache(maxsize=4096)
-def tiles_of(problems: tuple[Problem, ...], row_tile: int, key_block: int, parts: int, cores: int) -> Tiles:
-    """The queue of the SM with the most work, and what all do; ``parts`` of a tile's keys are thread blocks."""
-    cut = [(problem, *row_tiles(problem, row_tile)[:2]) for problem in problems]
-    most = -(-max(-(-int(seen.max()) // key_block) for _, _, seen in cut) // parts)
-    found: Counter[int] = Counter()
-    count = rows = keys = 0
-    for problem, own, seen in cut:
-        whole = -(-seen // key_block)
-        share = -(-whole // most)
-        lengths, which = np.unique(-(-whole // share), return_inverse=True)
-        for c, length in enumerate(lengths.tolist()):
-            found[length] += problem.groups * int(share[which == c].sum())
-        count += problem.groups * int(share.sum())
-        rows += problem.groups * int((own * share).sum())
-        keys += problem.groups * int(np.minimum(whole * key_block, problem.keys).sum())
-    distinct = np.array(sorted(found, reverse=True), np.int64)
-    counts = np.array([found[length] for length in distinct.tolist()], np.int64)
-    blocks = int((distinct * counts).sum())
-    if len(distinct) == 1:
-        return Tiles((int(distinct[0]),), (1,), True, count, rows, blocks, keys)
-    mine = busiest(distinct, counts, cores)
-    kept = mine > 0
-    return Tiles(tuple(distinct[kept].tolist()), tuple(mine[kept].tolist()), False, count, rows, blocks, keys)
+    def lowered(self) -> Lowered:
+        """The block with its shape."""
+        return Lowered(self.shape, self.block, self.copies)
 
 
 def _up_to(sizes: tuple[int, ...], extent: int) -> list[int]:
@@ -170,7 +160,7 @@ def _splits(op: Attention, whole: Tiles, acc: Accelerator, given: int | None) ->
     meet = "middle" in places(acc)
     if given:
         return [given] if given == 1 or meet else []
-    few = meet and whole.tiles < acc.cores and (whole.alike or op.q_len == 1)
+    few = meet and whole.in_all < acc.cores and (whole.alike or op.q_len == 1)
     blocks = whole.lengths[0]
     return [s for s in SPLITS if s == 1 or (few and s <= blocks and -(-blocks // -(-blocks // s)) == s)]
 
@@ -258,10 +248,11 @@ def _lower_point(i, point, problem, heads, queue, totals, ahead, at, limits, mac
         for c in range(queue.shape[1]):
             _write_steps(block, i, level, c, queue[0, c], ahead)
             done += queue[1, c]
-            if c < queue.shape[1] - 1:
+            if done < waves:
                 block.runs[i, level[2, RUN0] + c] = done
             own_blocks += float(queue[0, c]) * queue[1, c]
-        copies[i] = all_blocks / own_blocks
+        # A single length is a tile on its own; what it counts is of one.
+        copies[i] = 1.0 if queue.shape[1] == 1 else all_blocks / own_blocks
     block.slots[i, 0] = 1
     ring = _ring(row_tile, key_block, problem, element, smem)
     block.slots[i, 1] = ring
@@ -289,7 +280,7 @@ def _lower_point(i, point, problem, heads, queue, totals, ahead, at, limits, mac
     fetched = _fetched(heads, count, active, all_keys, problem.kv_width * element, machine)
     useful = scores / all_blocks
     # Tiles of all SMs over those that the copies of this one stand for: their lengths differ under a mask.
-    often = 1.0 if alike else count / (float(waves) * copies[i])
+    often = 1.0 if alike or queue.shape[1] == 1 else count / (float(waves) * copies[i])
     result = rows * (value_dim + STATISTICS) * SUM_BYTES if split else rows * value_dim * element
     width = block.row.shape[1] // block.latency.shape[1]
     for c in range(width):
@@ -300,10 +291,10 @@ def _lower_point(i, point, problem, heads, queue, totals, ahead, at, limits, mac
         write_fill(block, i, width * at.load_k + c, k_bytes, fetched, now, machine, want)
         if at.load_v >= 0:
             write_fill(block, i, width * at.load_v + c, v_bytes, fetched, now, machine, want)
-        tile, weights = (row_tile, key_block, dim), float(row_tile) * key_block * element
+        tile = Tile(row_tile, key_block, dim, 1, 0)
         write_matmul(block, i, width * at.logit + c, tile, useful * dim, OUTPUT_STATIONARY, 0.0, 0.0, machine, want)
-        tile, part = (row_tile, value_dim, key_block), useful * value_dim  # its weights come from the registers
-        write_matmul(block, i, width * at.attend + c, tile, part, OUTPUT_STATIONARY, -weights, 0.0, machine, want)
+        tile, part = Tile(row_tile, value_dim, key_block, 0, 1), useful * value_dim  # its weights come from registers
+        write_matmul(block, i, width * at.attend + c, tile, part, OUTPUT_STATIONARY, 0.0, 0.0, machine, want)
         each = float(row_tile) * key_block
         online = (each, each, each, 0.0, 0.0, float(row_tile) * value_dim, 0.0)
         write_vector(block, i, width * at.softmax + c, online, 0.0, 0.0, machine, want)
@@ -314,7 +305,7 @@ def _lower_point(i, point, problem, heads, queue, totals, ahead, at, limits, mac
             for stage in range(at.load_q, at.finish + 1):
                 once = often if stage in (at.load_q, at.finish) else 1.0
                 block.actions[i, width * stage + c] *= once * now / float(active)
-        if split:
+        if at.combine >= 0:
             results = float(heads.rows) * value_dim
             partial_bytes = float(all_rows) * (value_dim + STATISTICS) * SUM_BYTES
             # A partial output is rescaled and added; the sum is divided and rounded.

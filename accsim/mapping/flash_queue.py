@@ -1,6 +1,7 @@
 """FlashAttention-2 on arrays where sequences differ or cores share the keys of a row tile (Flash-Decoding).
 
-The program is the queue of the core with the most work, a tile or part of one after the other. Source of the split and
+The program is the queue of the core that is busy longest, a tile or part of one after the other; they are dealt by the
+time of their own programs. Source of the split and
 the merge: Dao et al., *Flash-Decoding for long-context inference* (2023). ``docs/attention.md`` has the model.
 """
 
@@ -12,17 +13,19 @@ from typing import NamedTuple
 import numpy as np
 
 from accsim.config.machine import Accelerator
+from accsim.engine.tables import IntArray
 from accsim.kernels.block import fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
-from accsim.kernels.work import SUM_BYTES, leave_between, scale_bytes, write_load, write_store, write_vector
+from accsim.kernels.matrix import SUM_BYTES
+from accsim.kernels.work import leave_between, scale_bytes, write_load, write_store, write_vector
 from accsim.mapping.attention import MOST_CAUSAL_TILES, problems_of, write_latencies
-from accsim.mapping.compiled import Lowered, Points
-from accsim.mapping.flash_tile import STATISTICS, At, tile_buffers, tile_stages, write_buffers, write_tile
+from accsim.mapping.compiled import Lowered, Points, run_points
+from accsim.mapping.flash_tile import CHAINS, STATISTICS, At, tile_buffers, tile_stages, write_buffers, write_tile
+from accsim.mapping.flash_tiles import Heads, Part, busiest, kinds_of
 from accsim.mapping.machine_numbers import machine_numbers, memory_plan, places, ways
 from accsim.mapping.shape import Shape
 from accsim.mapping.thread_blocks import SPLITS
-from accsim.mapping.tile_queue import queue_of
 from accsim.workload.ops import Attention
 
 
@@ -50,11 +53,11 @@ def queue_points(
             for parts in [split] if split else _splits(op, key, few):
                 if parts == 1 and len(problems) == 1:
                     continue
-                queue = queue_of(problems, row, key, parts, acc.cores)
-                if len(queue.kinds) > MOST_CAUSAL_TILES and row != rows[-1]:
+                kinds = len(kinds_of(problems, row, key, parts))
+                if kinds > MOST_CAUSAL_TILES and row != rows[-1]:
                     continue
                 for behind in ahead:
-                    table = found.setdefault(Queued(behind, len(queue.kinds), parts > 1), [])
+                    table = found.setdefault(Queued(behind, kinds, parts > 1), [])
                     table += [(row, key, form, parts) for form in forms]
     return [Points(variant, np.array(table, np.int64)) for variant, table in found.items()]
 
@@ -62,24 +65,68 @@ def queue_points(
 def lower_queue(op: Attention, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
     """The points' programs as a block."""
     variant = Queued(*points.variant)
-    shape = _shape(acc, variant, op.shared_kv)
-    at = At(*shape.places(At._fields))
-    block = shape.new_block(len(points.table), actions=actions)
-    copies = np.zeros(len(points.table))
-    problems, machine = problems_of(op), machine_numbers(acc, op.dtype)
-    groups = sum(problem.groups for problem in problems)
-    keys = sum(problem.groups * problem.keys for problem in problems)
-    op_rows = sum(problem.groups * problem.positions * problem.shared for problem in problems)
-    level = shape.level_table()
-    for i, (row, key, _, parts) in enumerate(points.table.tolist()):
-        queue = queue_of(problems, row, key, parts, acc.cores)
-        totals = (queue.all_parts, queue.part_rows, queue.part_keys, op_rows, groups, keys, float(op.scores))
+    writer = _Writer(op, acc, variant, len(points.table), actions)
+    for i, (row, key, form, parts) in enumerate(points.table.tolist()):
+        counts = queue_of(op, acc, variant.ahead, row, key, form, parts)
+        writer.write(i, (row, key, form, parts), tuple(kinds_of(writer.problems, row, key, parts)), counts)
+    return writer.lowered()
+
+
+@lru_cache(maxsize=4096)
+def queue_of(
+    op: Attention, acc: Accelerator, ahead: bool, row: int, key: int, form: int, parts: int
+) -> tuple[int, ...]:
+    """How many parts of each kind the core has that is busy longest: all of them where there is but one core."""
+    counts = tuple(kinds_of(problems_of(op), row, key, parts).values())
+    if acc.cores == 1:
+        return counts
+    return busiest(part_ticks(op, acc, ahead, row, key, form, parts), counts, acc.cores)
+
+
+def part_ticks(op: Attention, acc: Accelerator, ahead: bool, row: int, key: int, form: int, parts: int) -> IntArray:
+    """Time of a part of each kind from a program of its own, as if it were a tile that shares its keys with none."""
+    kinds = kinds_of(problems_of(op), row, key, parts)
+    alone = _Writer(op, acc, Queued(ahead, 1, False), len(kinds), actions=False)
+    for i, kind in enumerate(kinds):
+        alone.write(i, (row, key, form, parts), (kind,), (1,))
+    return run_points(alone.lowered())
+
+
+class _Writer:
+    """Writes the points of an op that have one shape into a block."""
+
+    def __init__(self, op: Attention, acc: Accelerator, variant: Queued, points: int, actions: bool) -> None:
+        self.shape = _shape(acc, variant, op.shared_kv)
+        self.at = At(*self.shape.places(At._fields))
+        self.block = self.shape.new_block(points, actions=actions)
+        self.copies = np.zeros(points)
+        self.ahead = variant.ahead
+        self.level = self.shape.level_table()
+        self.problems, self.machine = problems_of(op), machine_numbers(acc, op.dtype)
+        self.scores = float(op.scores)
+
+    def write(self, i: int, point: tuple[int, int, int, int], kinds: tuple[Part, ...], counts: tuple[int, ...]) -> None:
+        """Point i (query rows, keys of a block, form, parts): ``counts`` parts of each kind, one after the other."""
+        # Kinds of which it has none come last, behind the end of its loop, where their runs have no end.
+        order = np.argsort(np.array(counts) == 0, kind="stable")
+        row, key, form, parts = point
+        all_kinds = kinds_of(self.problems, row, key, parts)
+        totals = (
+            sum(all_kinds.values()),
+            sum(kind.rows * count for kind, count in all_kinds.items()),
+            sum(kind.keys * count // kind.parts for kind, count in all_kinds.items()),
+            self.scores,
+        )
         _lower_point(
-            i, points.table[i], problems[0], np.array(queue.kinds, np.int64), np.array(queue.counts, np.int64), totals,
-            variant.ahead, at, machine, level, block, copies,
+            i, form, self.problems[0], Heads.of(self.problems), np.array(kinds, np.int64)[order],
+            np.array(counts, np.int64)[order], totals, self.ahead, self.at, self.machine, self.level, self.block,
+            self.copies,
         )  # fmt: skip
-        fill_spans(block, i, level, shape.kinds, shape.classes)
-    return Lowered(shape, block, copies)
+        fill_spans(self.block, i, self.level, self.shape.kinds, self.shape.classes)
+
+    def lowered(self) -> Lowered:
+        """The block with its shape."""
+        return Lowered(self.shape, self.block, self.copies)
 
 
 def _splits(op: Attention, key: int, few: bool) -> list[int]:
@@ -105,28 +152,30 @@ def _shape(acc: Accelerator, variant: Queued, shared_kv: bool) -> Shape:
         tile_stages(acc, variant.ahead, shared_kv, variant.split),
         capacities,
         {"key": "row"} if variant.kinds > 1 else {},
+        chains=CHAINS,
     )
 
 
 @kernel(allocates=True)
-def _lower_point(i, point, problem, kinds, counts, totals, ahead, at, machine, level, block, copies):
-    """Write the numbers of one point (query rows, keys of a block, form, parts).
+def _lower_point(i, form, problem, heads, kinds, counts, totals, ahead, at, machine, level, block, copies):
+    """Write the numbers of one point.
 
     ``kinds`` are the parts of the queue (columns: key blocks; rows, keys and scores of the tile; parts of it),
     ``counts`` how many of each.
     """
-    all_parts, part_rows, part_keys, op_rows, groups, keys, scores = totals
+    all_parts, part_rows, part_keys, scores = totals
     want = block.actions.shape[0] > 0
     active = min(all_parts, machine.cores)
     classes = kinds.shape[0]
     tile_rows, tile_keys = kinds[0, 1], 1
+    in_all = counts.sum()
     done, own_scores, own_rows, own_keys = 0, 0.0, 0.0, 0.0
-    fetched = _fetched(groups, keys, part_keys, active, problem.kv_width, machine)
+    fetched = _fetched(heads, part_keys, active, problem.kv_width, machine)
     for c in range(classes):
         blocks, rows, seen, visible, parts = kinds[c, 0], kinds[c, 1], kinds[c, 2], kinds[c, 3], kinds[c, 4]
         done += counts[c]
         block.trips[i, level[3, TRIP0] + c] = blocks
-        if c < classes - 1:
+        if done < in_all:
             block.runs[i, level[2, RUN0] + c] = done
         loaded = float(seen) / (parts * blocks)
         size = int(np.ceil(loaded))
@@ -136,7 +185,7 @@ def _lower_point(i, point, problem, kinds, counts, totals, ahead, at, machine, l
         own_keys += counts[c] * float(seen) / parts
         useful = float(visible) / (parts * blocks)
         logit, attend = write_tile(
-            block, i, c, classes, at, (rows, size, loaded), useful, point[2], problem, fetched, active, machine, want
+            block, i, c, classes, at, (rows, size, loaded), useful, form, problem, fetched, active, machine, want
         )
         if at.store_partial >= 0:
             size_out = float(rows * (problem.value_dim + STATISTICS) * SUM_BYTES)
@@ -162,7 +211,7 @@ def _lower_point(i, point, problem, kinds, counts, totals, ahead, at, machine, l
             left = at.store_partial if at.store_partial >= 0 else at.store_o
             scale_bytes(block, i, left * classes + c, row_scale, 1.0)
     if at.merge >= 0:
-        _write_merge(block, i, classes, at, part_rows, op_rows, active, copies[i], problem, machine, want)
+        _write_merge(block, i, classes, at, part_rows, heads.rows, active, copies[i], problem, machine, want)
 
 
 @kernel
@@ -194,7 +243,7 @@ def _write_merge(block, i, classes, at, part_rows, op_rows, active, copies, prob
 
 
 @kernel
-def _fetched(groups, keys, part_keys, active, kv_width, machine):
+def _fetched(heads, part_keys, active, kv_width, machine):
     """Share of the loads of K and V that reach main memory.
 
     Without a middle memory every load does. With one, the keys and values of a group come once where those of as many
@@ -202,5 +251,5 @@ def _fetched(groups, keys, part_keys, active, kv_width, machine):
     """
     if machine.middle_capacity == 0:
         return 1.0
-    in_flight = min(groups, active) * float(keys) / groups * kv_width * machine.element_bytes
-    return min(1.0, float(keys) / part_keys) if in_flight <= machine.middle_capacity else 1.0
+    in_flight = min(heads.groups, active) * float(heads.keys) / heads.groups * kv_width * machine.element_bytes
+    return min(1.0, float(heads.keys) / part_keys) if in_flight <= machine.middle_capacity else 1.0

@@ -10,12 +10,15 @@ from accsim.config.machine import Accelerator
 from accsim.engine.program import After, Hold
 from accsim.kernels.block import END, START
 from accsim.kernels.jit import kernel
-from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store, write_vector
+from accsim.kernels.matrix import SUM_BYTES, Tile
+from accsim.kernels.work import write_load, write_matmul, write_store, write_vector
 from accsim.mapping.machine_numbers import ways
 from accsim.mapping.shape import StageShape
 
 STATISTICS = 2
 """Numbers a row has beside its output: the maximum so far, and the sum."""
+CHAINS = {"scores": ("logit", "softmax", "attend")}
+"""``Shape.chains``: what is done while a block of scores is held."""
 
 
 class At(NamedTuple):
@@ -127,17 +130,14 @@ def write_tile(block, i, c, combos, at, tile, useful, form, problem, fetched, ac
         write_load(block, i, at.load_v * combos + c, v_bytes, v_bytes * fetched, active, machine, want)
     score_bytes = float(rows * keys * SUM_BYTES)
     sum_bytes = float(rows * value_dim * SUM_BYTES)
-    logit = write_matmul(
-        block, i, at.logit * combos + c, (rows, keys, dim), useful * dim, form, 0.0, score_bytes, machine, want
-    )
+    operands, row = Tile(rows, keys, dim, 1, 0), at.logit * combos + c
+    logit = write_matmul(block, i, row, operands, useful * dim, form, 0.0, score_bytes, machine, want)
     each = float(rows * keys)
     counts = (each, each, each, 0.0, 0.0, float(rows * value_dim), 0.0)
     passes = score_bytes + sum_bytes
     write_vector(block, i, at.softmax * combos + c, counts, passes, passes, machine, want)
-    attend = write_matmul(
-        block, i, at.attend * combos + c, (rows, value_dim, keys), useful * value_dim, form, sum_bytes, sum_bytes,
-        machine, want,
-    )  # fmt: skip
+    operands, row = Tile(rows, value_dim, keys, 0, 0), at.attend * combos + c
+    attend = write_matmul(block, i, row, operands, useful * value_dim, form, sum_bytes, sum_bytes, machine, want)
     if at.finish < 0:
         return logit, attend
     last = (0.0, 0.0, 0.0, 0.0, float(rows * value_dim), 0.0, float(rows * value_dim))

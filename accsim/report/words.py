@@ -15,6 +15,7 @@ from accsim.workload.ops import Op
 _SMALL = ("", "m", "u", "n", "p")
 _LARGE = ("", "k", "M", "G", "T", "P", "E")
 _SHORT = 5
+_UNSAID = (("spill", 0), ("granularity", "row"))
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -96,13 +97,13 @@ def mapping_short(mapping: Dataflow) -> str:
 
 
 def _choices(mapping: object) -> list[tuple[str, str]]:
-    """(field, text) of every choice that says something: no defaults, no False, no split by 1, no spill."""
+    """(field, text) of every choice that says something: no defaults, no False, no split by 1, spill or row tile."""
     found = []
     all_fields = fields(mapping) if is_dataclass(mapping) else ()
     for field in all_fields:
         value = getattr(mapping, field.name)
         silent = value is None or value is False or value == field.default
-        if silent or (field.name.startswith("split_") and value == 1) or (field.name == "spill" and value == 0):
+        if silent or (field.name.startswith("split_") and value == 1) or (field.name, value) in _UNSAID:
             continue
         if value is True:
             text = field.name

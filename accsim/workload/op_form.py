@@ -6,11 +6,13 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from accsim.config.checks import MAX_LIST, MAX_NAME, MAX_SIZE, shown
 from accsim.config.reader import FileModel, MarkedDocument, PlacedError, Wrong, validate
 from accsim.errors import InputError, Problem, nearest
-from accsim.workload.checks import MAX_LIST, MAX_NAME, MAX_SIZE, shown
+from accsim.sparsity.base import Pattern
+from accsim.sparsity.spelling import read_pattern
 from accsim.workload.models.base import Count, Dtype
 from accsim.workload.ops import OPS, Op
 from accsim.workload.ops_vector import MAX_INPUTS
@@ -63,6 +65,25 @@ NormFunction = Annotated[str, _one_of(NORMS), _enum(NORMS)]
 ElementwiseFunction = Annotated[str, _one_of(ELEMENTWISE), _enum(ELEMENTWISE)]
 
 
+def _pattern(value: object) -> Pattern | None:
+    try:
+        return None if value is None else read_pattern(value)
+    except InputError as error:
+        raise PlacedError(
+            [Wrong((), str(replace(p, suggestion=None)), p.suggestion) for p in error.problems]
+        ) from error
+
+
+PatternSpec = Annotated[
+    Any,
+    AfterValidator(_pattern),
+    WithJsonSchema(
+        {"type": ["string", "object", "null"], "examples": ["2:4", "nm(2, 4, axis=n)", "block(16, 16, 1/4)"]}
+    ),
+]
+"""Pattern in any spelling."""
+
+
 class OpForm(FileModel):
     """Keys that every op of a trace may have."""
 
@@ -104,6 +125,10 @@ class GemmForm(OpForm):
     """True if B is a parameter, one for the whole batch."""
     grouped: bool = False
     """True if each batch element has a parameter B of its own."""
+    sparsity: PatternSpec = None
+    """Pattern of the nonzero values of an operand, such as 2:4; default: dense."""
+    sparse_operand: Literal["A", "B"] | None = None
+    """Operand that has the pattern; default: B."""
 
 
 class AttentionForm(OpForm):

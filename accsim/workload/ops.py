@@ -3,8 +3,9 @@
 Counts are of the op itself: multiply-accumulates, vector operations, and *compulsory* bytes, that is each operand
 read once and each result written once. How often a machine moves them is the business of a mapping.
 
-Every op has ``kind``, ``macs``, ``flop`` (2 a MAC), ``weight_bytes``, ``input_bytes``, ``output_bytes``,
-``vector_ops`` and ``key``. Weights, inputs and outputs all have the op's one data type.
+Every op has ``kind``, ``macs``, ``macs_effectual`` (those by values that are not pruned), ``flop`` (2 a MAC),
+``weight_bytes``, ``input_bytes``, ``output_bytes``, ``vector_ops``, ``key`` and ``to_dict()``. Weights, inputs and
+outputs all have the op's one data type.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias, get_args
 
-from accsim.workload.checks import ArgumentChecks
+from accsim.config.checks import ArgumentChecks
+from accsim.sparsity.patterns import WeightPattern
+from accsim.workload.op_sparsity import check_sparsity, effectual_macs
 from accsim.workload.ops_attention import Attention
 from accsim.workload.ops_base import Counted, tensor_bytes
 from accsim.workload.ops_image import Conv2d, Pool2d
@@ -58,6 +61,12 @@ class Gemm(Counted):
     grouped
         With `weights`, True: every batch element has a parameter B of its own, as the experts of a layer have (a
         grouped product). Of one batch element it becomes False, the default.
+    sparsity
+        Where an operand has nonzero values: a pattern, its text (``"2:4"``) or mapping, or None. It counts in
+        `macs_effectual` alone: simulations run the product dense.
+    sparse_operand
+        ``"B"`` (the default with a sparsity), with the axes k and n, or ``"A"``, with m (m x batch rows with `weights`)
+        and k.
 
     Raises
     ------
@@ -69,6 +78,8 @@ class Gemm(Counted):
     >>> op = Gemm(m=512, n=768, k=768, name="q_proj")
     >>> op.macs, op.weight_bytes
     (301989888, 1179648)
+    >>> Gemm(m=512, n=768, k=768, sparsity="2:4").macs_effectual
+    150994944
     """
 
     kind: ClassVar[str] = "gemm"
@@ -80,10 +91,12 @@ class Gemm(Counted):
     name: str = "gemm"
     weights: bool = True
     grouped: bool = False
+    sparsity: WeightPattern | None = None
+    sparse_operand: str | None = None
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)
-        check.count("m", "n", "k", "batch")
+        sized = check.count("m", "n", "k", "batch")
         check.dtype()
         check.name()
         check.flag("weights", "grouped")
@@ -91,6 +104,7 @@ class Gemm(Counted):
             check.fail("grouped", "read True, allowed without weights is False: each product has a B of its own")
         if self.batch == 1:
             object.__setattr__(self, "grouped", False)
+        check_sparsity(self, check, sized)
         check.finish()
 
     @property
@@ -107,6 +121,11 @@ class Gemm(Counted):
     def macs(self) -> int:
         """Multiply-accumulates: batch x m x n x k."""
         return self.batch * self.m * self.n * self.k
+
+    @property
+    def macs_effectual(self) -> int:
+        """Multiply-accumulates by values that the sparsity keeps."""
+        return effectual_macs(self)
 
     @property
     def weight_bytes(self) -> int:

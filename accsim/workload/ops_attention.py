@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import repeat
 from typing import ClassVar
 
-from accsim.workload.checks import COUNT_TEXT, ArgumentChecks
+from accsim.config.checks import COUNT_TEXT, ArgumentChecks
 from accsim.workload.ops_base import FROM_OTHERS, Counted, tensor_bytes
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from math import ceil
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,8 +18,10 @@ from accsim.engine.run import run_program
 from accsim.mapping.attention import problems_of
 from accsim.mapping.base import Step
 from accsim.mapping.flash import Flash
+from accsim.mapping.flash_queue import part_ticks, queue_of
+from accsim.mapping.flash_tiles import Part, busiest, kinds_of, tiles_of
+from accsim.mapping.machine_numbers import STATIONARY
 from accsim.mapping.search import search
-from accsim.mapping.tile_queue import queue_of
 from accsim.workload.ops import Attention
 
 TICKS = 4096
@@ -69,9 +72,14 @@ def naive_tiles(op: Attention, row_tile: int) -> Counter[tuple[int, int, int]]:
     return found
 
 
-@given(op=ragged(), row=st.integers(1, 70), key=st.integers(4, 80), parts=st.integers(1, 4), cores=st.integers(1, 9))
+@given(
+    op=ragged(), row=st.integers(1, 70), key=st.integers(4, 80), parts=st.integers(1, 4), cores=st.integers(1, 9),
+    data=st.data(),
+)  # fmt: skip
 @settings(max_examples=80, deadline=None)
-def test_the_queue_is_that_of_naive_list_scheduling(op: Attention, row: int, key: int, parts: int, cores: int) -> None:
+def test_the_queue_is_that_of_naive_list_scheduling(
+    op: Attention, row: int, key: int, parts: int, cores: int, data: st.DataObject
+) -> None:
     tiles = naive_tiles(op, row)
     most = ceil(max(ceil(keys / key) for _, keys, _ in tiles) / parts)
     cut = []
@@ -79,16 +87,17 @@ def test_the_queue_is_that_of_naive_list_scheduling(op: Attention, row: int, key
         blocks = ceil(keys / key)
         share = ceil(blocks / most)
         cut += [(ceil(blocks / share), rows, keys, visible, share)] * (count * share)
+    kinds, together = kinds_of(problems_of(op), row, key, parts), tiles_of(problems_of(op), row, key, parts)
+    assert kinds == Counter(Part(*part) for part in cut)
+    assert dict(zip(together.lengths, together.counts, strict=True)) == Counter(part[0] for part in cut)
+    assert together.rows == sum(part[1] for part in cut)
+    assert sum(visible * count for (_, _, visible), count in tiles.items()) == op.scores
+    time = {kind: data.draw(st.integers(1, 1000)) for kind in kinds}
     servers = [0] * cores
     for part in sorted(cut, reverse=True):
-        heapq.heapreplace(servers, servers[0] + part[0] + 1)
-    queue = queue_of(problems_of(op), row, key, parts, cores)
-    assert queue.all_parts == len(cut)
-    assert queue.part_rows == sum(part[1] for part in cut)
-    assert queue.part_keys == sum(keys * count for (_, keys, _), count in tiles.items())
-    assert sum((kind.blocks + 1) * count for kind, count in zip(queue.kinds, queue.counts, strict=True)) == max(servers)
-    assert sum(visible * count for (_, _, visible), count in tiles.items()) * op.kv_heads == op.scores * op.kv_heads
-    assert not Counter(dict(zip(queue.kinds, queue.counts, strict=True))) - Counter(map(tuple, cut))  # type: ignore[arg-type]
+        heapq.heapreplace(servers, servers[0] + time[Part(*part)])
+    own = busiest(np.array(list(time.values())), tuple(kinds.values()), cores)
+    assert sum(time[kind] * count for kind, count in zip(kinds, own, strict=True)) == max(servers)
 
 
 def room(machine: str) -> Accelerator:
@@ -166,10 +175,25 @@ def test_the_longest_sequence_goes_first() -> None:
     # Two cores: one has 4096 keys, the other 3072 and 1024; in the order given, 3072 and 4096 would follow each other.
     acc = accsim.load_accelerator("tpu_v4")
     op = Attention(heads=1, head_dim=128, q_len=1, kv_lens=(3072, 1024, 4096))
-    queue = queue_of(problems_of(op), 8, 256, 1, acc.cores)
-    assert [(kind.keys, count) for kind, count in zip(queue.kinds, queue.counts, strict=True)] in (
-        [(4096, 1)], [(3072, 1), (1024, 1)],
-    )  # fmt: skip
+    own = queue_of(op, acc, True, 8, 256, STATIONARY["output_stationary"], 1)
+    kinds = kinds_of(problems_of(op), 8, 256)
+    assert [kind.keys for kind in kinds] == [4096, 3072, 1024]
+    assert own in ((1, 0, 0), (0, 1, 1))
+
+
+@given(op=ragged(), row=st.integers(8, 70), key=st.integers(16, 80), parts=st.integers(1, 3), ahead=st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_no_core_is_busy_longer_than_the_queue_by_more_than_a_tile(
+    op: Attention, row: int, key: int, parts: int, ahead: bool
+) -> None:
+    # Two cores: the queue takes at least half of what both have, and at most a part more than that.
+    acc, form = room("tpu_v4"), STATIONARY["output_stationary"]
+    kinds = kinds_of(problems_of(op), row, key, parts)
+    alone = part_ticks(op, acc, ahead, row, key, form, parts)
+    own = queue_of(op, acc, ahead, row, key, form, parts)
+    work = sum(ticks * count for ticks, count in zip(alone, kinds.values(), strict=True))
+    queue = sum(ticks * count for ticks, count in zip(alone, own, strict=True))
+    assert work <= acc.cores * queue <= work + (acc.cores - 1) * max(alone)
 
 
 # Split keys

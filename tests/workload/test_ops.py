@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -12,7 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accsim.errors import InputError
-from accsim.units import DTYPES, dtype_bits
+from accsim.sparsity.attention_masks import Window
+from accsim.sparsity.masks import draw_mask
+from accsim.sparsity.nm import NM, VNM
+from accsim.sparsity.patterns import Block, Channel, Dense, Unstructured, WeightPattern
+from accsim.units import DTYPES, tensor_bits
 from accsim.workload.ops import (
     OPS,
     VECTOR_OPERATIONS,
@@ -69,6 +74,14 @@ BAD: list[tuple[Callable[[], object], str, str]] = [
     (lambda: Gemm(1, 1, 1, name=3), "Gemm.name", "read 3"),  # type: ignore[arg-type]
     (lambda: Gemm(1, 1, 1, weights=1), "Gemm.weights", "allowed are True and False"),  # type: ignore[arg-type]
     (lambda: Gemm(1, 1, 1, batch=2, weights=False, grouped=True), "Gemm.grouped", "allowed without weights is False"),
+    (lambda: Gemm(1, 1, 1, sparsity=5), "Gemm.sparsity", "read 5, allowed is a pattern"),  # type: ignore[arg-type]
+    (lambda: Gemm(8, 8, 8, sparsity=NM(2, 4, "m")), "Gemm.sparsity", "the axes of the array are k, n"),
+    (lambda: Gemm(8, 8, 8, sparsity=NM(2, 4, "n"), sparse_operand="A"), "Gemm.sparsity", "are m, k"),
+    (lambda: Gemm(8, 8, 6, sparsity=NM(2, 4, transposable=True)), "Gemm.sparsity", "sides that 4 divides"),
+    (lambda: Gemm(8, 8, 8, sparsity=Unstructured(mask=np.eye(4))), "Gemm.sparsity", "has the shape (4, 4), not (8, 8)"),
+    (lambda: Gemm(8, 8, 8, sparsity=Window(4)), "Gemm.sparsity", "of attention scores"),  # type: ignore[arg-type]
+    (lambda: Gemm(8, 8, 8, sparsity=NM(2, 4), sparse_operand="C"), "Gemm.sparse_operand", "allowed are A, B"),
+    (lambda: Gemm(8, 8, 8, sparse_operand="A"), "Gemm.sparse_operand", "allowed without sparsity is none"),
     (lambda: Attention(0, 1, 1, 1, 1), "Attention.batch", "read 0"),
     (lambda: Attention(1, 12, 1, 1, 1, kv_heads=5), "Attention.kv_heads", "a divisor of the 12 heads"),
     (lambda: Attention(1, 2, 1, 1, 1, kv_heads=4), "Attention.kv_heads", "a divisor of the 2 heads"),
@@ -182,14 +195,46 @@ def brute_force_gemm(op: Gemm) -> dict[str, int]:
 def test_gemm_counts(shape: tuple[int, int, int, int], weights: bool, dtype: str) -> None:
     op = Gemm(*shape[:3], batch=shape[3], dtype=dtype, weights=weights)
     loop = brute_force_gemm(op)
-    bits = dtype_bits(dtype)
+
+    def size(elements: int) -> int:
+        return -(-tensor_bits(elements, dtype) // 8)
+
     assert op.macs == loop["macs"]
     assert op.flop == 2 * loop["macs"]
-    assert op.weight_bytes == (-(-loop["b"] * bits // 8) if weights else 0)
-    assert op.input_bytes == -(-(loop["a"] + (0 if weights else loop["b"])) * bits // 8)
-    assert op.output_bytes == -(-loop["c"] * bits // 8)
+    assert op.weight_bytes == (size(loop["b"]) if weights else 0)
+    assert op.input_bytes == size(loop["a"] + (0 if weights else loop["b"]))
+    assert op.output_bytes == size(loop["c"])
     assert op.vector_ops == {}
     assert op.products * op.rows * op.n * op.k == op.macs
+
+
+@pytest.mark.parametrize("operand", ["A", "B"])
+@pytest.mark.parametrize("weights", [True, False])
+@pytest.mark.parametrize(
+    "pattern",
+    [NM(2, 4), NM(1, 4, transposable=True), VNM(4, 2, 6), Block(4, 4, Fraction(1, 3)), Channel(Fraction(1, 2), "k"),
+     Unstructured(Fraction(1, 7))],
+)  # fmt: skip
+def test_effectual_macs_are_those_of_a_mask(pattern: WeightPattern, weights: bool, operand: str) -> None:
+    op = Gemm(4, 12, 8, batch=3, weights=weights, sparsity=pattern, sparse_operand=operand)
+    count = 0
+    for product in range(op.products):
+        a, b = np.ones((op.rows, op.k), dtype=int), np.ones((op.k, op.n), dtype=int)
+        if operand == "A":
+            a = a * draw_mask(pattern, a.shape, product, axes=("m", "k"))
+        else:
+            b = b * draw_mask(pattern, b.shape, product)
+        count += int((a @ b).sum())
+    assert op.macs_effectual == count
+    assert op.macs == 4 * 12 * 8 * 3
+    assert (op.flop, op.weight_bytes) == (2 * op.macs, replace(op, sparsity=None, sparse_operand=None).weight_bytes)
+
+
+def test_a_dense_pattern_is_none() -> None:
+    assert Gemm(4, 4, 4, sparsity=Dense()) == Gemm(4, 4, 4)
+    assert Gemm(4, 4, 4).macs_effectual == Gemm(4, 4, 4, sparsity=NM(4, 4)).macs_effectual == 64
+    assert Gemm(4, 4, 4, sparsity=NM(2, 4)).sparse_operand == "B"
+    assert Attention(1, 1, 4, 4, 8).macs_effectual == Attention(1, 1, 4, 4, 8).macs
 
 
 def test_gemm_with_weights_is_one_tall_product() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 
 from accsim.config.frozen import FrozenDict
 from accsim.errors import InputError, Problem, nearest
@@ -91,6 +92,19 @@ class ArgumentChecks:
         if getattr(self._owner, field) is not None:
             return False
         object.__setattr__(self._owner, field, value)
+        return True
+
+    def share(self, field: str) -> bool:
+        """A number above 0 and at most 1, kept as the exact fraction that was written; True if it is one."""
+        value = getattr(self._owner, field)
+        try:
+            exact = Fraction(str(value)) if isinstance(value, (int, float, str, Fraction)) else None
+        except (ValueError, ZeroDivisionError):
+            exact = None
+        if exact is None or not 0 < exact <= 1:
+            self.fail(field, f"read {shown(value)}, allowed is a number above 0 and at most 1, such as 0.25 or 1/3")
+            return False
+        object.__setattr__(self._owner, field, exact)
         return True
 
     def flag(self, *fields: str) -> None:
