@@ -48,7 +48,8 @@ class Streamed(CompiledDataflow):
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         unit, items = _unit(op)
         share = -(-items // acc.cores) * unit
-        sizes = sorted({unit * max(1, (share >> k) // unit) for k in range(24)})
+        one_row = {unit} if unit > 1 else set()
+        sizes = sorted({*(unit * max(1, (share >> k) // unit) for k in range(24)), *one_row})
         chosen = [self.chunk_elements] if self.chunk_elements else sizes
         if isinstance(op, Softmax) and min(chosen) < op.cols:
             return [Points((BLOCKS,), np.array([(self.chunk_elements,)], np.int64))]

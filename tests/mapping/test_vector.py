@@ -84,6 +84,13 @@ def test_a_row_that_does_not_fit_comes_in_blocks() -> None:
     assert fits.traffic_bytes["dram"]["read"] == 2 * 4 * 2**15
 
 
+@pytest.mark.parametrize("rows", [1, 2**10, 2**26])
+def test_a_row_that_fits_is_found_among_however_many(rows: int) -> None:
+    # 65536 scores of 2 bytes, twice in and twice out, are the 512 KiB of the edge.
+    rep = accsim.simulate(Softmax(rows, 2**16), "flat_edge")
+    assert rep.ops[0].mapping == accsim.Streamed(2**16)
+
+
 def test_unfused_attention_of_a_million_keys_fits() -> None:
     op = accsim.Attention(batch=1, heads=1, q_len=64, kv_len=2**20, head_dim=64)
     rep = accsim.simulate(op, "flat_edge", dataflow="unfused")

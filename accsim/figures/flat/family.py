@@ -78,7 +78,7 @@ def notes(rows: pd.DataFrame) -> list[str]:
         f"FlashAttention-2 is up to {gain['edge']:.1f}× (edge) and {gain['cloud']:.1f}× (cloud) as fast as FLAT: an "
         "online softmax tiles the keys too, so no row of scores has to fit the chip, and has three operations a score "
         f"in place of four. FLAT spills its rows at {spilled['edge']} (edge), {spilled['cloud']} (cloud) and beyond.",
-        "Un-fused attention ends where a row of its softmax does not fit the buffer.",
+        "The softmax of un-fused attention reads its scores twice where a row of them does not fit the buffer.",
     ]
     if missing:
         found.append(f"No dataflow here yet: {', '.join(missing)}.")
