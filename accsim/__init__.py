@@ -47,6 +47,7 @@ _PUBLIC = {
     "Flat": "accsim.mapping.flat",
     "Flash": "accsim.mapping.flash",
     "Flash1": "accsim.mapping.flash1",
+    "FuseMax": "accsim.mapping.fusemax",
     "Lstm": "accsim.mapping.lstm",
     "simulate": "accsim.report.simulate",
     "Report": "accsim.report.result",
