@@ -35,7 +35,11 @@ Tables = dict["Loops", IntArray]
 
 
 class Problem(NamedTuple):
-    """Extents of one attention op: groups, positions, heads that share keys, keys, head dim, mask, keys of a window."""
+    """Extents of one attention op: groups, positions, heads that share keys, keys, head dim, mask, keys of a window.
+
+    ``value_dim`` is the width of values and outputs, ``kv_width`` that of a key and its value: ``dim`` where they share
+    their storage.
+    """
 
     groups: int
     positions: int
@@ -44,6 +48,8 @@ class Problem(NamedTuple):
     dim: int
     causal: int
     window: int
+    value_dim: int
+    kv_width: int
 
 
 class Share(NamedTuple):
@@ -59,8 +65,9 @@ def problem_of(op: Attention) -> Problem:
     """The extents of an op, query heads folded into rows; keys that no query sees are left out."""
     groups, keys = op.batch * op.kv_heads, op.seen_keys
     return Problem(
-        groups, op.q_len, op.heads // op.kv_heads, keys, op.head_dim, int(op.causal), min(op.window or keys, keys)
-    )
+        groups, op.q_len, op.heads // op.kv_heads, keys, op.head_dim, int(op.causal), min(op.window or keys, keys),
+        op.value_dim, op.kv_width,
+    )  # fmt: skip
 
 
 def row_tile_sizes(op: Attention, acc: Accelerator, given: int | None) -> list[int]:
@@ -187,7 +194,7 @@ def kv_share(problem, row_tile, share, passes, machine, resident):
     if machine.middle_capacity == 0:
         return 1.0
     in_flight = ceil_div(share.active, share.stride)
-    touched = 2.0 * in_flight * problem.keys * problem.dim * machine.element_bytes
+    touched = 1.0 * in_flight * problem.keys * problem.kv_width * machine.element_bytes
     share_cores = 1.0 / share.stride
     if not resident and touched <= machine.middle_capacity:
         return share_cores / passes
@@ -213,8 +220,8 @@ def count_all(block, i, stages, combos, problem, row_tile, share, own_rows, key_
 
     ``copies`` makes the scores of all cores equal to the op's, from those of the core with the most. Bytes do not go
     with the scores: queries and outputs go with the rows (``own_rows`` of one core and group), keys and values with the
-    blocks that each row tile sees. ``stages`` are the load of Q, the store of O, the loads of K and V, and ``resident``
-    tells of the last two whether they are loaded once a group.
+    blocks that each row tile sees. ``stages`` are the load of Q, the store of O, the loads of K and V (-1 where there
+    is none), and ``resident`` tells of the last two whether they are loaded once a group.
     """
     counted = copies * share.groups
     all_rows = problem.positions * problem.shared
@@ -224,6 +231,8 @@ def count_all(block, i, stages, combos, problem, row_tile, share, own_rows, key_
         scale_bytes(block, i, stages[0] * combos + c, rows, 1.0)
         scale_bytes(block, i, stages[1] * combos + c, rows, 1.0)
     for which in range(2):
+        if stages[2 + which] < 0:
+            continue
         mine = 1 if resident[which] else ceil_div(share.rows, row_tile)
         tiles = min(mine * share.stride, ceil_div(all_rows, row_tile))
         own = key_blocks(problem, row_tile, share, mine, key_block)
@@ -282,9 +291,10 @@ def _write_sections(block, i, level, tile, loops, blocks, spilled):
 
 @kernel
 def write_latencies(block, i, stages, machine):
-    """Latencies of the loads of Q, K and V and of the store (``stages``, in this order)."""
+    """Latencies of the loads of Q, K and V and of the store (``stages``, in this order; -1: there is none)."""
     for load in range(3):
-        block.latency[i, stages[load]] = machine.load_latency
+        if stages[load] >= 0:
+            block.latency[i, stages[load]] = machine.load_latency
     block.latency[i, stages[3]] = machine.store_latency
 
 

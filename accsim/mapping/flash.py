@@ -15,11 +15,9 @@ import numpy as np
 
 from accsim.config.compute_units import TensorCore
 from accsim.config.machine import Accelerator
-from accsim.engine.program import After, Hold
 from accsim.errors import MappingError
-from accsim.kernels.block import END, START, fill_spans
+from accsim.kernels.block import fill_spans
 from accsim.kernels.jit import kernel
-from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store, write_vector
 from accsim.mapping.attention import (
     Loops,
     class_work,
@@ -37,12 +35,11 @@ from accsim.mapping.attention import (
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.flash_blocks import block_points, lower_blocks
+from accsim.mapping.flash_tile import At, tile_buffers, tile_stages, write_buffers, write_tile
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, memory_plan, ways
-from accsim.mapping.shape import Shape, StageShape
+from accsim.mapping.shape import Shape
 from accsim.mapping.tiling import tile_sizes
 from accsim.workload.ops import Attention, Op
-
-LOAD_Q, LOAD_K, LOGIT, SOFTMAX, LOAD_V, ATTEND, FINISH, STORE = range(8)
 
 
 @dataclass(frozen=True)
@@ -100,12 +97,13 @@ class Flash(CompiledDataflow):
         if isinstance(acc.matrix_unit, TensorCore):
             return lower_blocks(op, acc, points, actions=actions)
         ahead, loops = points.variant
-        shape = _shape(acc, ahead, loops)
+        shape = _shape(acc, ahead, op.shared_kv, loops)
+        at = At(*shape.places(At._fields))
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
         _lower(
-            points.table, problem_of(op), op.scores, ahead, machine_numbers(acc, op.dtype), shape.level_table(),
-            shape.kinds, shape.classes, block, copies,
+            points.table, problem_of(op), op.scores, ahead, at, machine_numbers(acc, op.dtype),
+            shape.level_table(), shape.kinds, shape.classes, block, copies,
         )  # fmt: skip
         return Lowered(shape, block, copies)
 
@@ -115,48 +113,23 @@ register_dataflow("flash2", Flash)
 
 
 @lru_cache(maxsize=256)
-def _shape(acc: Accelerator, ahead: bool, loops: Loops) -> Shape:
-    way = ways(acc)
-    loads, stores, local = way
+def _shape(acc: Accelerator, ahead: bool, shared_kv: bool, loops: Loops) -> Shape:
     memory, capacities = memory_plan(acc)
-    behind = 1 if ahead else 0
-    stages = (
-        StageShape("load_q", "dma", loads, {"key": START}, acquires=(Hold("q"),)),
-        StageShape("load_k", "dma", loads, acquires=(Hold("k"),)),
-        StageShape(
-            "logit", "matrix", local, after=(After("load_q", level="row"), After("load_k")),
-            acquires=(Hold("scores"),), releases=(Hold("q", last=("key",)), Hold("k")),
-        ),
-        StageShape("softmax", "vector", local, after=(After("logit"),)),
-        StageShape("load_v", "dma", loads, acquires=(Hold("v"),)),
-        StageShape(
-            "attend", "matrix", local, after=(After("softmax"), After("load_v")),
-            acquires=(Hold("out", first=("key",)),), releases=(Hold("scores"), Hold("v")),
-            shift=behind, shift_level="key",
-        ),
-        StageShape("finish", "vector", local, {"key": END}, after=(After("attend"),), shift=behind, shift_level="key"),
-        StageShape(
-            "store_o", "dma", stores, {"key": END},
-            shift=2 if ahead else 1, shift_level="key", after=(After("finish"),), releases=(Hold("out"),),
-        ),
-    )  # fmt: skip
     return Shape(
         "flash2" + (" pipelined" if ahead else ""),
         loops.levels(1),
-        way.resources("dma", "matrix", "vector"),
-        {"q": memory, "k": memory, "v": memory, "scores": memory, "out": memory},
-        stages,
+        ways(acc).resources("dma", "matrix", "vector"),
+        tile_buffers(memory, shared_kv),
+        tile_stages(acc, ahead, shared_kv),
         capacities,
         loops.varying,
     )
 
 
 @kernel(allocates=True)
-def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block, copies):
+def _lower(points, problem, scores, ahead, at, machine, level, kinds, classes, block, copies):
     """Write the numbers of every point (columns: query rows, keys of a block, stationary form)."""
     want = block.actions.shape[0] > 0
-    dim = problem.dim
-    element = machine.element_bytes
     row_classes, key_classes = classes[2], classes[3]
     combos = row_classes * key_classes
     for i in range(points.shape[0]):
@@ -165,15 +138,8 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
         share = share_of(problem, row_tile, machine.cores)
         tiles, blocks = write_loops(block, i, level, problem, row_tile, share, key_block, 1, 0)
         fill_spans(block, i, level, kinds, classes)
-        for buffer in range(5):
-            block.slots[i, buffer] = 2
-        block.slots[i, 3] = 2 if ahead else 1
-        block.slot_bytes[i, 0] = int(np.ceil(row_tile * dim * element))
-        block.slot_bytes[i, 1] = int(np.ceil(key_block * dim * element))
-        block.slot_bytes[i, 2] = int(np.ceil(key_block * dim * element))
-        block.slot_bytes[i, 3] = row_tile * key_block * SUM_BYTES
-        block.slot_bytes[i, 4] = row_tile * (dim + 2) * SUM_BYTES
-        write_latencies(block, i, (LOAD_Q, LOAD_K, LOAD_V, STORE), machine)
+        write_buffers(block, i, row_tile, key_block, problem, ahead, machine)
+        write_latencies(block, i, (at.load_q, at.load_k, at.load_v, at.store_o), machine)
         fetched = fetched_share(problem, row_tile, share, tiles, key_block, machine, False)
         own_rows, visible = own_work(problem, row_tile, share, tiles)
         copies[i] = float(scores) / (visible * share.groups)
@@ -184,42 +150,16 @@ def _lower(points, problem, scores, ahead, machine, level, kinds, classes, block
             for kc in range(key_classes):
                 keys = key_block if kc == 0 else problem.keys - (blocks - 1) * key_block
                 c = rc * key_classes + kc
-                part = float(useful) * dim * rows * keys / done
-                q_bytes, kv_bytes = rows * dim * element, keys * dim * element
-                write_load(block, i, LOAD_Q * combos + c, q_bytes, q_bytes, share.active, machine, want)
-                write_load(block, i, LOAD_K * combos + c, kv_bytes, kv_bytes * fetched, share.active, machine, want)
-                write_load(block, i, LOAD_V * combos + c, kv_bytes, kv_bytes * fetched, share.active, machine, want)
-                score_bytes = float(rows * keys * SUM_BYTES)
-                sum_bytes = float(rows * dim * SUM_BYTES)
-                logit = write_matmul(
-                    block, i, LOGIT * combos + c, (rows, keys, dim), part, form, 0.0, score_bytes, machine, want
+                part = float(useful) * rows * keys / done
+                logit, attend = write_tile(
+                    block, i, c, combos, at, (rows, keys), part, form, problem, fetched, share.active, machine, want
                 )
-                each = float(rows * keys)
-                counts = (each, each, each, 0.0, 0.0, float(rows * dim), 0.0)
-                passes = score_bytes + sum_bytes
-                write_vector(block, i, SOFTMAX * combos + c, counts, passes, passes, machine, want)
-                attend = write_matmul(
-                    block, i, ATTEND * combos + c, (rows, dim, keys), part, form, sum_bytes, sum_bytes, machine, want
-                )
-                last = (0.0, 0.0, 0.0, 0.0, float(rows * dim), 0.0, float(rows * dim))
-                write_vector(block, i, FINISH * combos + c, last, sum_bytes, sum_bytes, machine, want)
-                write_store(block, i, STORE * combos + c, q_bytes, share.active, machine, want)
                 if c == 0:
-                    block.latency[i, LOGIT] = logit
-                    block.latency[i, ATTEND] = attend
+                    block.latency[i, at.logit] = logit
+                    block.latency[i, at.attend] = attend
         if want:
-            moves = (LOAD_Q, STORE, LOAD_K, LOAD_V)
+            moves = (at.load_q, at.store_o, at.load_k, at.load_v)
             count_all(
-                block,
-                i,
-                moves,
-                combos,
-                problem,
-                row_tile,
-                share,
-                own_rows,
-                key_block,
-                copies[i],
-                machine,
+                block, i, moves, combos, problem, row_tile, share, own_rows, key_block, copies[i], machine,
                 (False, False),
-            )
+            )  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -31,14 +31,24 @@ from accsim.mapping.attention import (
 )
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
+from accsim.mapping.flash_tile import STATISTICS
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
 from accsim.mapping.tiling import tile_sizes
 from accsim.workload.ops import Attention, Op
 
-LOAD_K, LOAD_V, LOAD_Q, LOAD_O, LOGIT, SOFTMAX, ATTEND, STORE = range(8)
-STATISTICS = 2
-"""Numbers a row has beside its output: the maximum so far, and the sum."""
+
+class At(NamedTuple):
+    """Where a shape's stages are listed; -1 for those it does not have."""
+
+    load_k: int
+    load_v: int
+    load_q: int
+    load_o: int
+    logit: int
+    softmax: int
+    attend: int
+    store_o: int
 
 
 @dataclass(frozen=True)
@@ -84,12 +94,13 @@ class Flash1(CompiledDataflow):
 
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Attention)
-        shape = _shape(acc, *points.variant)
+        shape = _shape(acc, *points.variant, op.shared_kv)
+        at = At(*shape.places(At._fields))
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
         _lower(
-            points.table, problem_of(op), machine_numbers(acc, op.dtype), shape.level_table(), shape.kinds,
-            shape.classes, block, copies,
+            points.table, problem_of(op), at, machine_numbers(acc, op.dtype), shape.level_table(),
+            shape.kinds, shape.classes, block, copies,
         )  # fmt: skip
         return Lowered(shape, block, copies)
 
@@ -98,10 +109,11 @@ register_dataflow("flash1", Flash1)
 
 
 @lru_cache(maxsize=64)
-def _shape(acc: Accelerator, row_classes: int) -> Shape:
+def _shape(acc: Accelerator, row_classes: int, shared_kv: bool) -> Shape:
     way = ways(acc)
     sums, capacities = memory_plan(acc)
     memory = acc.memories[0].name
+    keys, values = (() if shared_kv else (Hold("k", last=("row",)),)), Hold("k" if shared_kv else "v", last=("row",))
     stages = (
         StageShape("load_k", "dma", way.loads, {"row": START}, acquires=(Hold("k"),)),
         StageShape("load_v", "dma", way.loads, {"row": START}, acquires=(Hold("v"),)),
@@ -109,14 +121,15 @@ def _shape(acc: Accelerator, row_classes: int) -> Shape:
         StageShape("load_o", "dma", way.loads, acquires=(Hold("out"),)),
         StageShape(
             "logit", "matrix", way.local, after=(After("load_q"), After("load_k", level="key")),
-            acquires=(Hold("scores"),), releases=(Hold("q"), Hold("k", last=("row",))),
+            acquires=(Hold("scores"),), releases=(Hold("q"), *keys),
         ),
         StageShape(
             "softmax", "vector", way.local if sums == memory else (), after=(After("logit"), After("load_o")),
         ),
         StageShape(
-            "attend", "matrix", way.local, after=(After("softmax"), After("load_v", level="key")),
-            releases=(Hold("scores"), Hold("v", last=("row",))),
+            "attend", "matrix", way.local,
+            after=(After("softmax"), After("load_k" if shared_kv else "load_v", level="key")),
+            releases=(Hold("scores"), values),
         ),
         StageShape(
             "store_o", "dma", way.stores, shift=1, shift_level="row", after=(After("attend"),),
@@ -127,17 +140,17 @@ def _shape(acc: Accelerator, row_classes: int) -> Shape:
         "flash1",
         (("head", 1), ("key", 2), ("row", row_classes)),
         way.resources("dma", "matrix", "vector"),
-        {"q": memory, "k": memory, "v": memory, "scores": sums, "out": sums},
-        stages,
+        {"q": memory, "k": memory, **({} if shared_kv else {"v": memory}), "scores": sums, "out": sums},
+        tuple(stage for stage in stages if not (shared_kv and stage.name == "load_v")),
         capacities,
     )
 
 
 @kernel(allocates=True)
-def _lower(points, problem, machine, level, kinds, classes, block, copies):
+def _lower(points, problem, at, machine, level, kinds, classes, block, copies):
     """Write the numbers of every point (columns: query rows, keys of a block, stationary form)."""
     want = block.actions.shape[0] > 0
-    dim = problem.dim
+    dim, value_dim = problem.dim, problem.value_dim
     element = machine.element_bytes
     in_registers = machine.systolic == 0
     combos = classes[2] * classes[3]
@@ -153,45 +166,49 @@ def _lower(points, problem, machine, level, kinds, classes, block, copies):
             block.runs[i, level[3, RUN0]] = tiles - 1
         fill_spans(block, i, level, kinds, classes)
         block.slots[i, :] = 2
-        block.slots[i, 4] = 3  # one arrives, one is worked on, one leaves
+        scores = 2 if at.load_v < 0 else 3
+        block.slots[i, scores + 1] = 3  # one arrives, one is worked on, one leaves
         block.slot_bytes[i, 0] = int(np.ceil(row_tile * dim * element))
-        block.slot_bytes[i, 1] = block.slot_bytes[i, 2] = int(np.ceil(key_block * dim * element))
-        block.slot_bytes[i, 3] = row_tile * key_block * SUM_BYTES
-        block.slot_bytes[i, 4] = row_tile * (dim + STATISTICS) * SUM_BYTES
-        write_latencies(block, i, (LOAD_Q, LOAD_K, LOAD_V, STORE), machine)
-        block.latency[i, LOAD_O] = machine.load_latency
+        block.slot_bytes[i, 1] = int(np.ceil(key_block * dim * element))
+        if at.load_v >= 0:
+            block.slot_bytes[i, 2] = int(np.ceil(key_block * value_dim * element))
+        block.slot_bytes[i, scores] = row_tile * key_block * SUM_BYTES
+        block.slot_bytes[i, scores + 1] = row_tile * (value_dim + STATISTICS) * SUM_BYTES
+        write_latencies(block, i, (at.load_q, at.load_k, at.load_v, at.store_o), machine)
+        block.latency[i, at.load_o] = machine.load_latency
         fetched = fetched_share(problem, row_tile, share, tiles, key_block, machine, True)
         copies[i] = float(problem.groups * problem.positions * problem.shared) / (share.rows * share.groups)
         for c in range(combos):
             last_key, last_row = c // classes[3], c % classes[3]
             rows = share.rows - (tiles - 1) * row_tile if last_row else row_tile
             keys = problem.keys - (blocks - 1) * key_block if last_key else key_block
-            q_bytes, kv_bytes = rows * dim * element, keys * dim * element
-            partial = float(rows * (dim + STATISTICS) * SUM_BYTES)
-            write_load(block, i, LOAD_K * combos + c, kv_bytes, kv_bytes * fetched, share.active, machine, want)
-            write_load(block, i, LOAD_V * combos + c, kv_bytes, kv_bytes * fetched, share.active, machine, want)
-            write_load(block, i, LOAD_Q * combos + c, q_bytes, q_bytes, share.active, machine, want)
-            write_load(block, i, LOAD_O * combos + c, partial, partial, share.active, machine, want)
-            each, outputs = float(rows * keys), float(rows * dim)
+            q_bytes, k_bytes, v_bytes = rows * dim * element, keys * dim * element, keys * value_dim * element
+            partial = float(rows * (value_dim + STATISTICS) * SUM_BYTES)
+            write_load(block, i, at.load_k * combos + c, k_bytes, k_bytes * fetched, share.active, machine, want)
+            if at.load_v >= 0:
+                write_load(block, i, at.load_v * combos + c, v_bytes, v_bytes * fetched, share.active, machine, want)
+            write_load(block, i, at.load_q * combos + c, q_bytes, q_bytes, share.active, machine, want)
+            write_load(block, i, at.load_o * combos + c, partial, partial, share.active, machine, want)
+            each, outputs = float(rows * keys), float(rows * value_dim)
             score_bytes = 0.0 if in_registers else each * SUM_BYTES
             sum_bytes = 0.0 if in_registers else outputs * SUM_BYTES
-            macs = each * dim
             logit = write_matmul(
-                block, i, LOGIT * combos + c, (rows, keys, dim), macs, form, 0.0, score_bytes, machine, want
+                block, i, at.logit * combos + c, (rows, keys, dim), each * dim, form, 0.0, score_bytes, machine, want
             )
             counts = (each, each, each, 0.0, outputs, outputs, outputs if last_key else 0.0)
             passes = score_bytes + sum_bytes
-            write_vector(block, i, SOFTMAX * combos + c, counts, passes, passes, machine, want)
+            write_vector(block, i, at.softmax * combos + c, counts, passes, passes, machine, want)
             attend = write_matmul(
-                block, i, ATTEND * combos + c, (rows, dim, keys), macs, form, sum_bytes, sum_bytes, machine, want
-            )
-            stored = q_bytes if last_key else partial
-            write_store(block, i, STORE * combos + c, stored, share.active, machine, want)
+                block, i, at.attend * combos + c, (rows, value_dim, keys), each * value_dim, form, sum_bytes, sum_bytes,
+                machine, want,
+            )  # fmt: skip
+            stored = rows * value_dim * element if last_key else partial
+            write_store(block, i, at.store_o * combos + c, stored, share.active, machine, want)
             if c == 0:
-                block.latency[i, LOGIT] = logit
-                block.latency[i, ATTEND] = attend
+                block.latency[i, at.logit] = logit
+                block.latency[i, at.attend] = attend
         if want:
-            moves = (LOAD_Q, STORE, LOAD_K, LOAD_V)
+            moves = (at.load_q, at.store_o, at.load_k, at.load_v)
             resident = (True, True)
             own_rows = float(share.rows)
             count_all(

@@ -22,12 +22,12 @@ from accsim.kernels.systolic import OUTPUT_STATIONARY
 from accsim.kernels.work import SUM_BYTES, write_fill, write_matmul, write_reduction, write_result, write_vector
 from accsim.mapping.attention import MOST_CAUSAL_TILES, Problem, problem_of
 from accsim.mapping.compiled import Lowered, Points
+from accsim.mapping.flash_tile import STATISTICS
 from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, places, ways
 from accsim.mapping.shape import Shape, StageShape, between
 from accsim.mapping.thread_blocks import SPLITS, overhead_ticks
 from accsim.workload.ops import Attention
 
-LAUNCH, LOAD_Q, LOAD_K, LOGIT, SOFTMAX, LOAD_V, ATTEND, FINISH, COMBINE = range(9)
 QUERY_ROWS = (16, 32, 64, 128, 192)
 KEY_BLOCKS = (32, 64, 80, 112, 128, 176)
 """Tiles of FlashAttention-2 and -3; fewer rows, for decoding, and fewer keys, for wide heads."""
@@ -36,6 +36,20 @@ STAGES = (2, 4)
 MOST_DEALT = 2**17
 REGISTERS_USED = 0.8
 """Share of the register file for scores and sums: FlashAttention-3's largest tiles take 0.77 of it."""
+
+
+class At(NamedTuple):
+    """Where a shape's stages are listed; -1 for those it does not have."""
+
+    launch: int
+    load_q: int
+    load_k: int
+    logit: int
+    softmax: int
+    load_v: int
+    attend: int
+    finish: int
+    combine: int
 
 
 class Tiles(NamedTuple):
@@ -79,7 +93,8 @@ def block_points(
 
 def lower_blocks(op: Attention, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
     """The points' programs as a block."""
-    shape = _shape(acc, *points.variant)
+    shape = _shape(acc, *points.variant, op.shared_kv)
+    at = At(*shape.places(At._fields))
     block = shape.new_block(len(points.table), actions=actions)
     copies = np.zeros(len(points.table))
     problem, machine = problem_of(op), machine_numbers(acc, op.dtype)
@@ -88,10 +103,10 @@ def lower_blocks(op: Attention, acc: Accelerator, points: Points, *, actions: bo
     for i, (row, key, _) in enumerate(points.table.tolist()):
         tiles = tiles_of(problem, row, key, acc.cores)
         queue = np.array([tiles.lengths, tiles.counts], np.int64)
-        totals = (tiles.alike, tiles.per_group, tiles.blocks, tiles.keys, float(op.macs))
+        totals = (tiles.alike, tiles.per_group, tiles.blocks, tiles.keys, float(op.scores))
         _lower_point(
-            i, points.table[i], problem, queue, totals, points.variant[0], (*waits, smem), machine, level, block,
-            copies,
+            i, points.table[i], problem, queue, totals, points.variant[0], at, (*waits, smem), machine, level,
+            block, copies,
         )  # fmt: skip
         fill_spans(block, i, level, shape.kinds, shape.classes)
     return Lowered(shape, block, copies)
@@ -169,13 +184,16 @@ def _busiest(lengths, counts, servers):
 
 
 @lru_cache(maxsize=1024)
-def _shape(acc: Accelerator, ahead: bool, classes: int, split: bool) -> Shape:
+def _shape(acc: Accelerator, ahead: bool, classes: int, split: bool, shared_kv: bool) -> Shape:
     """``classes`` of tiles that differ in key blocks; 0 where all are alike, in full waves and a tail."""
     way = ways(acc)
     memory = acc.memories[0].name
     _, capacities = memory_plan(acc)
     capacities[REGISTERS] = int(capacities[REGISTERS] * REGISTERS_USED)
     buffers = {"q": memory, "k": memory, "v": memory, "scores": REGISTERS, "out": REGISTERS}
+    if shared_kv:
+        del buffers["v"]
+    values = "k" if shared_kv else "v"
     behind = 1 if ahead else 0
     # Ahead, a tile has one step more than key blocks: Logit in all but the last, Attend in all but the first.
     first = {"key": between(0, 2) if ahead else ALL}
@@ -186,14 +204,14 @@ def _shape(acc: Accelerator, ahead: bool, classes: int, split: bool) -> Shape:
         StageShape("load_k", "dma", way.loads, first, after=(After("launch"),), acquires=(Hold("k"),)),
         StageShape(
             "logit", "matrix", way.local, first, after=(After("load_q", level="wave"), After("load_k", level="key")),
-            acquires=(Hold("scores"),), releases=(Hold("q", last=("key",)), Hold("k")),
+            acquires=(Hold("scores"),), releases=(Hold("q", last=("key",)), *(() if shared_kv else (Hold("k"),))),
         ),
         StageShape("softmax", "vector", (), first, after=(After("logit", level="key"),)),
         StageShape("load_v", "dma", way.loads, first, after=(After("launch"),), acquires=(Hold("v"),)),
         StageShape(
             "attend", "matrix", way.local, then,
-            after=(After("softmax", behind, "key"), After("load_v", behind, "key")),
-            releases=(Hold("scores"), Hold("v")),
+            after=(After("softmax", behind, "key"), After(f"load_{values}", behind, "key")),
+            releases=(Hold("scores"), Hold(values)),
         ),
         StageShape(
             "finish", "vector", way.stores, {"key": END}, after=(After("attend", level="wave"),),
@@ -215,7 +233,10 @@ def _shape(acc: Accelerator, ahead: bool, classes: int, split: bool) -> Shape:
         (("wave", classes or 2), ("key", 1)),
         way.resources("dispatch", "dma", "matrix", "vector"),
         buffers,
-        (StageShape("launch", "dispatch", (), {"key": START}, acquires=(Hold("out"), *partials)), *stages),
+        (
+            StageShape("launch", "dispatch", (), {"key": START}, acquires=(Hold("out"), *partials)),
+            *(stage for stage in stages if not (shared_kv and stage.name == "load_v")),
+        ),
         capacities,
         {"key": "wave"} if classes > 1 else {},
         3 if ahead else 1,
@@ -223,12 +244,12 @@ def _shape(acc: Accelerator, ahead: bool, classes: int, split: bool) -> Shape:
 
 
 @kernel(allocates=True)
-def _lower_point(i, point, problem, queue, totals, ahead, limits, machine, level, block, copies):
+def _lower_point(i, point, problem, queue, totals, ahead, at, limits, machine, level, block, copies):
     """Write the numbers of one point (query rows, keys of a block, splits); ``queue``: lengths and counts of tiles."""
     wave_wait, combine_wait, smem = limits
-    alike, per_group, all_blocks, all_keys, macs = totals
+    alike, per_group, all_blocks, all_keys, scores = totals
     want = block.actions.shape[0] > 0
-    dim, element = problem.dim, machine.element_bytes
+    dim, value_dim, element = problem.dim, problem.value_dim, machine.element_bytes
     row_tile, key_block = point[0], point[1]
     length = ceil_div(queue[0, 0], point[2])
     split = ceil_div(queue[0, 0], length)
@@ -254,56 +275,65 @@ def _lower_point(i, point, problem, queue, totals, ahead, limits, machine, level
             own_blocks += float(queue[0, c]) * queue[1, c]
         copies[i] = all_blocks / own_blocks
     block.slots[i, 0] = 1
-    block.slots[i, 1] = block.slots[i, 2] = _ring(row_tile, key_block, dim * element, smem)
-    block.slots[i, 3] = 2 if ahead else 1
-    block.slots[i, 4] = 1
+    ring = _ring(row_tile, key_block, problem, element, smem)
+    block.slots[i, 1] = ring
     block.slot_bytes[i, 0] = int(np.ceil(row_tile * dim * element))
-    block.slot_bytes[i, 1] = block.slot_bytes[i, 2] = int(np.ceil(key_block * dim * element))
+    block.slot_bytes[i, 1] = int(np.ceil(key_block * dim * element))
+    in_registers = 2
+    if at.load_v >= 0:
+        block.slots[i, 2] = ring
+        block.slot_bytes[i, 2] = int(np.ceil(key_block * value_dim * element))
+        in_registers = 3
+    block.slots[i, in_registers] = 2 if ahead else 1
+    block.slots[i, in_registers + 1] = 1
     # Ahead, the scores of one block are still fp32 while the weights of the one before are multiplied.
     score = (SUM_BYTES + element) / 2 if ahead else float(SUM_BYTES)
-    block.slot_bytes[i, 3] = int(np.ceil(row_tile * key_block * score))
-    block.slot_bytes[i, 4] = row_tile * (dim + 2) * SUM_BYTES
-    block.latency[i, LAUNCH] = wave_wait
-    for stage in (LOAD_Q, LOAD_K, LOAD_V):
-        block.latency[i, stage] = machine.load_latency
+    block.slot_bytes[i, in_registers] = int(np.ceil(row_tile * key_block * score))
+    block.slot_bytes[i, in_registers + 1] = row_tile * (value_dim + STATISTICS) * SUM_BYTES
+    block.latency[i, at.launch] = wave_wait
+    for stage in (at.load_q, at.load_k, at.load_v):
+        if stage >= 0:
+            block.latency[i, stage] = machine.load_latency
     rows = problem.positions * problem.shared / float(per_group)
     q_bytes = rows * dim * element
-    kv_bytes = float(all_keys) / all_blocks * dim * element
-    fetched = _fetched(problem, per_group, split, active, 2.0 * kv_bytes * all_blocks, machine)
-    useful = macs / 2 / all_blocks
+    keys = float(all_keys) / all_blocks
+    k_bytes, v_bytes = keys * dim * element, keys * value_dim * element
+    fetched = _fetched(problem, per_group, split, active, all_keys * problem.kv_width * element, machine)
+    useful = scores / all_blocks
     # Tiles of all SMs over those that the copies of this one stand for: their lengths differ under a mask.
     often = 1.0 if alike else problem.groups * per_group / (float(waves) * copies[i])
-    result = rows * (dim + 2) * SUM_BYTES if split > 1 else q_bytes
+    result = rows * (value_dim + STATISTICS) * SUM_BYTES if split > 1 else rows * value_dim * element
     width = block.row.shape[1] // block.latency.shape[1]
     for c in range(width):
         if alike and c == 1 and tail == active:
             continue
         now = tail if alike and c == 1 else active
-        write_fill(block, i, width * LOAD_Q + c, q_bytes, 1.0, now, machine, want)
-        write_fill(block, i, width * LOAD_K + c, kv_bytes, fetched, now, machine, want)
-        write_fill(block, i, width * LOAD_V + c, kv_bytes, fetched, now, machine, want)
+        write_fill(block, i, width * at.load_q + c, q_bytes, 1.0, now, machine, want)
+        write_fill(block, i, width * at.load_k + c, k_bytes, fetched, now, machine, want)
+        if at.load_v >= 0:
+            write_fill(block, i, width * at.load_v + c, v_bytes, fetched, now, machine, want)
         tile, weights = (row_tile, key_block, dim), float(row_tile) * key_block * element
-        write_matmul(block, i, width * LOGIT + c, tile, useful, OUTPUT_STATIONARY, 0.0, 0.0, machine, want)
-        tile = (row_tile, dim, key_block)  # its weights come from the registers
-        write_matmul(block, i, width * ATTEND + c, tile, useful, OUTPUT_STATIONARY, -weights, 0.0, machine, want)
+        write_matmul(block, i, width * at.logit + c, tile, useful * dim, OUTPUT_STATIONARY, 0.0, 0.0, machine, want)
+        tile, part = (row_tile, value_dim, key_block), useful * value_dim  # its weights come from the registers
+        write_matmul(block, i, width * at.attend + c, tile, part, OUTPUT_STATIONARY, -weights, 0.0, machine, want)
         each = float(row_tile) * key_block
-        online = (each, each, each, 0.0, 0.0, float(row_tile) * dim, 0.0)
-        write_vector(block, i, width * SOFTMAX + c, online, 0.0, 0.0, machine, want)
-        last = (0.0, 0.0, 0.0, 0.0, rows * dim, 0.0, rows * dim) if split == 1 else (0.0,) * 7
-        write_vector(block, i, width * FINISH + c, last, 0.0, 0.0, machine, want)
-        write_result(block, i, width * FINISH + c, result, split > 1, now, machine, want)
+        online = (each, each, each, 0.0, 0.0, float(row_tile) * value_dim, 0.0)
+        write_vector(block, i, width * at.softmax + c, online, 0.0, 0.0, machine, want)
+        last = (0.0, 0.0, 0.0, 0.0, rows * value_dim, 0.0, rows * value_dim) if split == 1 else (0.0,) * 7
+        write_vector(block, i, width * at.finish + c, last, 0.0, 0.0, machine, want)
+        write_result(block, i, width * at.finish + c, result, split > 1, now, machine, want)
         if want:
-            for stage in range(LOAD_Q, FINISH + 1):
-                once = often if stage in (LOAD_Q, FINISH) else 1.0
+            for stage in range(at.load_q, at.finish + 1):
+                once = often if stage in (at.load_q, at.finish) else 1.0
                 block.actions[i, width * stage + c] *= once * now / float(active)
         if split > 1:
-            results = float(problem.groups) * problem.positions * problem.shared * dim
-            partial_bytes = results / dim * (dim + 2) * split * SUM_BYTES
+            results = float(problem.groups) * problem.positions * problem.shared * value_dim
+            partial_bytes = results / value_dim * (value_dim + STATISTICS) * split * SUM_BYTES
             # A partial output is rescaled and added; the sum is divided and rounded.
             work = (0.0, 0.0, split * 1.0, split * 1.0, 1.0, 0.0, 1.0)
-            write_reduction(block, i, width * COMBINE + c, results, partial_bytes, work, active, machine, want)
-            block.slot_bytes[i, 5] = int(min(partial_bytes, 2.0**60))
-            block.latency[i, COMBINE] = combine_wait
+            write_reduction(block, i, width * at.combine + c, results, partial_bytes, work, active, machine, want)
+            block.slot_bytes[i, in_registers + 2] = int(min(partial_bytes, 2.0**60))
+            block.latency[i, at.combine] = combine_wait
 
 
 @kernel
@@ -317,10 +347,10 @@ def _write_steps(block, i, level, c, length, ahead):
 
 
 @kernel
-def _ring(row_tile, key_block, row_bytes, smem):
+def _ring(row_tile, key_block, problem, element, smem):
     """Slots of the ring of K, and of that of V: as many as fit beside Q."""
-    left = smem - int(np.ceil(row_tile * row_bytes))
-    return max(STAGES[0], min(STAGES[1], left // (2 * int(np.ceil(key_block * row_bytes)))))
+    left = smem - int(np.ceil(row_tile * problem.dim * element))
+    return max(STAGES[0], min(STAGES[1], left // int(np.ceil(key_block * problem.kv_width * element))))
 
 
 @kernel
@@ -332,7 +362,7 @@ def _fetched(problem, per_group, split, active, loaded, machine):
     """
     if machine.middle_capacity == 0:
         return 1.0
-    one = 2.0 * problem.keys * problem.dim * machine.element_bytes
+    one = 1.0 * problem.keys * problem.kv_width * machine.element_bytes
     own = per_group * split
     in_flight = min(problem.groups, ceil_div(active, own))
     passes = ceil_div(own * in_flight, active)

@@ -20,6 +20,7 @@ from accsim.kernels.block import fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store, write_vector
 from accsim.mapping.attention import (
+    Loops,
     Problem,
     class_work,
     count_all,
@@ -44,9 +45,6 @@ from accsim.workload.ops import Attention, Op
 STAGED = ("qkvo", "qko", "qvo", "qo", "kvo", "ko", "vo", "o")
 SEARCHED = ("qo", "qko", "qvo", "qkvo")
 GRANULARITIES = ("row", "head", "batch", "batch_head")
-SCORES = 3
-"""Buffer of the scores on the chip; from SPILL on, those that spilled blocks pass through."""
-SPILL = 5
 KEPT = 4
 """Column of a spilled point's table: key blocks of a row of scores that stay."""
 
@@ -105,11 +103,10 @@ class Flat(CompiledDataflow):
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         assert isinstance(op, Attention)
+        found = point_tables(op, acc, self._rows(op, acc), self._keys(op, acc), self._forms(acc))
         whole = [
-            Points(Variant("q" in staged, "k" in staged, "v" in staged, ahead, self._two_pass, False, loops), table)
-            for loops, table in point_tables(
-                op, acc, self._rows(op, acc), self._keys(op, acc), self._forms(acc)
-            ).items()
+            Points(self._variant(op, staged, ahead, loops), table)
+            for loops, table in found.items()
             for staged in self._staging(op)
             for ahead in ([self.pipelined] if self.pipelined is not None else [False, True])
         ]
@@ -122,9 +119,9 @@ class Flat(CompiledDataflow):
             raise MappingError(f"'{op.name}': spill={self.spill} leaves no key block of a row of scores on the chip")
         return spilled
 
-    @property
-    def _two_pass(self) -> bool:
-        return self.softmax == "two_pass"
+    def _variant(self, op: Attention, staged: str, ahead: bool, loops: Loops) -> Variant:
+        q, k, v = ("q" in staged, "k" in staged, "v" in staged)
+        return Variant(q, k, v, ahead, self.softmax == "two_pass", False, loops, op.shared_kv and k)
 
     def _rows(self, op: Attention, acc: Accelerator) -> list[int]:
         if self.granularity == "row":
@@ -149,8 +146,16 @@ class Flat(CompiledDataflow):
         return [(first, second) for first in logit for second in attend]
 
     def _staging(self, op: Attention) -> tuple[str, ...]:
-        """What is staged, to be tried: under a window, which moves on, no K and V; under a mask always Q."""
+        """What is staged, to be tried.
+
+        Under a window, which moves on, no K and V; under a mask always Q; and K and V both or none where they share
+        their storage.
+        """
         found: tuple[str, ...] = (self.staged,) if self.staged else SEARCHED
+        if op.shared_kv:
+            found = tuple(staged for staged in found if ("k" in staged) == ("v" in staged))
+            if not found:
+                raise MappingError(f"staged {self.staged}: '{op.name}' stores keys and values as one; allowed is both")
         if op.window:
             found = tuple(staged for staged in found if not set(staged) & {"k", "v"})
         if op.causal:
@@ -199,10 +204,11 @@ class Flat(CompiledDataflow):
         local = acc.memories[0].name
         here = np.array([memory == local for memory in lowered.shape.buffers.values()])
         need = lowered.block.slots * lowered.block.slot_bytes * here
-        one = need[:, SCORES]
+        names = list(lowered.shape.buffers)
+        one = need[:, names.index("scores")]
         room = lowered.shape.capacities[local] - need.sum(axis=1) + one
         table[:, KEPT] = room // one
-        fits_whole = (room + need[:, SPILL:].sum(axis=1)) // one >= blocks
+        fits_whole = (room + need[:, names.index("out") + 1 :].sum(axis=1)) // one >= blocks
         return Points(variant, table[~fits_whole & (table[:, KEPT] > 0)])
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Flat:
@@ -222,11 +228,12 @@ class Flat(CompiledDataflow):
         assert isinstance(op, Attention)
         variant = Variant(*points.variant)
         shape = flat_shape(acc, variant)
+        at = At(*shape.places(At._fields))
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
         _lower(
             points.table, *self._problem(op, acc), op.scores, (variant.q, variant.k, variant.v), variant.pipelined,
-            At.of(shape), machine_numbers(acc, op.dtype), shape.level_table(), shape.kinds, shape.classes, block,
+            at, machine_numbers(acc, op.dtype), shape.level_table(), shape.kinds, shape.classes, block,
             copies,
         )  # fmt: skip
         return Lowered(shape, block, copies)
@@ -239,7 +246,7 @@ register_dataflow("flat", Flat)
 def _lower(points, problem, together, scores, kept, ahead, at, machine, level, kinds, classes, block, copies):
     """Write the numbers of every point; columns: rows, keys, forms of Logit and Attend, and blocks not spilled."""
     want = block.actions.shape[0] > 0
-    dim = problem.dim
+    dim, value_dim = problem.dim, problem.value_dim
     element = machine.element_bytes
     in_registers = machine.systolic == 0
     spilled = at.spill_scores >= 0
@@ -254,7 +261,10 @@ def _lower(points, problem, together, scores, kept, ahead, at, machine, level, k
         here = here if spilled else blocks
         fill_spans(block, i, level, kinds, classes)
         sum_bytes = element if blocks == together and not in_registers else float(SUM_BYTES)
-        _write_buffers(block, i, (row_tile, key_block, dim), (blocks, here, together), kept, ahead, sum_bytes, machine)
+        _write_buffers(
+            block, i, (row_tile, key_block), (blocks, here, together), kept, (ahead, at.load_v < 0, spilled), sum_bytes,
+            problem, machine,
+        )  # fmt: skip
         write_latencies(block, i, (at.load_q, at.load_k, at.load_v, at.store_o), machine)
         fetched_k = fetched_share(problem, row_tile, share, tiles, key_block, machine, kept[1])
         fetched_v = fetched_share(problem, row_tile, share, tiles, key_block, machine, kept[2])
@@ -269,39 +279,40 @@ def _lower(points, problem, together, scores, kept, ahead, at, machine, level, k
                 if kc % 2 == 1:
                     keys = problem.keys - (blocks - 1) * key_block
                 c = rc * key_classes + kc
-                part = float(useful) * dim * rows * keys / done
+                part = float(useful) * rows * keys / done
                 passing = rows * keys * element
                 tile_bytes = rows * dim * element
-                all_bytes = together * tile_bytes
-                q_bytes = all_bytes if kept[0] else tile_bytes
-                kv_bytes = keys * dim * element
+                q_bytes = together * tile_bytes if kept[0] else tile_bytes
+                o_bytes = together * rows * value_dim * element
+                k_bytes, v_bytes = keys * dim * element, keys * value_dim * element
                 write_load(block, i, at.load_q * combos + c, q_bytes, q_bytes, share.active, machine, want)
-                write_load(
-                    block, i, at.load_k * combos + c, kv_bytes, kv_bytes * fetched_k, share.active, machine, want
-                )
-                write_load(
-                    block, i, at.load_v * combos + c, kv_bytes, kv_bytes * fetched_v, share.active, machine, want
-                )
-                write_store(block, i, at.store_o * combos + c, all_bytes, share.active, machine, want)
+                write_load(block, i, at.load_k * combos + c, k_bytes, k_bytes * fetched_k, share.active, machine, want)
+                if at.load_v >= 0:
+                    write_load(
+                        block, i, at.load_v * combos + c, v_bytes, v_bytes * fetched_v, share.active, machine, want
+                    )
+                write_store(block, i, at.store_o * combos + c, o_bytes, share.active, machine, want)
                 for stage in (at.logit, at.logit_spilled):
                     if stage >= 0:
                         tile, row = (rows, keys, dim), stage * combos + c
-                        once = write_matmul(block, i, row, tile, part, points[i, 2], 0.0, passing, machine, want)
+                        once = write_matmul(block, i, row, tile, part * dim, points[i, 2], 0.0, passing, machine, want)
                         if c == 0:
                             block.latency[i, stage] = once
-                sums = 0.0 if in_registers else rows * dim * sum_bytes
+                sums = 0.0 if in_registers else rows * value_dim * sum_bytes
                 read = sums * (blocks - together) / blocks  # the first key block of a head starts from zero
                 for stage in (at.attend, at.attend_spilled):
                     if stage >= 0:
-                        tile, row = (rows, dim, keys), stage * combos + c
-                        once = write_matmul(block, i, row, tile, part, points[i, 3], read, sums, machine, want)
+                        tile, row = (rows, value_dim, keys), stage * combos + c
+                        once = write_matmul(
+                            block, i, row, tile, part * value_dim, points[i, 3], read, sums, machine, want
+                        )
                         if c == 0:
                             block.latency[i, stage] = once
                 divided = 0.0 if at.finish >= 0 else 1.0
                 whole = min(float(done), float(rows) * here * key_block)
                 _write_softmax(block, i, at.softmax * combos + c, whole, divided, machine, want)
                 if at.finish >= 0:
-                    outputs = float(together * rows * dim)
+                    outputs = float(together * rows * value_dim)
                     counts = (0.0, 0.0, 0.0, 0.0, outputs, 0.0, outputs)
                     write_vector(
                         block, i, at.finish * combos + c, counts, together * sums, together * sums, machine, want
@@ -332,22 +343,28 @@ def _write_softmax(block, i, row, scores, divided, machine, want):
 
 
 @kernel
-def _write_buffers(block, i, tile, blocks, kept, ahead, sum_bytes, machine):
+def _write_buffers(block, i, tile, blocks, kept, variant, sum_bytes, problem, machine):
     """Slots and bytes of the buffers.
 
-    ``tile`` is rows, keys of a block, head dim; ``blocks`` are those of all heads of a tile, those whose scores stay,
-    and the heads.
+    ``tile`` is rows and keys of a block; ``blocks`` are those of all heads of a tile, those whose scores stay, and the
+    heads; ``variant`` tells whether Attend is behind, keys are values too, and scores spill. Such keys stay until O has
+    left where scores spill, so that with Attend behind those of a third head may be here.
     """
-    rows, keys, dim = tile
+    ahead, shared_kv, spilled = variant
+    rows, keys = tile
     every, here, together = blocks
-    element = machine.element_bytes
+    dim, value_dim, element = problem.dim, problem.value_dim, machine.element_bytes
+    scores = 2 if shared_kv else 3
     block.slots[i, :] = 2
-    block.slots[i, SCORES] = 2 if ahead else 1
+    block.slots[i, scores] = 2 if ahead else 1
     queries = together * rows if kept[0] else (min(rows, machine.rows) if machine.systolic else rows)
     block.slot_bytes[i, 0] = int(np.ceil(queries * dim * element))
     block.slot_bytes[i, 1] = int(np.ceil((every if kept[1] else 1) * keys * dim * element))
-    block.slot_bytes[i, 2] = int(np.ceil((every if kept[2] else 1) * keys * dim * element))
-    block.slot_bytes[i, SCORES] = int(np.ceil(rows * here * keys * element))
+    if shared_kv:
+        block.slots[i, 1] = 3 if ahead and spilled else 2
+    else:
+        block.slot_bytes[i, 2] = int(np.ceil((every if kept[2] else 1) * keys * value_dim * element))
+    block.slot_bytes[i, scores] = int(np.ceil(rows * here * keys * element))
     out = sum_bytes if machine.systolic else 0.5 * (sum_bytes + element)
-    block.slot_bytes[i, 4] = int(np.ceil(together * rows * dim * out))
-    block.slot_bytes[i, SPILL:] = int(np.ceil(rows * keys * element))
+    block.slot_bytes[i, scores + 1] = int(np.ceil(together * rows * value_dim * out))
+    block.slot_bytes[i, scores + 2 :] = int(np.ceil(rows * keys * element))

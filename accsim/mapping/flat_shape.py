@@ -31,6 +31,8 @@ class Variant(NamedTuple):
     two_pass: bool
     spilled: bool
     loops: Loops
+    shared_kv: bool = False
+    """K of a head stays and is V too: one buffer, loaded once."""
 
     @property
     def staged(self) -> str:
@@ -57,12 +59,6 @@ class At(NamedTuple):
     finish: int
     store_o: int
 
-    @classmethod
-    def of(cls, shape: Shape) -> At:
-        """The places in a shape."""
-        names = [stage.name for stage in shape.stages]
-        return cls(*(names.index(name) if name in names else -1 for name in cls._fields))
-
 
 @lru_cache(maxsize=256)
 def flat_shape(acc: Accelerator, variant: Variant) -> Shape:
@@ -75,22 +71,28 @@ def flat_shape(acc: Accelerator, variant: Variant) -> Shape:
     behind = 1 if variant.pipelined else 0
     q = Hold("q", last=("key",)) if variant.q else Hold("q")
     k, v = _kept("k", variant.k), _kept("v", variant.v)
+    values = k if variant.shared_kv else v
     scores = Hold("scores", last=("key",))
     # cuts of the key level: Logit | Attend; spilled: Logit | its spilled part | softmax | Attend | its spilled part
     spill, attend, end = (2, 3, 5) if spilled else (1, 1, 2)
     # what stays longer than a firing is given back by the last to use it; a row tile may have no spilled part, so that
     # then it is the next stage that all row tiles have
-    late = [hold for hold, stays in ((q, variant.q), (k.back, variant.k)) if stays and spilled]
-    logit_gives = tuple(hold for hold in (q, k.back) if hold not in late)
-    late_v = [v.back] if variant.v and spilled else []
-    attend_gives = (scores, *(hold for hold in (v.back,) if hold not in late_v))
+    logit_reads = ((q, variant.q), *(() if variant.shared_kv else ((k.back, variant.k),)))
+    late = [hold for hold, stays in logit_reads if stays and spilled]
+    logit_gives = tuple(hold for hold, _ in logit_reads if hold not in late)
+    late_v = [values.back] if variant.v and spilled else []
+    attend_gives = (scores, *(hold for hold in (values.back,) if hold not in late_v))
     weights_gives = (Hold("weights"), *attend_gives[1:])
     store_gives = (Hold("out"), *late_v)
     last_attend = "attend_spilled" if spilled else "attend"
     logit_after = (After("load_q"), After("load_k", level="key", carried=variant.k))
-    attend_after = After("load_v", level="key", carried=variant.v)
+    attend_after = () if variant.shared_kv else (After("load_v", level="key", carried=variant.v),)
     unscaled = "finish" if variant.two_pass else last_attend
-    left_out = {*(() if spilled else SPILLED_STAGES), *(() if variant.two_pass else ("finish",))}
+    left_out = {
+        *(() if spilled else SPILLED_STAGES),
+        *(() if variant.two_pass else ("finish",)),
+        *(("load_v",) if variant.shared_kv else ()),
+    }
     stages = [
         StageShape(
             "load_q", "dma", loads, {"key": START if variant.q else between(0, spill)}, acquires=(Hold("q"),)
@@ -128,7 +130,7 @@ def flat_shape(acc: Accelerator, variant: Variant) -> Shape:
         ),
         StageShape(
             "attend", "matrix", local, {"key": between(attend, attend + 1)},
-            after=(After("softmax"), attend_after), acquires=(Hold("out", first=("key",)),), releases=attend_gives,
+            after=(After("softmax"), *attend_after), acquires=(Hold("out", first=("key",)),), releases=attend_gives,
             shift=behind, shift_level="row",
         ),
         StageShape(
@@ -138,7 +140,7 @@ def flat_shape(acc: Accelerator, variant: Variant) -> Shape:
         ),
         StageShape(
             "attend_spilled", "matrix", local, {"key": between(4, 5)},
-            after=(After("fetch_weights"), attend_after, After("attend")), releases=weights_gives,
+            after=(After("fetch_weights"), *attend_after, After("attend")), releases=weights_gives,
             shift=behind, shift_level="row",
         ),
         StageShape(
@@ -150,12 +152,15 @@ def flat_shape(acc: Accelerator, variant: Variant) -> Shape:
             shift=1 + behind, shift_level="row", after=(After(unscaled),), releases=store_gives,
         ),
     ]  # fmt: skip
-    passing = ("leaving", "fetched", "weights") if spilled else ()
+    buffers = [
+        "q", "k", *([] if variant.shared_kv else ["v"]), "scores", "out",
+        *(["leaving", "fetched", "weights"] if spilled else []),
+    ]  # fmt: skip
     return Shape(
         f"flat {variant.staged}" + " pipelined" * variant.pipelined + " spilled" * spilled,
         variant.loops.levels(3 if spilled else 2),
         way.resources("dma", "matrix", "vector"),
-        {"q": memory, "k": memory, "v": memory, "scores": memory, "out": sums, **dict.fromkeys(passing, memory)},
+        {name: sums if name == "out" else memory for name in buffers},
         tuple(stage for stage in stages if stage.name not in left_out),
         capacities,
         variant.loops.varying,

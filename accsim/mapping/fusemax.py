@@ -40,7 +40,7 @@ LAGS = (1, 2, 3)
 
 @dataclass(frozen=True)
 class FuseMax(CompiledDataflow):
-    """A FuseMax mapping; choices left ``None`` are searched. It needs a systolic array, and has no mask.
+    """A FuseMax mapping; choices left ``None`` are searched. Systolic arrays only; no mask, no shared keys and values.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ class FuseMax(CompiledDataflow):
         unit = acc.matrix_unit
         if not isinstance(unit, SystolicArray):
             raise MappingError(f"fusemax needs a systolic array, which {acc.name} does not have")
-        if op.causal:
-            raise MappingError(f"'{op.name}': fusemax is written without a mask")
+        if op.causal or op.shared_kv:
+            raise MappingError(f"'{op.name}': fusemax is written without a mask, and for keys and values apart")
         rows = op.q_len * op.heads // op.kv_heads
         sizes = [self.block_q] if self.block_q else tile_sizes(rows, unit.cols * unit.count, 12)
         table = np.array([(size,) for size in sizes], np.int64)
@@ -159,7 +159,7 @@ def _lower(rows, problem, lag, exp_macs, machine, level, kinds, classes, block, 
         block.trips[i, level[2, TRIP0]] = blocks
         block.trips[i, level[3, TRIP0]] = tiles
         fill_spans(block, i, level, kinds, classes)
-        tile = (share.rows / float(passes * tiles), problem.keys / float(blocks), problem.dim)
+        tile = (share.rows / float(passes * tiles), problem.keys / float(blocks), problem.dim, problem.value_dim)
         fetched = fetched_share(problem, resident, share, passes, machine.rows, machine, False)
         copies[i] = float(problem.groups * problem.positions * problem.shared) / (share.rows * share.groups)
         _write_buffers(block, i, tile, tiles, lag, machine.element_bytes)
@@ -176,27 +176,30 @@ def _lower(rows, problem, lag, exp_macs, machine, level, kinds, classes, block, 
 @kernel
 def _write_buffers(block, i, tile, tiles, lag, element):
     """Slots and bytes: all tiles of a pass stay, besides those that are on their way for ``lag`` tiles."""
-    queries, keys, dim = np.ceil(tile[0]), np.ceil(tile[1]), tile[2]
+    queries, keys, dim, value_dim = np.ceil(tile[0]), np.ceil(tile[1]), tile[2], tile[3]
     block.slots[i, 0] = tiles + lag + 1
     block.slots[i, 1] = block.slots[i, 2] = 2 + ceil_div(lag, tiles)
     block.slots[i, 3] = 3 * lag + 1
     block.slots[i, 4] = lag + 1
     block.slots[i, 5] = tiles + 1
     block.slot_bytes[i, 0] = int(np.ceil(queries * dim * element))
-    block.slot_bytes[i, 1] = block.slot_bytes[i, 2] = int(np.ceil(keys * dim * element))
+    block.slot_bytes[i, 1] = int(np.ceil(keys * dim * element))
+    block.slot_bytes[i, 2] = int(np.ceil(keys * value_dim * element))
     block.slot_bytes[i, 3] = int(np.ceil(queries * keys * element))
-    block.slot_bytes[i, 4] = block.slot_bytes[i, 0]
-    block.slot_bytes[i, 5] = int(np.ceil(queries * (dim + STATISTICS) * element))
+    block.slot_bytes[i, 4] = int(np.ceil(queries * value_dim * element))
+    block.slot_bytes[i, 5] = int(np.ceil(queries * (value_dim + STATISTICS) * element))
 
 
 @kernel
 def _write_moves(block, i, tile, fetched, active, machine, want):
     """Loads, the store, and the latencies of all that leaves a unit: a value goes along a column of the array."""
-    q_bytes, kv_bytes = tile[0] * tile[2] * machine.element_bytes, tile[1] * tile[2] * machine.element_bytes
+    queries, keys, dim, value_dim = tile
+    element = machine.element_bytes
+    q_bytes, k_bytes, v_bytes = queries * dim * element, keys * dim * element, keys * value_dim * element
     write_load(block, i, LOAD_Q, q_bytes, q_bytes, active, machine, want)
-    write_load(block, i, LOAD_K, kv_bytes, kv_bytes * fetched, active, machine, want)
-    write_load(block, i, LOAD_V, kv_bytes, kv_bytes * fetched, active, machine, want)
-    write_store(block, i, STORE, q_bytes, active, machine, want)
+    write_load(block, i, LOAD_K, k_bytes, k_bytes * fetched, active, machine, want)
+    write_load(block, i, LOAD_V, v_bytes, v_bytes * fetched, active, machine, want)
+    write_store(block, i, STORE, queries * value_dim * element, active, machine, want)
     write_latencies(block, i, (LOAD_Q, LOAD_K, LOAD_V, STORE), machine)
     for stage in (LOGIT, MAXIMUM, ATTEND):
         block.latency[i, stage] = machine.rows * TICKS
@@ -211,16 +214,17 @@ def _write_work(block, i, tile, exp_macs, machine, want):
     On the lanes: the maximum so far and the factor of what came before it; that factor times sum and outputs so far,
     and the local ones added; a division.
     """
-    queries, keys, dim = tile
+    queries, keys, dim, value_dim = tile
     element = machine.element_bytes
-    scores, outputs, state = queries * keys, queries * dim, queries * (dim + 1)
-    q_bytes, kv_bytes, passed = outputs * element, keys * dim * element, state * element
-    logit, exp, attend = (scores * dim, 0.0, scores, 0.0), (0.0, scores * exp_macs, 0.0, 2 * scores), scores * dim
-    write_array(block, i, LOGIT, dim + 1, logit, q_bytes + kv_bytes, 0.0, machine, want)
+    scores, outputs, state = queries * keys, queries * value_dim, queries * (value_dim + 1)
+    qk_bytes, v_bytes = (queries + keys) * dim * element, keys * value_dim * element
+    one, passed, out_bytes = queries * element, state * element, outputs * element
+    logit, exp, attend = (scores * dim, 0.0, scores, 0.0), (0.0, scores * exp_macs, 0.0, 2 * scores), scores * value_dim
+    write_array(block, i, LOGIT, dim + 1, logit, qk_bytes, 0.0, machine, want)
     write_array(block, i, EXP, exp_macs + 2, exp, 0.0, 0.0, machine, want)
-    write_array(block, i, ATTEND, dim, (attend, 0.0, 0.0, 0.0), kv_bytes, q_bytes, machine, want)
+    write_array(block, i, ATTEND, value_dim, (attend, 0.0, 0.0, 0.0), v_bytes, out_bytes, machine, want)
     maximum = (queries, 0.0, queries, queries * exp_macs, 0.0, 0.0, 0.0)
-    write_vector(block, i, MAXIMUM, maximum, queries * element, queries * element, machine, want)
+    write_vector(block, i, MAXIMUM, maximum, one, one, machine, want)
     corrected = (0.0, 0.0, state, 0.0, 0.0, state, 0.0)
-    write_vector(block, i, ACCUMULATE, corrected, passed + q_bytes, passed, machine, want)
-    write_vector(block, i, FINISH, (0.0, 0.0, 0.0, 0.0, outputs, 0.0, 0.0), passed, q_bytes, machine, want)
+    write_vector(block, i, ACCUMULATE, corrected, passed + out_bytes, passed, machine, want)
+    write_vector(block, i, FINISH, (0.0, 0.0, 0.0, 0.0, outputs, 0.0, 0.0), passed, out_bytes, machine, want)

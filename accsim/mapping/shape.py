@@ -7,7 +7,7 @@ included, so a searched point and a reported one are the same program.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -81,6 +81,11 @@ class Shape:
         """Kind of span of each stage at each padded level."""
         pad = k.LEVELS - len(self.levels)
         return np.array([[ALL] * pad + [s.spans.get(n, ALL) for n, _ in self.levels] for s in self.stages], np.int64)
+
+    def places(self, names: Sequence[str]) -> list[int]:
+        """Where the stages of these names are listed; -1 for those that there are not."""
+        listed = {stage.name: s for s, stage in enumerate(self.stages)}
+        return [listed.get(name, -1) for name in names]
 
     def new_block(self, points: int, *, actions: bool) -> Block:
         """An empty block for ``points`` points, run ends open and slots one."""

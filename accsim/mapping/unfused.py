@@ -54,9 +54,10 @@ class Unfused(Dataflow):
         assert whole.softmax is not None
         assert whole.attend is not None
         logit, softmax, attend = parts(op)
-        found = [replace(step, useful=_useful(op, logit)) for step in whole.logit.steps(logit, acc)]
+        useful = op.scores / (softmax.rows * softmax.cols)
+        found = [replace(step, useful=useful) for step in whole.logit.steps(logit, acc)]
         found += whole.softmax.steps(softmax, acc)
-        found += [replace(step, useful=_useful(op, attend)) for step in whole.attend.steps(attend, acc)]
+        found += [replace(step, useful=useful) for step in whole.attend.steps(attend, acc)]
         return tuple(found)
 
 
@@ -72,7 +73,7 @@ def parts(op: Attention) -> tuple[Gemm, Softmax, Gemm]:
     return (
         Gemm(rows, op.seen_keys, op.head_dim, groups, op.dtype, "logit", weights=False),
         Softmax(groups * rows, op.seen_keys, op.dtype, "softmax"),
-        Gemm(rows, op.head_dim, op.seen_keys, groups, op.dtype, "attend", weights=False),
+        Gemm(rows, op.value_dim, op.seen_keys, groups, op.dtype, "attend", weights=False),
     )
 
 
@@ -82,8 +83,3 @@ def best_form(op: Gemm, acc: Accelerator, objective: str) -> CompiledDataflow:
     best = min((search(form, op, acc, objective) for form in forms), key=lambda found: found.cost).mapping
     assert isinstance(best, CompiledDataflow)
     return best
-
-
-def _useful(op: Attention, part: Gemm) -> float:
-    """Share of a part's MACs that no mask hides."""
-    return op.macs / 2 / part.macs

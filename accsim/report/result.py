@@ -29,7 +29,13 @@ SCHEMA_VERSION = 1
 
 def _cached_bytes(op: Op) -> int:
     """Bytes of keys and values that an attention reads from the KV cache, see :attr:`Report.memory`."""
-    return op.kv_bytes if isinstance(op, Attention) and (op.causal or op.kv_len != op.q_len) else 0
+    return op.cached_bytes if isinstance(op, Attention) and (op.causal or op.kv_len != op.q_len) else 0
+
+
+def _activation_bytes(op: Op) -> int:
+    """Bytes of inputs and outputs that do not lie in the KV cache; keys and values made from a latent do not."""
+    made = isinstance(op, Attention) and op.latent_dim is not None
+    return op.input_bytes + op.output_bytes - (0 if made else _cached_bytes(op))
 
 
 @dataclass(frozen=True)
@@ -257,9 +263,7 @@ class Report:
         """
         weights = self.workload.weight_bytes
         kv_cache = sum(_cached_bytes(row.op) * row.count for row in self.ops)
-        activations = max(
-            (row.op.input_bytes + row.op.output_bytes - _cached_bytes(row.op) for row in self.ops), default=0
-        )
+        activations = max((_activation_bytes(row.op) for row in self.ops), default=0)
         capacity = self.accelerator.main_memory.capacity_bytes
         return {
             "weights": weights,

@@ -81,6 +81,8 @@ class GemmForm(OpForm):
     """Number of products."""
     weights: bool = True
     """True if B is a parameter, one for the whole batch."""
+    grouped: bool = False
+    """True if each batch element has a parameter B of its own."""
 
 
 class AttentionForm(OpForm):
@@ -104,6 +106,12 @@ class AttentionForm(OpForm):
     """True if a query sees no later key."""
     window: Count | None = None
     """With causal: most keys that a query sees, its own and those before it; default: all."""
+    v_dim: Count | None = None
+    """Width of a head of values; default: head_dim."""
+    shared_kv: bool = False
+    """True if the values are the first columns of the keys, which are stored once."""
+    latent_dim: Count | None = None
+    """Columns of what a cache keeps of a position in place of keys and values; default: keys and values."""
 
 
 class SoftmaxForm(OpForm):

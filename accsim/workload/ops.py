@@ -54,6 +54,9 @@ class Gemm(Counted):
     weights
         True: B is a parameter, one for the whole batch, so the op equals one product with m x batch rows.
         False: B is an activation, one for every batch element.
+    grouped
+        With `weights`, True: every batch element has a parameter B of its own, as the experts of a layer have (a
+        grouped product). Of one batch element it becomes False, the default.
 
     Raises
     ------
@@ -75,24 +78,29 @@ class Gemm(Counted):
     dtype: str = "bf16"
     name: str = "gemm"
     weights: bool = True
+    grouped: bool = False
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)
         check.count("m", "n", "k", "batch")
         check.dtype()
         check.name()
-        check.flag("weights")
+        check.flag("weights", "grouped")
+        if self.grouped is True and self.weights is False:
+            check.fail("grouped", "read True, allowed without weights is False: each product has a B of its own")
+        if self.batch == 1:
+            object.__setattr__(self, "grouped", False)
         check.finish()
 
     @property
     def products(self) -> int:
-        """Number of products that share no operand: 1 with weights, else the batch."""
-        return 1 if self.weights else self.batch
+        """Number of products that share no operand: 1 with weights that all share, else the batch."""
+        return 1 if self.weights and not self.grouped else self.batch
 
     @property
     def rows(self) -> int:
-        """Rows of A that meet one B: m x batch with weights, else m."""
-        return self.m * self.batch if self.weights else self.m
+        """Rows of A that meet one B: m x batch with weights that all share, else m."""
+        return self.m * self.batch // self.products
 
     @property
     def macs(self) -> int:
@@ -102,7 +110,7 @@ class Gemm(Counted):
     @property
     def weight_bytes(self) -> int:
         """Bytes of B where it is a parameter, else 0."""
-        return tensor_bytes(self.k * self.n, self.dtype) if self.weights else 0
+        return tensor_bytes(self.products * self.k * self.n, self.dtype) if self.weights else 0
 
     @property
     def input_bytes(self) -> int:
@@ -127,7 +135,7 @@ class Attention(Counted):
     q_len, kv_len
         Queries and keys of each sequence.
     head_dim
-        Width of one head, of keys and values alike.
+        Width of one head of queries and keys, and of values and outputs unless `v_dim` is given.
     kv_heads
         Heads of keys and values, a divisor of `heads`: fewer is grouped-query, 1 is multi-query attention.
         Default: `heads`.
@@ -136,6 +144,15 @@ class Attention(Counted):
     window
         With `causal` alone: of these keys, query i sees the last `window`, its own included (a sliding window). One of
         at least kv_len hides nothing and becomes None, the default.
+    v_dim
+        Width of one head of values and outputs where it is another (`value_dim` has it in any case); one of head_dim
+        becomes None, the default.
+    shared_kv
+        True: the values are the first columns of the keys, so that there is one tensor of head_dim columns, as in the
+        latent attention of DeepSeek-V2 (arXiv 2405.04434, section 2.1). Needs a value width of at most head_dim.
+    latent_dim
+        Columns of what a KV cache keeps of each position in place of keys and values, where these are made from it
+        before this op. Counts in `cached_bytes` alone.
     dtype
         Data type of Q, K, V, the weights after the softmax, and the output, in any spelling.
     name
@@ -167,6 +184,9 @@ class Attention(Counted):
     dtype: str = "bf16"
     name: str = "attention"
     window: int | None = None
+    v_dim: int | None = None
+    shared_kv: bool = False
+    latent_dim: int | None = None
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)
@@ -182,6 +202,14 @@ class Attention(Counted):
                 check.fail("window", f"read {self.window}, allowed without causal is none")
             elif self.window >= self.kv_len:
                 object.__setattr__(self, "window", None)
+        check.flag("shared_kv")
+        if self.latent_dim is not None:
+            check.count("latent_dim")
+        if self.v_dim is not None and check.count("v_dim") and sized:
+            if self.shared_kv is True and self.v_dim > self.head_dim:
+                check.fail("v_dim", f"read {self.v_dim}, allowed with shared_kv is at most head_dim = {self.head_dim}")
+            elif self.v_dim == self.head_dim:
+                object.__setattr__(self, "v_dim", None)
         check.dtype()
         check.name()
         check.finish()
@@ -209,12 +237,29 @@ class Attention(Counted):
     @property
     def macs(self) -> int:
         """Multiply-accumulates of Logit and Attend over the visible scores."""
-        return 2 * self.scores * self.head_dim
+        return self.scores * (self.head_dim + self.value_dim)
+
+    @property
+    def value_dim(self) -> int:
+        """Width of one head of values and outputs."""
+        return self.head_dim if self.v_dim is None else self.v_dim
+
+    @property
+    def kv_width(self) -> int:
+        """Elements of a key and its value, stored once where they are shared."""
+        return self.head_dim if self.shared_kv else self.head_dim + self.value_dim
 
     @property
     def kv_bytes(self) -> int:
         """Bytes of the keys and values that any query sees."""
-        return tensor_bytes(2 * self.batch * self.kv_heads * self.seen_keys * self.head_dim, self.dtype)
+        return tensor_bytes(self.batch * self.kv_heads * self.seen_keys * self.kv_width, self.dtype)
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes that a KV cache keeps of the keys and values that any query sees."""
+        if self.latent_dim is None:
+            return self.kv_bytes
+        return tensor_bytes(self.batch * self.seen_keys * self.latent_dim, self.dtype)
 
     @property
     def input_bytes(self) -> int:
@@ -224,7 +269,7 @@ class Attention(Counted):
     @property
     def output_bytes(self) -> int:
         """Bytes of the output."""
-        return tensor_bytes(self.batch * self.heads * self.q_len * self.head_dim, self.dtype)
+        return tensor_bytes(self.batch * self.heads * self.q_len * self.value_dim, self.dtype)
 
     @property
     def vector_ops(self) -> Mapping[str, int]:

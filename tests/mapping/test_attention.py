@@ -74,7 +74,7 @@ def count(op: Attention, row_tile: int, block: int, stays: int = 2**62) -> Work:
             loaded = blocks * block if op.causal else keys  # under a mask the last block is worked on as a whole
             work.visible += sum(len(sees(op, position)) for position in tile)
             work.computed += len(tile) * loaded
-            work.rescaled += len(tile) * blocks * op.head_dim
+            work.rescaled += len(tile) * blocks * op.value_dim
             work.rows += len(tile)
             work.away += len(tile) * max(0, loaded - stays)
             work.keys_each_tile += loaded
@@ -94,10 +94,17 @@ SHAPES = [
     Attention(batch=1, heads=2, q_len=96, kv_len=96, head_dim=16, causal=True, window=20),
     Attention(batch=2, heads=4, q_len=50, kv_len=83, head_dim=16, kv_heads=2, causal=True, window=33),
     Attention(batch=1, heads=2, q_len=1, kv_len=77, head_dim=16, causal=True, window=30),
+    Attention(batch=2, heads=3, q_len=70, kv_len=100, head_dim=24, v_dim=16),
+    Attention(batch=1, heads=2, q_len=64, kv_len=64, head_dim=16, causal=True, v_dim=40),
+    Attention(batch=3, heads=4, q_len=1, kv_len=77, head_dim=24, kv_heads=1, causal=True, v_dim=16, shared_kv=True),
+    Attention(batch=2, heads=4, q_len=50, kv_len=83, head_dim=24, kv_heads=2, v_dim=16, shared_kv=True),
+    Attention(batch=1, heads=2, q_len=70, kv_len=70, head_dim=16, causal=True, window=20, shared_kv=True),
 ]
 TILES = [(32, 32), (24, 20), (16, 100), (400, 64)]
 shapes = pytest.mark.parametrize(
-    "op", SHAPES, ids=lambda op: f"{op.q_len}x{op.kv_len}/{op.heads}/{op.kv_heads}/{op.causal}/{op.window}"
+    "op",
+    SHAPES,
+    ids=lambda op: f"{op.q_len}x{op.kv_len}/{op.heads}/{op.kv_heads}/{op.causal}/{op.window}/{op.v_dim}/{op.shared_kv}",
 )
 tiles = pytest.mark.parametrize(("rows", "block"), TILES)
 
@@ -119,16 +126,16 @@ def test_flat_work_and_traffic(op: Attention, rows: int, block: int, pipelined: 
     step, done = run(accsim.Flat(rows=rows, block_kv=block, staged=staged, pipelined=pipelined), op, edge())
     work = count(op, *clamp(op, rows, block))
     assert step.copies == 1
-    assert done.actions["mac.bf16"] == pytest.approx(2 * work.visible * op.head_dim, rel=1e-12)
-    assert done.actions.get("mac_padded.bf16", 0) == pytest.approx(
-        2 * (work.computed - work.visible) * op.head_dim, abs=1e-6
-    )
+    width = op.head_dim + op.value_dim
+    assert done.actions["mac.bf16"] == pytest.approx(work.visible * width, rel=1e-12)
+    assert done.actions.get("mac_padded.bf16", 0) == pytest.approx((work.computed - work.visible) * width, abs=1e-6)
     # Three passes: max; subtract and exp; sum; divide.
     for name in ("max", "exp", "add", "divide"):
         assert done.actions[f"vector.{name}"] == work.computed
     assert "vector.rescale" not in done.actions
-    keys = work.keys_once if staged == "qkvo" else work.keys_each_tile
-    assert done.actions["read.dram"] == 2 * op.head_dim * (work.rows + 2 * keys)
+    # Keys that are values too come once where they stay; without, once for Logit and once, in part, for Attend.
+    keys = work.keys_once * op.kv_width if staged == "qkvo" else work.keys_each_tile * width
+    assert done.actions["read.dram"] == 2 * (work.rows * op.head_dim + keys)
     assert done.actions["write.dram"] == op.output_bytes
 
 
@@ -180,13 +187,13 @@ def test_flash_work_and_traffic(op: Attention, rows: int, block: int, pipeline: 
     step, done = run(accsim.Flash(block_q=rows, block_kv=block, pipeline=pipeline), op, edge())
     work = count(op, *clamp(op, rows, block))
     assert step.copies == 1
-    assert done.actions["mac.bf16"] == pytest.approx(2 * work.visible * op.head_dim, rel=1e-12)
+    assert done.actions["mac.bf16"] == pytest.approx(work.visible * (op.head_dim + op.value_dim), rel=1e-12)
     for name in ("max", "exp", "add"):
         assert done.actions[f"vector.{name}"] == work.computed
     # Online: one multiply an output element and key block, one division of each output element at the end.
     assert done.actions["vector.rescale"] == work.rescaled
-    assert done.actions["vector.divide"] == op.batch * op.heads * op.q_len * op.head_dim
-    assert done.actions["read.dram"] == 2 * op.head_dim * (work.rows + 2 * work.keys_each_tile)
+    assert done.actions["vector.divide"] == op.batch * op.heads * op.q_len * op.value_dim
+    assert done.actions["read.dram"] == 2 * (work.rows * op.head_dim + work.keys_each_tile * op.kv_width)
     assert done.actions["write.dram"] == op.output_bytes
 
 
@@ -198,7 +205,9 @@ def test_unfused_moves_the_scores_out_and_in_twice(op: Attention) -> None:
     assert rep.traffic_bytes["dram"]["write"] == 2 * scores + op.output_bytes
     assert rep.traffic_bytes["dram"]["read"] >= 2 * scores + op.input_bytes
     assert rep.actions["mac.bf16"] == pytest.approx(op.macs)
-    assert rep.actions["mac.bf16"] + rep.actions.get("mac_padded.bf16", 0) == pytest.approx(scores * op.head_dim)
+    assert rep.actions["mac.bf16"] + rep.actions.get("mac_padded.bf16", 0) == pytest.approx(
+        scores / 2 * (op.head_dim + op.value_dim)
+    )
     for name in ("max", "exp", "add", "divide"):
         assert rep.actions[f"vector.{name}"] == scores / 2
 
@@ -236,7 +245,8 @@ def test_rows_of_a_tile_are_whole_positions_under_a_mask() -> None:
 def test_one_row_tile_of_all_keys_moves_every_tensor_once() -> None:
     for op in SHAPES:
         if not op.causal:
-            for mapping in (accsim.Flat(rows=10**6, block_kv=10**6, staged="qo"), accsim.Flash(10**6, 10**6)):
+            staged = "qkvo" if op.shared_kv else "qo"
+            for mapping in (accsim.Flat(rows=10**6, block_kv=10**6, staged=staged), accsim.Flash(10**6, 10**6)):
                 _, done = run(mapping, op, edge())
                 assert done.actions["read.dram"] == op.input_bytes
                 assert done.actions["write.dram"] == op.output_bytes
@@ -269,6 +279,8 @@ def mapped(draw: st.DrawFn) -> tuple[str, Attention, Dataflow]:
         kv_heads,
         causal,
         window=draw(st.none() | st.integers(1, 90)) if causal else None,
+        v_dim=draw(st.sampled_from((8, 16))),
+        shared_kv=draw(st.booleans()),
     )
     rows, block = draw(st.integers(1, 80)), draw(st.integers(8, 80))
     flag = draw(st.booleans())
@@ -311,7 +323,8 @@ def test_cores_load_what_their_row_tiles_need(case: tuple[str, Attention, Datafl
     rows = max(shared, given_rows // shared * shared) if op.causal else given_rows
     work = count(op, *clamp(op, rows, mapping.block_kv or 1))
     # Out of the middle memory: Q once, K and V once a row tile; and O on its way out.
-    moved = 2 * op.head_dim * (work.rows + 2 * work.keys_each_tile) + op.output_bytes
+    width = op.kv_width if isinstance(mapping, accsim.Flash) else op.head_dim + op.value_dim
+    moved = 2 * (work.rows * op.head_dim + work.keys_each_tile * width) + op.output_bytes
     assert done.actions[f"read.{acc.memories[1].name}"] * step.copies == pytest.approx(moved, rel=1e-9)
 
 

@@ -29,13 +29,17 @@ def run(
 @settings(max_examples=40)
 @given(
     op=st.builds(
-        lambda batch, kv, shared, q, keys, dim: Attention(batch, kv * shared, q, keys, dim, kv),
+        lambda batch, kv, shared, q, keys, dim, v_dim, one: Attention(
+            batch, kv * shared, q, keys, dim, kv, v_dim=min(dim, v_dim) if one else v_dim, shared_kv=one
+        ),
         st.integers(1, 3),
         st.integers(1, 3),
         st.integers(1, 3),
         st.integers(2, 90),
         st.integers(2, 90),
         st.sampled_from([8, 16, 24]),
+        st.sampled_from([8, 16, 24]),
+        st.booleans(),
     ),
     rows=st.integers(1, 50),
     block=st.integers(1, 60),
@@ -53,16 +57,16 @@ def test_work_and_traffic(op: Attention, rows: int, block: int) -> None:
     blocks = ceil(op.kv_len / block)
     for j in range(blocks):
         keys = min(block, op.kv_len - j * block)
-        read += 2 * 2 * keys * op.head_dim
+        read += 2 * keys * op.kv_width
         for first in range(0, all_rows, rows):
             tile = min(rows, all_rows - first)
-            read += 2 * tile * op.head_dim + 4 * tile * (op.head_dim + 2)
-            write += 2 * tile * op.head_dim if j == blocks - 1 else 4 * tile * (op.head_dim + 2)
+            read += 2 * tile * op.head_dim + 4 * tile * (op.value_dim + 2)
+            write += 2 * tile * op.value_dim if j == blocks - 1 else 4 * tile * (op.value_dim + 2)
             for name in ("max", "exp", "add"):
                 counts[name] += tile * keys
             for name in ("rescale", "divide"):
-                counts[name] += tile * op.head_dim
-    counts["convert"] = all_rows * op.head_dim
+                counts[name] += tile * op.value_dim
+    counts["convert"] = all_rows * op.value_dim
     assert step.copies == 1
     assert done.actions["read.dram"] == groups * read
     assert done.actions["write.dram"] == groups * write

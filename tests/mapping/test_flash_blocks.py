@@ -15,7 +15,7 @@ from accsim.config.machine import Accelerator
 from accsim.engine.counters import inner_of
 from accsim.engine.run import run_program
 from accsim.errors import MappingError
-from accsim.mapping.attention import Problem
+from accsim.mapping.attention import problem_of
 from accsim.mapping.base import Step
 from accsim.mapping.flash import Flash
 from accsim.mapping.flash_blocks import tiles_of
@@ -154,7 +154,7 @@ def test_one_queue_stands_for_a_pool_of_sms(heads: int, length: int, cores: int,
     pool = run_program(b.build())
     step = step_of(mapping, Attention(1, heads, length, length, 128, causal=True), acc)
     queue = run_program(step.program)
-    tiles = tiles_of(Problem(heads, length, 1, length, 128, 1, length), 128, 128, cores)
+    tiles = tiles_of(problem_of(Attention(1, heads, length, length, 128, causal=True)), 128, 128, cores)
     # The queue is exactly its tiles, one after the other...
     work = [inside[n].total_ticks * count for n, count in zip(tiles.lengths, tiles.counts, strict=True)]
     assert queue.total_ticks == pytest.approx(sum(work), abs=16 * sum(tiles.counts))
@@ -171,7 +171,7 @@ def test_one_queue_stands_for_a_pool_of_sms(heads: int, length: int, cores: int,
 def test_the_busiest_queue_is_that_of_naive_list_scheduling(
     groups: int, positions: int, shared: int, hidden: int, cores: int, row: int, block: int
 ) -> None:
-    problem = Problem(groups, positions, shared, positions + hidden, 64, 1, positions + hidden)
+    problem = problem_of(Attention(1, groups * shared, positions, positions + hidden, 64, groups, causal=True))
     tiles = tiles_of(problem, row, block, cores)
     rows = positions * shared
     lengths = []
@@ -191,7 +191,7 @@ def test_the_busiest_queue_is_that_of_naive_list_scheduling(
 
 def test_very_many_tiles_are_dealt_in_rounds() -> None:
     # 1000 groups of 256 tiles on 7 SMs: no queue is longer than that of naive list scheduling by more than one tile.
-    problem = Problem(1000, 256 * 16, 1, 256 * 16, 64, 1, 256 * 16)
+    problem = problem_of(Attention(1, 1000, 256 * 16, 256 * 16, 64, causal=True))
     tiles = tiles_of(problem, 16, 16, 7)
     servers = [0] * 7
     for length in range(256, 0, -1):
@@ -211,7 +211,8 @@ def cases(draw: st.DrawFn) -> tuple[Attention, Flash, Accelerator]:
     q_len = draw(st.integers(1, 200))
     op = Attention(
         draw(st.integers(1, 3)), shared * kv_heads, q_len, q_len + draw(st.integers(0, 300)), 32, kv_heads,
-        draw(st.booleans()), draw(st.sampled_from(("bf16", "fp8"))),
+        draw(st.booleans()), draw(st.sampled_from(("bf16", "fp8"))), v_dim=draw(st.sampled_from((16, 32))),
+        shared_kv=draw(st.booleans()),
     )  # fmt: skip
     mapping = Flash(draw(st.sampled_from((16, 50, 128))), draw(st.sampled_from((16, 80))), draw(st.booleans()))
     if q_len == 1:
@@ -243,17 +244,17 @@ def test_work_and_bytes_are_conserved(case: tuple[Attention, Flash, Accelerator]
         keys += min(length * block, op.kv_len)
     assert 1 <= step.copies <= acc.cores + 1e-9
     assert total[f"mac.{op.dtype}"] == pytest.approx(op.macs)
-    padded = 2 * groups * blocks * row * block * op.head_dim
+    padded = groups * blocks * row * block * (op.head_dim + op.value_dim)
     assert total[f"mac.{op.dtype}"] + total.get(f"mac_padded.{op.dtype}", 0.0) == pytest.approx(padded)
-    q_bytes, kv_bytes = groups * rows * 32 * element * split, 2 * groups * keys * 32 * element
-    partials = groups * rows * (32 + 2) * 4 * split if split > 1 else 0
+    q_bytes, kv_bytes = groups * rows * 32 * element * split, groups * keys * op.kv_width * element
+    partials = groups * rows * (op.value_dim + 2) * 4 * split if split > 1 else 0
     assert total["read.l2"] == pytest.approx(q_bytes + kv_bytes + partials + op.output_bytes)
     assert total["write.smem"] == pytest.approx(q_bytes + kv_bytes + (partials or op.output_bytes))
     assert total["write.l2"] == pytest.approx(total["read.hbm"] + partials + op.output_bytes)
     assert total["write.hbm"] == pytest.approx(op.output_bytes)
     # All keys and values fit the L2: they come once, and the queries of every part.
     assert total["read.hbm"] == pytest.approx(q_bytes + op.kv_bytes)
-    assert total["vector.divide"] == pytest.approx(groups * rows * 32)
+    assert total["vector.divide"] == pytest.approx(groups * rows * op.value_dim)
 
 
 @given(cases())
@@ -311,6 +312,17 @@ def test_the_tiles_of_flash_attention_3_fit(dim: int, rows: int, block: int) -> 
     assert cycles_of(Flash(rows, block, True), op, machine()) > 0
     with pytest.raises(MappingError, match=r"in matrix_unit\.registers, has 209715 B"):
         cycles_of(Flash(2 * rows, block, True), op, machine())
+
+
+def test_latent_attention_has_the_tiles_of_flashmla() -> None:
+    # One latent of 576 columns for keys, its first 512 for values: 64 rows and 64 keys a block fill an SM of Hopper
+    # (FlashMLA, DeepSeek, 2025). Stored apart, keys and values do not fit beside the queries.
+    latent = Attention(64, 128, 1, 8192, 576, kv_heads=1, causal=True, v_dim=512, shared_kv=True)
+    moved = (latent.input_bytes + latent.output_bytes) / HBM
+    assert moved <= cycles_of(Flash(64, 64, False, split_kv=1), latent, machine())
+    apart = Attention(64, 128, 1, 8192, 576, kv_heads=1, causal=True, v_dim=512)
+    with pytest.raises(MappingError, match="needs 352256 B in smem, has 233472 B"):
+        cycles_of(Flash(64, 64, False, split_kv=1), apart, machine())
 
 
 def test_what_cannot_be_split_is_refused() -> None:

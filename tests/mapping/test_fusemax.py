@@ -28,13 +28,14 @@ def run(
 @settings(max_examples=40)
 @given(
     op=st.builds(
-        lambda batch, kv, shared, q, keys, dim: Attention(batch, kv * shared, q, keys, dim, kv),
+        lambda batch, kv, shared, q, keys, dim, v_dim: Attention(batch, kv * shared, q, keys, dim, kv, v_dim=v_dim),
         st.integers(1, 3),
         st.integers(1, 3),
         st.integers(1, 3),
         st.integers(1, 130),
         st.integers(1, 200),
         st.sampled_from([8, 16, 24]),
+        st.sampled_from([None, 8, 40]),
     ),
     rows=st.integers(1, 200),
     lag=st.integers(1, 4),
@@ -49,14 +50,14 @@ def test_work_and_traffic(op: Attention, rows: int, lag: int, macs: int) -> None
     expected = {
         "mac.bf16": op.macs,
         "mac_exp.bf16": macs * scores,
-        "read.dram": 2 * op.head_dim * groups * (all_rows + 2 * passes * op.kv_len),
+        "read.dram": 2 * groups * (all_rows * op.head_dim + passes * op.kv_len * (op.head_dim + op.value_dim)),
         "write.dram": op.output_bytes,
         # A maximum and a sum along the keys on the array, and one of each a query and key block on the lanes.
         "vector.max": scores + corrections,
-        "vector.add": 2 * scores + corrections * (1 + op.head_dim + 1),
+        "vector.add": 2 * scores + corrections * (1 + op.value_dim + 1),
         "vector.multiply": macs * corrections,
-        "vector.rescale": corrections * (op.head_dim + 1),
-        "vector.divide": groups * all_rows * op.head_dim,
+        "vector.rescale": corrections * (op.value_dim + 1),
+        "vector.divide": groups * all_rows * op.value_dim,
     }
     assert {action: done.actions[action] for action in expected} == pytest.approx(expected, rel=1e-9)
     assert "vector.exp" not in done.actions
@@ -100,8 +101,11 @@ def test_what_stays_is_bounded_by_the_local_memory_but_the_keys_are_not() -> Non
 
 
 def test_what_cannot_be() -> None:
-    with pytest.raises(accsim.MappingError, match="fusemax is written without a mask"):
-        accsim.simulate(Attention(1, 1, 64, 64, 16, causal=True), "flat_edge", dataflow="fusemax")
+    for op in (Attention(1, 1, 64, 64, 16, causal=True), Attention(1, 1, 64, 64, 16, shared_kv=True)):
+        with pytest.raises(
+            accsim.MappingError, match="fusemax is written without a mask, and for keys and values apart"
+        ):
+            accsim.simulate(op, "flat_edge", dataflow="fusemax")
     with pytest.raises(accsim.MappingError, match="fusemax needs a systolic array, which h100_sxm does not have"):
         accsim.simulate(Attention(1, 1, 64, 64, 16), "h100_sxm", dataflow="fusemax")
     for keywords in ({"block_q": 0}, {"lag": 0}, {"exp_macs": 1.5}):

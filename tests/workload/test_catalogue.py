@@ -31,6 +31,8 @@ def test_what_ships() -> None:
         "attention_layer",
         "bert_base",
         "bert_large",
+        "deepseek_v2_lite_decode",
+        "deepseek_v2_lite_prefill",
         "flaubert_base",
         "flaubert_large",
         "gpt2_xl_decode",

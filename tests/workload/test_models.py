@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import accsim
 from accsim.errors import InputError
 from accsim.workload.catalogue import list_workloads, load_workload
 from accsim.workload.files import workload_schema
@@ -203,6 +204,37 @@ def test_llama_kv_cache() -> None:
     assert isinstance(attention, Attention)
     assert 32 * attention.kv_bytes == 128 * 1024
     assert op(work, "kv_append").output_bytes == attention.kv_bytes
+
+
+def test_deepseek_latent_cache() -> None:
+    """1152 bytes a token and layer in bf16, in both forms: (512 + 64) x 2."""
+    for name in ("deepseek_v2_lite_prefill?seq=100", "deepseek_v2_lite_decode?batch=1&kv_len=100"):
+        work = load_workload(name)
+        attention = op(work, "attention")
+        assert isinstance(attention, Attention)
+        assert attention.cached_bytes == 100 * 1152
+        tokens = 100 if "prefill" in name else 1
+        assert op(work, "kv_append").output_bytes == tokens * 1152
+        assert accsim.simulate(work, "h100_sxm").memory["kv_cache"] == 27 * 100 * 1152
+
+
+@given(st.integers(1, 4), st.integers(1, 300))
+def test_deepseek_macs(batch: int, seq: int) -> None:
+    # Each matrix of the model card's configuration by itself; 6 of 64 experts a token, each with as many rows.
+    rows, visible = batch * seq, batch * seq * (seq + 1) // 2
+    attention = 2048 * (16 * 192 + 576) + 512 * 16 * 256 + 16 * 128 * 2048
+    used = min(64, 6 * rows)
+    routed = used * -(-6 * rows // used) * 3 * 2048 * 1408
+    dense, moe = rows * 3 * 2048 * 10944, rows * 2048 * (64 + 3 * 2 * 1408) + routed
+    work = load_workload(f"deepseek_v2_lite_prefill?batch={batch}&seq={seq}")
+    scores = 27 * 16 * visible * (192 + 128)
+    assert work.macs == 27 * rows * attention + scores + dense + 26 * moe + batch * 102400 * 2048
+    # Absorbed, one token: the products with the parts of kv_up are as large, each score costs 576 + 512.
+    used = min(64, 6 * batch)
+    routed = used * -(-6 * batch // used) * 3 * 2048 * 1408
+    decode = load_workload(f"deepseek_v2_lite_decode?batch={batch}&kv_len={seq}")
+    each = 27 * attention + 3 * 2048 * 10944 + 26 * 2048 * (64 + 3 * 2 * 1408) + 102400 * 2048
+    assert decode.macs == batch * each + 26 * routed + 27 * batch * seq * 16 * (576 + 512)
 
 
 def test_dtype_reaches_every_op() -> None:

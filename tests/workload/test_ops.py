@@ -42,6 +42,9 @@ EXAMPLES: tuple[Op, ...] = (
     Embedding(3, 4, 10, name="a"),
     LstmCell(2, 3, 4, name="a"),
     Attention(1, 2, 3, 5, 8, causal=True, name="a", window=2),
+    Attention(1, 2, 3, 5, 8, causal=True, name="a", v_dim=6, shared_kv=True),
+    Attention(1, 2, 3, 5, 8, causal=True, name="a", latent_dim=4),
+    Gemm(2, 3, 5, batch=7, name="a", grouped=True),
 )
 
 
@@ -64,6 +67,7 @@ BAD: list[tuple[Callable[[], object], str, str]] = [
     (lambda: Gemm(1, 1, 1, name="a" * 201), "Gemm.name", "1 to 200"),
     (lambda: Gemm(1, 1, 1, name=3), "Gemm.name", "read 3"),  # type: ignore[arg-type]
     (lambda: Gemm(1, 1, 1, weights=1), "Gemm.weights", "allowed are True and False"),  # type: ignore[arg-type]
+    (lambda: Gemm(1, 1, 1, batch=2, weights=False, grouped=True), "Gemm.grouped", "allowed without weights is False"),
     (lambda: Attention(0, 1, 1, 1, 1), "Attention.batch", "read 0"),
     (lambda: Attention(1, 12, 1, 1, 1, kv_heads=5), "Attention.kv_heads", "a divisor of the 12 heads"),
     (lambda: Attention(1, 2, 1, 1, 1, kv_heads=4), "Attention.kv_heads", "a divisor of the 2 heads"),
@@ -74,6 +78,9 @@ BAD: list[tuple[Callable[[], object], str, str]] = [
     (lambda: Attention(1, 1, 1, 1, 0), "Attention.head_dim", "read 0"),
     (lambda: Attention(1, 1, 4, 8, 1, causal=True, window=0), "Attention.window", "read 0"),
     (lambda: Attention(1, 1, 4, 8, 1, window=3), "Attention.window", "read 3, allowed without causal is none"),
+    (lambda: Attention(1, 1, 1, 1, 1, v_dim=0), "Attention.v_dim", "read 0"),
+    (lambda: Attention(1, 1, 1, 1, 4, v_dim=5, shared_kv=True), "Attention.v_dim", "at most head_dim = 4"),
+    (lambda: Attention(1, 1, 1, 1, 1, shared_kv=1), "Attention.shared_kv", "True and False"),  # type: ignore[arg-type]
     (lambda: Conv2d(3, 4, 5, 6), "Conv2d.kernel", "read 6, which spans 6 of the 5 elements of the padded height"),
     (lambda: Conv2d(3, 4, 7, 6, 3), "Conv2d.kernel_w", "read 6, which spans 6 of the 3 elements of the padded width"),
     (lambda: Conv2d(3, 4, 5, 3, padding_w=3), "Conv2d.padding_w", "less than the 3 elements that a window spans"),
@@ -193,9 +200,13 @@ def brute_force_attention(op: Attention) -> dict[str, int]:
                     if op.causal and (j > own or (op.window is not None and j <= own - op.window)):
                         continue
                     scores += 1
-                    macs += 2 * op.head_dim
-                    kv.add((batch, head // group, j))
-    return {"scores": scores, "macs": macs, "q": len(q) * op.head_dim, "kv": 2 * len(kv) * op.head_dim}
+                    value_dim = op.head_dim if op.v_dim is None else op.v_dim
+                    macs += op.head_dim + value_dim
+                    kv.update((batch, head // group, j, "key", column) for column in range(op.head_dim))
+                    name = "key" if op.shared_kv else "value"
+                    kv.update((batch, head // group, j, name, column) for column in range(value_dim))
+    rows = {"q": len(q) * op.head_dim, "o": len(q) * (op.v_dim or op.head_dim)}
+    return {"scores": scores, "macs": macs, "kv": len(kv), **rows}
 
 
 @given(
@@ -203,21 +214,29 @@ def brute_force_attention(op: Attention) -> dict[str, int]:
     st.tuples(st.integers(1, 7), st.integers(0, 5), st.integers(1, 4)),
     st.booleans(),
     st.none() | st.integers(1, 12),
+    st.none() | st.integers(1, 6),
+    st.booleans(),
 )
 def test_attention_counts(
-    heads: tuple[int, int, int], lengths: tuple[int, int, int], causal: bool, window: int | None
+    heads: tuple[int, int, int],
+    lengths: tuple[int, int, int],
+    causal: bool,
+    window: int | None,
+    v_dim: int | None,
+    shared_kv: bool,
 ) -> None:
     batch, kv_heads, group = heads
     q_len, more, head_dim = lengths
     op = Attention(
-        batch, kv_heads * group, q_len, q_len + more, head_dim, kv_heads, causal, window=window if causal else None
-    )
+        batch, kv_heads * group, q_len, q_len + more, head_dim, kv_heads, causal, window=window if causal else None,
+        v_dim=min(v_dim, head_dim) if v_dim and shared_kv else v_dim, shared_kv=shared_kv,
+    )  # fmt: skip
     loop = brute_force_attention(op)
     assert op.scores == loop["scores"]
     assert op.macs == loop["macs"]
     assert op.kv_bytes == 2 * loop["kv"]
     assert op.input_bytes == 2 * (loop["q"] + loop["kv"])
-    assert op.output_bytes == 2 * loop["q"]
+    assert op.output_bytes == 2 * loop["o"]
     assert op.weight_bytes == 0
     assert op.vector_ops == dict.fromkeys(("max", "exp", "add", "divide"), loop["scores"])
 
@@ -225,6 +244,26 @@ def test_attention_counts(
 def test_attention_may_have_more_queries_than_keys_without_a_mask() -> None:
     op = Attention(1, 1, q_len=9, kv_len=4, head_dim=2)
     assert op.scores == brute_force_attention(op)["scores"] == 36
+
+
+def test_a_grouped_product_is_products_with_weights_of_their_own() -> None:
+    op, one = Gemm(4, 6, 8, batch=3, grouped=True), Gemm(4, 6, 8)
+    for count in ("macs", "weight_bytes", "input_bytes", "output_bytes"):
+        assert getattr(op, count) == 3 * getattr(one, count)
+    assert (op.products, op.rows) == (3, 4)
+    assert Gemm(4, 6, 8, grouped=True) == one
+
+
+def test_values_as_wide_as_keys_need_no_width() -> None:
+    assert Attention(1, 1, 4, 8, 16, v_dim=16) == Attention(1, 1, 4, 8, 16)
+    assert Attention(1, 1, 4, 8, 16, v_dim=8).value_dim == 8
+
+
+def test_the_latent_of_deepseek_v2_is_1152_bytes_a_token() -> None:
+    # arXiv 2405.04434, section 2.1.2: a cache of d_c + d_h^R = 4 d_h + d_h / 2 = 512 + 64 elements a token and layer.
+    latent = Attention(1, 16, 1, 1000, 576, kv_heads=1, causal=True, v_dim=512, shared_kv=True)
+    assert latent.kv_bytes == 1000 * 2 * (512 + 64)
+    assert latent.macs == 16 * 1000 * (576 + 512)
 
 
 def test_a_window_of_all_keys_is_none() -> None:

@@ -28,6 +28,8 @@ PUBLISHED_PARAMETERS = {
     "llama3_8b": 8.03e9,
     "llama3_70b": 70.55e9,
     "mistral_7b": 7.24e9,
+    # arXiv 2405.04434, appendix B: "15.7B total parameters, of which 2.4B are activated for each token".
+    "deepseek_v2_lite": 15.7e9,
     # torchvision documentation, num_params; with classifier, ResNet-50 with scale and shift of batch norms.
     "vit_b16": 86_567_656,
     "resnet50": 25_557_032,
@@ -61,6 +63,15 @@ def test_transformer_xl_large_is_what_was_released_and_not_what_was_published() 
     count = parameter_count(load_workload("transformer_xl_large"))
     assert count == pytest.approx(1.14e9 / 4, rel=0.005)
     assert count / 257e6 == pytest.approx(1.11, abs=0.005)
+
+
+def test_a_token_of_deepseek_v2_lite_activates_what_was_published() -> None:
+    # "2.4B": the parameters that one token meets are 2.45 B, with the output product and without the embedding table.
+    work = load_workload("deepseek_v2_lite_decode?batch=1&kv_len=1")
+    assert 2.4e9 <= work.weight_bytes / 2 < 2.5e9
+    seen = 27 * 16 * (576 + 512)
+    assert work.macs - seen == sum(entry.op.macs * entry.repeat for entry in work.entries if entry.op.kind == "gemm")
+    assert work.macs - seen == pytest.approx(work.weight_bytes / 2, rel=1e-4)  # norms have weights and no MACs
 
 
 PUBLISHED_MACS = {

@@ -10,6 +10,7 @@ from accsim.workload.models.decoder import Decoder
 from accsim.workload.models.encoder import Encoder
 from accsim.workload.models.encoder_decoder import EncoderDecoder
 from accsim.workload.models.gpt import Gpt
+from accsim.workload.models.latent_decoder import LatentDecoder
 from accsim.workload.models.lstm import LstmModel
 from accsim.workload.models.resnet import Resnet
 from accsim.workload.models.transformer_xl import TransformerXl
@@ -22,6 +23,7 @@ ARCHITECTURES: Mapping[str, type[ModelFile]] = {
     "encoder": Encoder,
     "encoder_decoder": EncoderDecoder,
     "decoder": Decoder,
+    "latent_decoder": LatentDecoder,
     "gpt": Gpt,
     "transformer_xl": TransformerXl,
     "vision_transformer": VisionTransformer,

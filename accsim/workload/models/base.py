@@ -125,6 +125,11 @@ class Block:
         """A product with a k x n weight; its bias, if any, is where the accumulators start from and costs nothing."""
         return self._entry(Gemm(m=rows, n=n, k=k, dtype=self.dtype, name=self.prefix + name), after)
 
+    def grouped(self, name: str, rows: int, n: int, k: int, groups: int) -> Entry:
+        """A product of `rows` rows in each of several groups with a k x n weight of its own: experts, or heads."""
+        op = Gemm(rows, n, k, groups, self.dtype, self.prefix + name, grouped=True)
+        return self._entry(op, ())
+
     def embedding(self, name: str, tokens: int, vocab: int, dim: int) -> Entry:
         """A row of a table for each token."""
         return self._entry(Embedding(tokens, dim, vocab, self.dtype, self.prefix + name), ())
