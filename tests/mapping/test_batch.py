@@ -37,6 +37,8 @@ CASES: list[tuple[str, CompiledDataflow, Op]] = [
     ("h100_sxm", accsim.Flash(block_q=32), CAUSAL),
     ("h100_sxm", accsim.Flash(), RAGGED),
     ("h100_sxm", accsim.Flash(block_kv=64), Attention(2, 8, 1, 1000, 32, kv_heads=2, causal=True)),
+    ("flat_edge", accsim.Flash(execution="ping_pong"), RAGGED),
+    ("tpu_v4", accsim.Flash(block_q=32, execution="ping_pong"), CAUSAL),
     ("flat_edge", accsim.FuseMax(), RAGGED),
     ("tpu_v4", accsim.FuseMax(lag=2), Attention(2, 8, 700, 600, 32, kv_heads=2)),
     ("tpu_v4", accsim.Streamed(), Softmax(rows=1000, cols=77)),
