@@ -44,6 +44,7 @@ _PUBLIC = {
     "ThreadBlocks": "accsim.mapping.thread_blocks",
     "Streamed": "accsim.mapping.vector",
     "Unfused": "accsim.mapping.unfused",
+    "Naive": "accsim.mapping.naive",
     "Flat": "accsim.mapping.flat",
     "Flash": "accsim.mapping.flash",
     "Flash1": "accsim.mapping.flash1",
