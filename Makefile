@@ -9,7 +9,7 @@ JOBS := 2
 MAIN_JOB := accsim run flat_cloud "bert_base?seq=4096&batch=64" --compare unfused,flat,flash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint bench docs clean force
+.PHONY: help setup demo test test-all lint bench docs pictures clean force
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s%s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ docs: setup ## Build the pages of docs/ as HTML in docs/_build
 	  $(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[docs]'
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
 	@echo 'Written: docs/_build/index.html'
+
+pictures: setup ## Draw the pictures of docs/fused_attention.md again
+	$(BIN)/python docs/make_pictures.py
 
 clean: ## Remove caches and build outputs, not .venv
 	rm -rf build dist docs/_build accsim.egg-info htmlcov .coverage .coverage.* coverage.xml .benchmarks .hypothesis

@@ -20,6 +20,8 @@ from accsim.report.terminal import Progress, console, escape_what_cannot_be_show
 
 if TYPE_CHECKING:
     from accsim.config.machine import Accelerator
+    from accsim.figures.paper_figure import PaperFigure
+    from accsim.mapping.goal import Goal
     from accsim.report.result import Report
     from accsim.workload.trace import Workload
 
@@ -66,7 +68,12 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a number of the machine: memories.sg.capacity=1MiB."),
 ]
-Objective = Annotated[str, typer.Option(help="What the search minimizes: latency, energy or edp.")]
+Objective = Annotated[str, typer.Option(help="What the search minimizes: latency, energy, edp, traffic or footprint.")]
+Constraints = Annotated[
+    list[str] | None,
+    typer.Option("--constraint", metavar="LIMIT", help="What every op's mapping keeps: 'footprint <= 256 KiB'."),
+]
+Effort = Annotated[str, typer.Option(help="standard, or exhaustive: every tile size of a fine grid is searched.")]
 MachineName = Annotated[str, typer.Argument(metavar="MACHINE", help="A machine that ships, or the path of a file.")]
 WorkloadName = Annotated[
     str,
@@ -93,6 +100,8 @@ def run(
     ] = None,
     settings: Set = None,
     objective: Objective = "latency",
+    constraints: Constraints = None,
+    effort: Effort = "standard",
     fidelity: Annotated[
         str, typer.Option(help="tile (the engine), analytic (a bound) or cycle (small GEMMs).")
     ] = "tile",
@@ -106,6 +115,7 @@ def run(
 ) -> None:
     """Simulate a workload on a machine: latency, energy, utilization, what binds, traffic."""
     from accsim.config.catalogue import load_accelerator
+    from accsim.mapping.goal import read_goal
     from accsim.report.lookup import read_both, read_dataflows, read_settings
     from accsim.workload.catalogue import load_workload
 
@@ -115,7 +125,8 @@ def run(
     changed = read_settings(settings or [])
     acc, work = read_both(lambda: load_accelerator(machine, set=changed), lambda: load_workload(workload))
     _check_out(out, names)
-    simulate = partial(_simulate, acc, work, objective, fidelity, power_cap, prefetch_weights)
+    goal = read_goal(objective, constraints or (), effort)
+    simulate = partial(_simulate, acc, work, goal, fidelity, power_cap, prefetch_weights)
     if names is None:
         with progress() as advance:
             report = simulate(dataflow, advance)
@@ -153,7 +164,7 @@ def _save(out: Path | None, reports: Mapping[str, Report]) -> None:
 def _simulate(
     acc: Accelerator,
     work: Workload,
-    objective: str,
+    goal: Goal,
     fidelity: str,
     power_cap: bool,
     prefetch_weights: bool,
@@ -166,7 +177,9 @@ def _simulate(
         work,
         acc,
         dataflow=dataflow,
-        objective=objective,
+        objective=goal.objective,
+        constraints=goal.constraints,
+        effort=goal.effort,
         fidelity=fidelity,
         power_cap=power_cap,
         prefetch_weights=prefetch_weights,
@@ -252,11 +265,12 @@ def diff(
 
 def _simulate_named(machine: str, workload: str, advance: Progress | None) -> Report:
     from accsim.config.catalogue import load_accelerator
+    from accsim.mapping.goal import Goal
     from accsim.report.lookup import read_both
     from accsim.workload.catalogue import load_workload
 
     acc, work = read_both(lambda: load_accelerator(machine), lambda: load_workload(workload))
-    return _simulate(acc, work, "latency", "tile", True, False, None, advance)
+    return _simulate(acc, work, Goal(), "tile", True, False, None, advance)
 
 
 @app.command()
@@ -300,6 +314,8 @@ def describe(
     dataflow: Dataflow = None,
     settings: Set = None,
     objective: Objective = "latency",
+    constraints: Constraints = None,
+    effort: Effort = "standard",
     power_cap: PowerCap = True,
     as_json: Json = False,
 ) -> None:
@@ -322,14 +338,16 @@ def describe(
             draw(console())
         return
     from accsim.config.catalogue import load_accelerator
+    from accsim.mapping.goal import read_goal
     from accsim.workload.catalogue import load_workload
 
+    goal = read_goal(objective, constraints or (), effort)
     acc, work = read_both(
         lambda: load_accelerator(name, set=read_settings(settings or [])), lambda: load_workload(workload)
     )
     work = work if op is None else find_op(work, op)
     with progress() as advance:
-        report = _simulate(acc, work, objective, "tile", power_cap, False, dataflow, advance)
+        report = _simulate(acc, work, goal, "tile", power_cap, False, dataflow, advance)
     _print_mapped(report, program, as_json)
 
 
@@ -345,11 +363,12 @@ def _print_mapped(report: Report, program: bool, as_json: bool) -> None:
     elif program:
         write_text(report.program)
     else:
-        from accsim.report.render import print_header, print_ops
+        from accsim.report.render import print_header, print_ops, print_runners_up
 
         screen = console()
         print_header(screen, report)
         print_ops(screen, report)
+        print_runners_up(screen, report)
 
 
 @app.command(short_help="Hold results against measured or published rows.")
@@ -373,6 +392,58 @@ def validate(
         print_errors(console(), found)
     if not found.passed:
         raise ToleranceError(f"beyond tolerance in {data}: {len(found.misses):,}")
+
+
+@app.command(short_help="Make a published figure again: published and simulated values.")
+def figure(
+    paper: Annotated[str | None, typer.Argument(metavar="PAPER", help="flat, ...; --list has all.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="FIGURE", help="speedup, ...; --list has all.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Rows that a figure needs and that do not ship.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write PAPER_FIGURE.png and PAPER_FIGURE.csv there.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a published figure again: published and simulated values, errors, and notes of what differs and why."""
+    from accsim.figures.registry import find_figure, list_figures
+
+    if listed:
+        _list_figures(list_figures(paper), as_json)
+        return
+    if paper is None or name is None:
+        raise InputError("needs a PAPER and a FIGURE: accsim figure flat speedup; accsim figure --list has all")
+    from accsim.figures.make import make
+    from accsim.report.folder import check_folder
+
+    wanted = find_figure(paper, name)
+    if out is not None:
+        check_folder(out)
+    with progress():
+        made = make(wanted, data)
+        files = [] if out is None else made.save(out)
+    if as_json:
+        write_json({**made.to_dict(), "files": [str(file) for file in files]})
+    else:
+        from accsim.figures.render import print_made
+
+        print_made(console(), made)
+    for file in files:
+        say(f"wrote {file}")
+
+
+def _list_figures(figures: Sequence[PaperFigure], as_json: bool) -> None:
+    if as_json:
+        fields = ("paper", "name", "title", "origin")
+        write_json(
+            [{key: getattr(one, key) for key in fields} | {"needs_data": one.data is not None} for one in figures]
+        )
+        return
+    from accsim.figures.render import print_figures
+
+    print_figures(console(), figures)
 
 
 @app.command(short_help="Print the JSON Schema of an input file.")

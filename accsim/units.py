@@ -10,6 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from accsim.errors import InputError, Problem, nearest, plain_name
 
@@ -104,6 +105,7 @@ DIMENSIONS: dict[str, Dimension] = {
         Dimension("energy_pj", {u: v * 10**12 for u, v in _ENERGY.items()}, "10 pJ"),
         Dimension("energy_per_bit", _energy_per(Fraction(1), Fraction(1, 8)), "7 pJ/bit"),
         Dimension("energy_per_byte", _energy_per(Fraction(8), Fraction(1)), "7 pJ/bit"),
+        Dimension("energy_delay", {f"{u}*s": v for u, v in _ENERGY.items()}, "2 mJ*s"),
         Dimension("power", _si("W", ("", "m", "u", "µ", "μ", "n", "k", "M")), "90 W"),
         Dimension(
             "area",
@@ -113,7 +115,7 @@ DIMENSIONS: dict[str, Dimension] = {
         Dimension("number", {}, "0.5"),
     )
 }
-"""Every dimension by name. Kept in Hz, bytes, bytes/s, s, J (or pJ), J/bit, J/byte, W, mm2."""
+"""Every dimension by name. Kept in Hz, bytes, bytes/s, s, J (or pJ), J/bit, J/byte, J s, W, mm2."""
 
 
 def parse_quantity(value: object, dimension: str) -> float:
@@ -245,15 +247,44 @@ def _digits(value: float) -> str:
     return str(int(value)) if whole else repr(float(value))
 
 
-_DTYPES: dict[str, tuple[int, str]] = {
-    "fp32": (32, "float32 float single f32"),
-    "tf32": (32, "tensorfloat32 tensorfloat"),
-    "fp16": (16, "float16 half f16"),
-    "bf16": (16, "bfloat16 bfloat"),
-    "fp8": (8, "float8 f8 e4m3 e5m2 e4m3fn e4m3fnuz e5m2fnuz fp8e4m3 fp8e5m2 float8e4m3 float8e5m2 float8e4m3fn"),
-    "int8": (8, "i8 s8"),
-    "int4": (4, "i4 s4"),
-    "int32": (32, "i32 s32"),
+class Layout(NamedTuple):
+    """How a tensor of a data type lies in memory.
+
+    Attributes
+    ----------
+    element_bits
+        Bits of one element.
+    block
+        Elements that share one scale; 1 without scales.
+    scale_bits
+        Bits of a scale.
+    """
+
+    element_bits: int
+    block: int = 1
+    scale_bits: int = 0
+
+
+_DTYPES: dict[str, tuple[Layout, str]] = {
+    "fp32": (Layout(32), "float32 float single f32"),
+    "tf32": (Layout(32), "tensorfloat32 tensorfloat"),
+    "fp16": (Layout(16), "float16 half f16"),
+    "bf16": (Layout(16), "bfloat16 bfloat"),
+    "fp8": (
+        Layout(8),
+        "float8 f8 e4m3 e5m2 e4m3fn e4m3fnuz e5m2fnuz fp8e4m3 fp8e5m2 float8e4m3 float8e5m2 float8e4m3fn",
+    ),
+    "int8": (Layout(8), "i8 s8"),
+    "int4": (Layout(4), "i4 s4"),
+    "int32": (Layout(32), "i32 s32"),
+    "hbfp8": (Layout(8, 64, 8), "bfp8"),
+    "hbfp6": (Layout(6, 64, 8), "bfp6"),
+    "hbfp4": (Layout(4, 64, 8), "bfp4"),
+    "mxfp8": (Layout(8, 32, 8), "mxfp8e4m3 mxfp8e5m2"),
+    "mxfp6": (Layout(6, 32, 8), "mxfp6e2m3 mxfp6e3m2"),
+    "mxfp4": (Layout(4, 32, 8), "mxfp4e2m1"),
+    "mxint8": (Layout(8, 32, 8), ""),
+    "nvfp4": (Layout(4, 16, 8), "nvfp4e2m1"),
 }
 DTYPES: tuple[str, ...] = tuple(_DTYPES)
 """Canonical names of the data types."""
@@ -284,12 +315,36 @@ def canonical_dtype(name: str) -> str:
     raise UnitError(f"read data type '{_short(name)}', allowed are {', '.join(DTYPES)}", near and _DTYPE_ALIASES[near])
 
 
-def dtype_bits(name: str) -> int:
-    """Bits one element takes in memory (tf32 is stored in 32 bits).
+def dtype_layout(name: str) -> Layout:
+    """How a tensor of a data type, in any spelling, lies in memory.
 
     Examples
     --------
-    >>> dtype_bits("bf16"), dtype_bits("int4"), dtype_bits("tf32")
-    (16, 4, 32)
+    >>> dtype_layout("NVFP4")
+    Layout(element_bits=4, block=16, scale_bits=8)
     """
     return _DTYPES[canonical_dtype(name)][0]
+
+
+def dtype_bits(name: str) -> float:
+    """Bits one element takes in memory, exactly, its share of a block's scale included (tf32 is stored in 32 bits).
+
+    Examples
+    --------
+    >>> dtype_bits("bf16"), dtype_bits("int4"), dtype_bits("tf32"), dtype_bits("mxfp8")
+    (16, 4, 32, 8.25)
+    """
+    layout = dtype_layout(name)
+    return layout.element_bits + layout.scale_bits / layout.block if layout.scale_bits else layout.element_bits
+
+
+def tensor_bits(elements: int, name: str) -> int:
+    """Bits of a densely packed tensor; its last block may be short, but has a whole scale.
+
+    Examples
+    --------
+    >>> tensor_bits(64, "mxfp8"), tensor_bits(33, "mxfp4"), tensor_bits(3, "int4")
+    (528, 148, 12)
+    """
+    layout = dtype_layout(name)
+    return elements * layout.element_bits + -(-elements // layout.block) * layout.scale_bits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from accsim.units import (
     dtype_bits,
     format_quantity,
     parse_quantity,
+    tensor_bits,
 )
 
 READ = [
@@ -204,7 +206,18 @@ def test_unknown_data_type(spelled: str, near: str | None) -> None:
 def test_bits() -> None:
     assert {name: dtype_bits(name) for name in DTYPES} == {
         "fp32": 32, "tf32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4, "int32": 32,
+        "hbfp8": 8 + 8 / 64, "hbfp6": 6 + 8 / 64, "hbfp4": 4 + 8 / 64,
+        "mxfp8": 8 + 8 / 32, "mxfp6": 6 + 8 / 32, "mxfp4": 4 + 8 / 32, "mxint8": 8 + 8 / 32, "nvfp4": 4 + 8 / 16,
     }  # fmt: skip
+
+
+@given(st.sampled_from(DTYPES), st.integers(0, 2**70))
+def test_bits_of_a_tensor_are_those_of_its_elements_and_its_scales(name: str, elements: int) -> None:
+    scales = {"hbfp": 64, "mx": 32, "nv": 16}
+    block = next((size for start, size in scales.items() if name.startswith(start)), None)
+    element = int("".join(c for c in name if c.isdigit())) if name != "tf32" else 32
+    scale_bits = 0 if block is None else 8 * math.ceil(Fraction(elements, block))
+    assert tensor_bits(elements, name) == elements * element + scale_bits
 
 
 def test_problem_text() -> None:

@@ -83,6 +83,7 @@ Latency = Annotated[float, Quantity("time", 1.0, positive=False)]
 OverheadTime = Annotated[float, Quantity("time", 1e3, positive=False)]
 Power = Annotated[float, Quantity("power", 1e6, positive=False)]
 Area = Annotated[float, Quantity("area", 1e6)]
+Count = Annotated[int, Field(ge=1, le=65536)]
 EnergyPj = Annotated[float, Quantity("energy_pj", 1e9, positive=False)]
 
 Name = Annotated[

@@ -21,6 +21,7 @@ __all__ = [
     "Wrong",
     "dotted",
     "known_keys",
+    "of_file",
     "open_mapping",
     "parse_scalar",
     "parse_yaml",
@@ -64,6 +65,14 @@ class PlacedError(ValueError):
     def __init__(self, findings: Sequence[Wrong | Problem]) -> None:
         self.findings: tuple[Wrong | Problem, ...] = tuple(findings)
         super().__init__("; ".join(finding.message for finding in self.findings))
+
+
+def of_file(problem: Problem) -> Wrong | Problem:
+    """A problem with a line in its own file keeps its place; one of the whole file belongs to the key that names it."""
+    if problem.where.rsplit(":", 1)[-1].isdecimal():
+        return problem
+    name = f"{problem.where}: " if problem.where else ""
+    return Wrong((), name + problem.message, problem.suggestion)
 
 
 def validate(

@@ -6,9 +6,12 @@ servers, and the least latency behind its last stage. ``tile`` is never below it
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from accsim.engine.counters import Counters
+from accsim.engine.counters import Counters, scale_path
+from accsim.engine.merge import with_inner
 from accsim.engine.program import Program, Stage, Varying
 from accsim.engine.tables import IntArray, bounds, spread
 
@@ -30,7 +33,23 @@ def count_fires(program: Program, stage: Stage) -> IntArray:
 
 
 def bound_program(program: Program) -> Counters:
-    """Counters of a program whose time is its lower bound: busy, fires and actions are exact, stalls are not known."""
+    """Counters of a program whose time is its lower bound: busy, fires and actions are exact, stalls are not known.
+
+    Inner programs are taken as they run: their time and their stalls are those of the engine.
+    """
+    own = _bound_own(program)
+    bound = with_inner(program, own)
+    # A resource that inner programs share may need longer than the program's own stages.
+    more = {name: -(ticks // bound.servers[name]) for name, ticks in bound.done.items() if ticks < 0}
+    if not more:
+        return bound
+    name = max(more, key=lambda name: more[name])
+    total = own.total_ticks + more[name]
+    return with_inner(program, replace(own, total_ticks=total, critical_path={f"{name}/resource": total}))
+
+
+def _bound_own(program: Program) -> Counters:
+    """The bound of the program's own stages and resources."""
     fires = {stage.name: count_fires(program, stage) for stage in program.stages}
     busy = {resource.name: 0 for resource in program.resources}
     held = dict(busy)
@@ -51,7 +70,7 @@ def bound_program(program: Program) -> Counters:
             reach[name] = min(reach.get(name, NO_END), early)
             tail[name] = min(tail.get(name, NO_END), stage.latency)
     servers = {r.name: r.servers for r in program.resources}
-    least = {name: reach[name] + held[name] // servers[name] + tail[name] for name in reach}
+    least = {name: reach[name] - (-held[name] // servers[name]) + tail[name] for name in reach}
     total = max(least.values(), default=0)
     actions: dict[str, float] = {}
     for stage in program.stages:
@@ -68,5 +87,17 @@ def bound_program(program: Program) -> Counters:
         occupancy={},
         fires={name: int(count.sum()) for name, count in fires.items()},
         actions=actions,
-        critical_path={f"{bound_by}/resource": total} if bound_by else {},
+        critical_path=_path(program, fires, bound_by, total),
     )
+
+
+def _path(program: Program, fires: dict[str, IntArray], bound_by: str, total: int) -> dict[str, int]:
+    """All time on the resource that bounds it, or on what bounds the inner programs that run there."""
+    inside: dict[str, int] = {}
+    for stage in program.stages:
+        if stage.unit == bound_by and stage.inner is not None:
+            for key, ticks in stage.inner.counters.critical_path.items():
+                inside[key] = inside.get(key, 0) + ticks * int(fires[stage.name].sum())
+    if inside:
+        return {key: ticks for key, ticks in scale_path(inside, total) if ticks}
+    return {f"{bound_by}/resource": total} if bound_by else {}

@@ -122,6 +122,9 @@ def _check_stage(program: Program, stage: Stage, stages: set[str]) -> list[str]:
     problems += [f"{where}: rate '{n}' is a pool; a rate has one server" for n in held[1:] if servers[n] > 1]
     for what, ticks in _durations(stage):
         problems += _check_amount(program, ticks, f"{where}: {what}", 0, None)
+    if stage.inner is not None and stage.ticks != stage.inner.counters.total_ticks:
+        inner = f"the inner program '{stage.inner.program.name}' takes {stage.inner.counters.total_ticks}"
+        problems.append(f"{where}: ticks {stage.ticks}; {inner}: make the stage with stand_for")
     if not 0 <= stage.latency <= MAX_STAGE_TICKS:
         problems.append(f"{where}: latency {stage.latency}; allowed is 0 to {MAX_STAGE_TICKS}")
     if stage.shift is not None and not 0 <= stage.shift <= MAX_SHIFT:

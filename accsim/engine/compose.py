@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -31,10 +32,13 @@ class Part:
 class Totals:
     """Sums over the parts of a trace; ticks, and counts of actions of all copies.
 
-    ``critical_path`` holds the overheads as ``"overhead/op"`` and sums to ``total_ticks``.
+    ``servers`` is how many of a resource ``busy``, ``available`` and ``stalls`` are over. A part that has fewer of it,
+    as where one SM stands for all, counts for as many. ``critical_path`` holds the overheads as ``"overhead/op"`` and
+    sums to ``total_ticks``.
     """
 
     total_ticks: int
+    servers: Mapping[str, int]
     busy: Mapping[str, int]
     available: Mapping[str, int]
     stalls: Mapping[str, Mapping[str, int]]
@@ -47,27 +51,31 @@ def in_sequence(parts: Iterable[Part]) -> Totals:
 
     ``available`` is total × servers, the denominator of utilization, over the whole trace.
     """
+    parts = list(parts)
     total = 0
     busy: dict[str, int] = {}
     servers: dict[str, int] = {}
+    for part in parts:
+        for name, count in part.counters.servers.items():
+            servers[name] = math.lcm(servers.get(name, 1), count)
     stalls: dict[str, dict[str, int]] = {}
     actions: dict[str, float] = {}
     path: dict[str, int] = {}
     for part in parts:
         counters = part.counters
         total += part.times * (counters.total_ticks + part.overhead_ticks)
-        servers |= counters.servers
-        _add(busy, counters.busy, part.times)
-        _add(busy, part.early, part.times)
-        for resource, causes in counters.stalls.items():
-            _add(stalls.setdefault(resource, {}), causes, part.times)
-        for action, count in counters.actions.items():
-            actions[action] = actions.get(action, 0.0) + count * part.copies * part.times
+        for resource, count in counters.servers.items():
+            times = part.times * servers[resource] // count
+            ticks = counters.busy[resource] + part.early.get(resource, 0)
+            busy[resource] = busy.get(resource, 0) + times * ticks
+            _add(stalls.setdefault(resource, {}), counters.stalls[resource], times)
+        for action, amount in counters.actions.items():
+            actions[action] = actions.get(action, 0.0) + amount * part.copies * part.times
         _add(path, counters.critical_path, part.times)
         if part.overhead_ticks:
             _add(path, {"overhead/op": part.overhead_ticks}, part.times)
     available = {name: total * count for name, count in servers.items()}
-    return Totals(total, busy, available, stalls, actions, path)
+    return Totals(total, servers, busy, available, stalls, actions, path)
 
 
 def _add(total: dict[str, int], counts: Mapping[str, int], times: int) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from accsim.engine.arrays import Flat
-from accsim.engine.program import Inner, Program, Varying
+from accsim.engine.program import Program, Varying
 from accsim.engine.tables import IntArray, spread
 from accsim.kernels import layout as k
 
@@ -18,11 +18,15 @@ WHYS = ("resource", "data", "slot", "latency")
 
 @dataclass(frozen=True)
 class Occupancy:
-    """Use of a buffer: slot-ticks held, largest number of slots held at once, slots reserved."""
+    """Use of a buffer: slot-ticks held, largest number of slots held at once, slots reserved.
+
+    Of ``copies`` equal buffers, one in each server of a pool, the slot-ticks are of all, the rest of one.
+    """
 
     slot_ticks: int
     peak: int
     reserved: int
+    copies: int = 1
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,8 @@ class Counters:
     """The result of a run; times in ticks. ``docs/engine.md`` defines every entry.
 
     ``busy + sum(stalls) + done == total_ticks * servers`` for every resource, and ``critical_path`` (empty without
-    attribution) sums to ``total_ticks``. ``inner_busy`` holds the private resources of inner programs, as
-    ``"unit.resource"``, over all servers of the unit.
+    attribution) sums to ``total_ticks``. Resources and buffers of inner programs are among them
+    (:mod:`accsim.engine.merge`), a buffer as ``"unit.buffer"``; ``fires`` are of the program's own stages.
     """
 
     total_ticks: int
@@ -53,7 +57,6 @@ class Counters:
     fires: Mapping[str, int]
     actions: Mapping[str, float]
     critical_path: Mapping[str, int]
-    inner_busy: Mapping[str, int] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
 
     @property
@@ -80,7 +83,6 @@ def read_counters(
         fires={s.name: int(reader.fires(i).sum()) for i, s in enumerate(program.stages)},
         actions=reader.actions(),
         critical_path={} if attribution is None else reader.critical_path(attribution),
-        inner_busy=reader.inner_busy(),
         events=read_events(program, events),
     )
 
@@ -118,15 +120,6 @@ class _Reader:
         for s in range(len(self.program.stages)):
             for name, ticks in self.held(s):
                 total[name] += int(self.fires(s) @ ticks)
-        return total
-
-    def inner_busy(self) -> dict[str, int]:
-        total: dict[str, int] = {}
-        for s, item in enumerate(self.program.stages):
-            if item.inner is not None:
-                for name, ticks in item.inner.busy.items():
-                    key = f"{item.unit}.{name}"
-                    total[key] = total.get(key, 0) + ticks * int(self.fires(s).sum())
         return total
 
     def stalls(self) -> dict[str, dict[str, int]]:
@@ -213,23 +206,15 @@ class _Reader:
         stage = self.program.stage(label)
         if stage.inner is None or why == "latency":
             return [(f"{stage.unit}/{why}", ticks)]
-        return scale_inner(stage.inner, ticks)
+        return scale_path(stage.inner.counters.critical_path, ticks)
 
 
-def inner_of(name: str, counters: Counters) -> Inner:
-    """What a stage of ``counters.total_ticks`` stands for when each of its firings is one run of a program.
-
-    The stage's actions are the run's: pass ``counters.actions`` on to it.
-    """
-    return Inner(name, dict(counters.critical_path), dict(counters.busy))
-
-
-def scale_inner(inner: Inner, ticks: int) -> list[tuple[str, int]]:
-    """The inner program's critical path scaled to ``ticks``; what rounding leaves goes to its largest entry."""
-    whole = sum(inner.critical_path.values())
+def scale_path(path: Mapping[str, int], ticks: int) -> list[tuple[str, int]]:
+    """A critical path scaled to sum to ``ticks``; what rounding leaves goes to its largest entry."""
+    whole = sum(path.values())
     if whole == 0:
         return []
-    parts = {key: part * ticks // whole for key, part in inner.critical_path.items()}
-    largest = max(inner.critical_path, key=lambda key: inner.critical_path[key])
+    parts = {key: part * ticks // whole for key, part in path.items()}
+    largest = max(path, key=lambda key: path[key])
     parts[largest] += ticks - sum(parts.values())
     return list(parts.items())

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from accsim.engine.counters import Counters
 
 TICKS_PER_CYCLE = 4096
 MAX_LEVELS = 4
@@ -112,18 +115,19 @@ class Hold:
 
 @dataclass(frozen=True)
 class Inner:
-    """What one firing of a stage stands for: the attribution and actions of an inner program's run.
+    """The program that one firing of a stage stands for, and its run; :func:`accsim.stand_for` makes it.
 
     Parameters
     ----------
-    name : name of the inner program.
-    critical_path : ``"resource/why"`` -> ticks; sums to the stage's ticks.
-    busy : resource -> ticks of work in one firing.
+    program : the inner program.
+    counters : its counters: their total is the stage's ticks, their actions are the stage's.
+    shares : shared resource -> among how many copies its rate is split inside. Every other resource is private: each
+        server of the stage's unit has its own.
     """
 
-    name: str
-    critical_path: Mapping[str, int]
-    busy: Mapping[str, int]
+    program: Program
+    counters: Counters
+    shares: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,16 @@ class Program:
             if stage.name == name:
                 return stage
         raise KeyError(name)
+
+    def reserved_bytes(self, memory: str) -> int:
+        """Bytes that the buffers take in a memory, with those of the largest inner program of each unit."""
+        inside: dict[str, int] = {}
+        for stage in self.stages:
+            if stage.inner is not None:
+                size = stage.inner.program.reserved_bytes(memory)
+                inside[stage.unit] = max(inside.get(stage.unit, 0), size)
+        own = sum(buffer.slots * buffer.slot_bytes for buffer in self.buffers if buffer.memory == memory)
+        return own + sum(inside.values())
 
     def depth(self, level: str) -> int:
         """Position of a level, 0 outermost."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from accsim.engine.arrays import Flat, flatten
 from accsim.engine.counters import Counters, Event, read_counters, read_events
+from accsim.engine.merge import with_inner
 from accsim.engine.program import MAX_PROGRAM_TICKS, Program
 from accsim.engine.tables import IntArray
 from accsim.errors import MappingError, TooLongError
@@ -26,7 +27,7 @@ def run_program(program: Program, *, jump: bool = True, attribution: bool = True
     ------
     MappingError
         When issue order shows a later firing, a broken slot or release rule, disagreeing counts, a dependence that is
-        void at every firing, or more than ``most_events`` events.
+        void at every firing, more than ``most_events`` events, or a shared resource that inner programs overload.
     TooLongError
         When the program takes more than 2**62 ticks, or its ticks times its slots or servers exceed 2**63.
     """
@@ -48,7 +49,11 @@ def run_program(program: Program, *, jump: bool = True, attribution: bool = True
     widest = max([b.slots for b in program.buffers] + [r.servers for r in program.resources])
     if total * widest >= 2**63:
         raise _too_long(program, total, (2**63 - 1) // widest, f", since it has {widest} slots or servers of a kind")
-    return read_counters(program, flat, state, events, vectors)
+    counters = with_inner(program, read_counters(program, flat, state, events, vectors))
+    problems = [f"'{name}' lacks {-ticks} ticks of {total}" for name, ticks in counters.done.items() if ticks < 0]
+    if problems:
+        raise MappingError(f"inner programs of '{program.name}' have too large a share of a resource", problems)
+    return counters
 
 
 def _too_long(program: Program, ticks: int, most: int, reason: str = "") -> TooLongError:

@@ -9,21 +9,14 @@ import numpy as np
 from accsim.kernels.engine import walk
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import (
-    D0,
-    D1,
     HI,
     LATENCY,
     LEVELS,
     LO,
-    MAX_STAGE_TICKS,
-    MAX_TICKS,
     OK,
-    RATE1,
-    RUN0,
     TOTAL_AT,
     TRIP0,
     TRIP_STRIDE,
-    UNIT,
     Events,
     ProgramArrays,
     plain,
@@ -191,88 +184,3 @@ def run_block(shape, block, windows, depths, jump, total, fires):
         total[i] = st.times[TOTAL_AT] if code == OK else -code
         if fires.shape[0] > 0:
             fires[i] = st.fires
-
-
-@kernel
-def count_fires(level, trips, runs, row, stages, classes, fires, scratch):
-    """How often each row fires, in closed form: over the levels, the overlap of its span with its class's run.
-
-    Parameters
-    ----------
-    level, trips, runs, row : as in ``ProgramArrays``.
-    stages : their number; each has one row for every combination of ``classes``.
-    scratch : int64[3, 4], room for the classes of a combination and the ends of their runs.
-    """
-    index, first, last = scratch[0], scratch[1], scratch[2]
-    combos = 1
-    for k in range(LEVELS):
-        combos *= classes[k]
-    for combo in range(combos):
-        class_indices(combo, classes, index)
-        reached = True
-        for k in range(LEVELS):
-            run = level[k, RUN0] + index[k]
-            first[k] = 0 if index[k] == 0 else runs[run - 1]
-            last[k] = min(runs[run], trips_at(level, trips, k, index))
-            reached = reached and first[k] < last[k]
-        for s in range(stages):
-            r = s * combos + combo
-            count = 1 if reached else 0
-            if reached:
-                for k in range(LEVELS):
-                    count *= max(0, min(row[r, HI + k], last[k]) - max(row[r, LO + k], first[k]))
-            fires[r] = count
-
-
-@kernel
-def held_after(held, fires, ticks):
-    """Ticks that a resource is held after ``fires`` more of ``ticks`` each, no more than just above ``MAX_TICKS``."""
-    if held + float(fires) * ticks > MAX_TICKS:
-        return MAX_TICKS + 1
-    return held + fires * ticks
-
-
-@kernel(allocates=True)
-def bound_block(shape, block, classes, bound, fires):
-    """Lower bound of every point's ticks: the busiest resource, plus the least latency of its stages.
-
-    More than ``MAX_TICKS`` where a point is too long to be run, or one of its stages is. Also fills ``fires``
-    (int64[N, rows]) in closed form.
-    """
-    stages = shape.stage.shape[0]
-    combos = 1
-    for k in range(LEVELS):
-        combos *= classes[k]
-    busy = np.zeros(shape.servers.shape[0], np.int64)
-    tail = np.zeros(shape.servers.shape[0], np.int64)
-    scratch = np.zeros((3, LEVELS), np.int64)
-    for i in range(block.trips.shape[0]):
-        row = block.row[i]
-        count_fires(shape.level, block.trips[i], block.runs[i], row, stages, classes, fires[i], scratch)
-        busy[:] = 0
-        too_long = False
-        tail[:] = MAX_TICKS
-        for s in range(stages):
-            unit = shape.stage[s, UNIT]
-            fired = False
-            for r in range(s * combos, (s + 1) * combos):
-                if fires[i, r] == 0:
-                    continue
-                fired = True
-                slowest = row[r, D0]
-                for k in range(2):
-                    rate = shape.stage[s, RATE1 + k]
-                    if rate >= 0:
-                        busy[rate] = held_after(busy[rate], fires[i, r], row[r, D1 + k])
-                        slowest = max(slowest, row[r, D1 + k])
-                busy[unit] = held_after(busy[unit], fires[i, r], slowest)
-                too_long = too_long or slowest > MAX_STAGE_TICKS
-            if fired:
-                tail[unit] = min(tail[unit], block.latency[i, s])
-        most = MAX_TICKS + 1 if too_long else 0
-        for r in range(busy.shape[0]):
-            least = busy[r] // shape.servers[r]
-            if tail[r] < MAX_TICKS:
-                least += tail[r]
-            most = max(most, least)
-        bound[i] = most

@@ -9,13 +9,15 @@ from accsim.kernels.systolic import OUTPUT_STATIONARY, WEIGHT_STATIONARY, gemm_f
 
 TICKS = 4096
 MOST_TICKS = 2**61
+SUM_BYTES = 4
 
 
 class Machine(NamedTuple):
     """Bare numbers of a machine for one data type. Bandwidths are bytes a tick of the whole chip, local ones a core's.
 
     ``middle_*`` is the memory between the local one and main memory; its capacity is 0 where there is none.
-    ``costs`` of the vector unit are cycles an element on one lane.
+    ``costs`` of the vector unit are cycles an element on one lane. ``local_banks`` is 1 where no accesses meet in a
+    bank; ``local_*_words`` are words of ``local_bank_bytes`` that a port moves a cycle.
     """
 
     cores: int
@@ -38,6 +40,10 @@ class Machine(NamedTuple):
     local_read: float
     local_write: float
     local_shared: int
+    local_banks: int
+    local_bank_bytes: float
+    local_read_words: float
+    local_write_words: float
     middle_capacity: int
     middle_read: float
     middle_write: float
@@ -47,18 +53,32 @@ class Machine(NamedTuple):
     store_latency: int
 
 
+class Tile(NamedTuple):
+    """A tile C[m,n] += A[m,k] B[k,n] of a matrix unit, and where its operands lie.
+
+    Row after row in the local memory; ``b_along_k`` is 1 where those are the rows of B transposed, as of K in Q Kᵀ.
+    ``a_in_registers`` is 1 where A is not in the local memory.
+    """
+
+    m: int
+    n: int
+    k: int
+    b_along_k: int
+    a_in_registers: int
+
+
 class TileWork(NamedTuple):
     """What one tile costs a matrix unit: cycles busy, cycles steady, latency once, elements read and written.
 
-    ``reads`` and ``writes`` are elements of operands and results moved between the local memory and the array;
-    partial sums that leave the array and come back are ``sum_reads`` and ``sum_writes`` (in fp32).
+    ``reads_a`` and ``reads_b`` are elements of the operands that the array takes from the local memory; partial sums
+    that leave the array and come back are ``sum_reads`` and ``sum_writes`` (in fp32).
     """
 
     busy: float
     steady: float
     once: int
-    reads: int
-    writes: int
+    reads_a: int
+    reads_b: int
     sum_reads: int
     sum_writes: int
 
@@ -84,8 +104,8 @@ def ticks_of(count, per_tick):
 
 
 @kernel
-def tile_work(m, n, k, stationary, machine):
-    """Cost of C[m,n] += A[m,k] B[k,n] on all matrix units of one core.
+def tile_work(tile, stationary, machine):
+    """Cost of a tile on all matrix units of one core.
 
     Notes
     -----
@@ -96,10 +116,12 @@ def tile_work(m, n, k, stationary, machine):
     Source: operand counts follow from what stays in the array (SCALE-Sim, ISPASS 2020): the streamed operand is read
     once a fold, the stationary one once.
     """
+    m, n, k = tile.m, tile.n, tile.k
+    local_a = 1 - tile.a_in_registers
     if machine.systolic == 0:
         blocks = ceil_div(m, machine.rows) * ceil_div(n, machine.cols)
         cycles = ceil_div(blocks, machine.count) * ceil_div(k, machine.depth) / machine.rate
-        return TileWork(cycles, cycles, 0, m * k + k * n, m * n, 0, 0)
+        return TileWork(cycles, cycles, 0, m * k * local_a, k * n, 0, 0)
     folds, steady, overhead, once = gemm_fold_timing(
         m, ceil_div(n, machine.count), k, machine.rows, machine.cols, stationary, machine.overlap
     )
@@ -111,14 +133,22 @@ def tile_work(m, n, k, stationary, machine):
             folds, steady, overhead, once = by_rows
     busy = folds * (steady + overhead) / machine.rate
     if stationary == OUTPUT_STATIONARY:
-        reads = m * k * ceil_div(n, machine.cols) + k * n * ceil_div(m, machine.rows)
-        return TileWork(busy, folds * steady / machine.rate, once, reads, m * n, 0, 0)
+        reads_a, reads_b = m * k * ceil_div(n, machine.cols), k * n * ceil_div(m, machine.rows)
+        return TileWork(busy, folds * steady / machine.rate, once, reads_a * local_a, reads_b, 0, 0)
     sums = ceil_div(k, machine.rows) - 1
     if stationary == WEIGHT_STATIONARY:
-        reads = m * k * ceil_div(n, machine.cols) + k * n
+        reads_a, reads_b = m * k * ceil_div(n, machine.cols), k * n
     else:
-        reads = m * k + k * n * ceil_div(m, machine.cols)
-    return TileWork(busy, folds * steady / machine.rate, once, reads, m * n, sums * m * n, sums * m * n)
+        reads_a, reads_b = m * k, k * n * ceil_div(m, machine.cols)
+    return TileWork(busy, folds * steady / machine.rate, once, reads_a * local_a, reads_b, sums * m * n, sums * m * n)
+
+
+@kernel
+def local_ticks(read, write, machine):
+    """How long bytes hold the read and the write port of the local memory; all is the first's where they are one."""
+    if machine.local_shared:
+        return ticks_of(read + write, machine.local_read), 0
+    return ticks_of(read, machine.local_read), ticks_of(write, machine.local_write)
 
 
 @kernel

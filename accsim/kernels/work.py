@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from accsim.kernels.banks import waiting_bytes
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import D0, D1, D2
-from accsim.kernels.matrix import TICKS, ticks_of, tile_work, vector_ticks
+from accsim.kernels.matrix import SUM_BYTES, TICKS, TileWork, local_ticks, ticks_of, tile_work, vector_ticks
 from accsim.kernels.systolic import OUTPUT_STATIONARY, gemm_fold_timing
 
 ACTIONS = (
@@ -34,17 +35,15 @@ MAX, ADD = 2, 4
 LOCAL_READ, LOCAL_WRITE, MIDDLE_READ, MIDDLE_WRITE, MAIN_READ, MAIN_WRITE = 9, 10, 11, 12, 13, 14
 PE_STEADY, PE_BUSY, MAC_EXP = 15, 16, 17
 VECTOR_OPERATIONS = 7
-SUM_BYTES = 4
 
 
 @kernel
-def write_local(block, i, row, read, write, machine, want):
-    """Bytes that a matrix or vector stage reads and writes in the local memory, and how long they hold its port(s)."""
-    if machine.local_shared:
-        block.row[i, row, D1] = ticks_of(read + write, machine.local_read)
-    else:
-        block.row[i, row, D1] = ticks_of(read, machine.local_read)
-        block.row[i, row, D2] = ticks_of(write, machine.local_write)
+def write_local(block, i, row, read, write, waits, machine, want):
+    """Bytes that a matrix or vector stage reads and writes in the local memory, and how long they hold its port(s).
+
+    ``waits`` are the bytes that the ports could have read and written while they wait for banks.
+    """
+    block.row[i, row, D1], block.row[i, row, D2] = local_ticks(read + waits[0], write + waits[1], machine)
     if want:
         block.actions[i, row, LOCAL_READ] = read
         block.actions[i, row, LOCAL_WRITE] = write
@@ -92,20 +91,20 @@ def scale_bytes(block, i, row, factor, main):
 
 
 @kernel
-def write_matmul(block, i, row, extents, useful, form, read, write, machine, want):
-    """A tile C[m,n] += A[m,k] B[k,n] on the matrix unit; ``useful`` of its MACs are not masked.
+def write_matmul(block, i, row, tile, useful, form, read, write, machine, want):
+    """A :class:`~accsim.kernels.matrix.Tile` on the matrix unit; ``useful`` of its MACs are not masked.
 
     Counts A and B as the stationary form moves them, and partial sums that leave the array and come back in fp32.
     ``read`` and ``write`` are the bytes of the local memory besides: sums of earlier tiles, results. Returns what
     a stretch of such tiles pays once, in ticks.
     """
-    m, n, k = extents
-    work = tile_work(m, n, k, form, machine)
-    read += work.reads * machine.element_bytes + work.sum_reads * SUM_BYTES
-    write_local(block, i, row, read, write + work.sum_writes * SUM_BYTES, machine, want)
+    work = tile_work(tile, form, machine)
+    waits = waiting_bytes(tile, work, form, read, write, machine)
+    read += (work.reads_a + work.reads_b) * machine.element_bytes + work.sum_reads * SUM_BYTES
+    write_local(block, i, row, read, write + work.sum_writes * SUM_BYTES, waits, machine, want)
     block.row[i, row, D0] = ticks_of(work.busy * TICKS, 1.0)
     if want:
-        done = float(m) * n * k
+        done = float(tile.m) * tile.n * tile.k
         block.actions[i, row, MAC] = min(useful, done)
         block.actions[i, row, MAC_PADDED] = max(0.0, done - useful)
         pes = machine.rows * machine.cols * machine.depth * machine.count * machine.rate
@@ -115,15 +114,18 @@ def write_matmul(block, i, row, extents, useful, form, read, write, machine, wan
 
 
 @kernel
-def write_array(block, i, row, steps, counts, read, write, machine, want):
+def write_array(block, i, row, steps, tile, streamed, counts, write, machine, want):
     """``steps`` operations of every PE of a systolic array on what it holds, one fold of an array that overlaps folds.
 
-    ``counts`` are useful MACs, MACs of exponentials, maxima and additions on all PEs; ``read`` and
-    ``write`` the bytes that stream in and out.
+    Of the operands of a :class:`~accsim.kernels.matrix.Tile`, A along the array's rows and B along its columns,
+    ``streamed`` elements come in. ``counts`` are useful MACs, MACs of exponentials, maxima and additions on all PEs;
+    ``write`` the bytes that stream out.
     """
     overhead = gemm_fold_timing(1, 1, steps, machine.rows, machine.cols, OUTPUT_STATIONARY, machine.overlap)[2]
     block.row[i, row, D0] = ticks_of((steps + overhead) / machine.rate * TICKS, 1.0)
-    write_local(block, i, row, read, write, machine, want)
+    work = TileWork(steps + overhead, steps, 0, streamed[0], streamed[1], 0, 0)
+    waits = waiting_bytes(tile, work, OUTPUT_STATIONARY, 0.0, 0.0, machine)
+    write_local(block, i, row, (streamed[0] + streamed[1]) * machine.element_bytes, write, waits, machine, want)
     if want:
         block.actions[i, row, MAC] = counts[0]
         block.actions[i, row, MAC_EXP] = counts[1]
@@ -147,7 +149,7 @@ def write_vector(block, i, row, counts, read, write, machine, want):
         + counts[6] * machine.cost_convert
     )
     block.row[i, row, D0] = vector_ticks(cycles, machine)
-    write_local(block, i, row, read, write, machine, want)
+    write_local(block, i, row, read, write, (0.0, 0.0), machine, want)
     if want:
         for op in range(VECTOR_OPERATIONS):
             block.actions[i, row, VECTOR + op] = counts[op]
@@ -162,16 +164,22 @@ def write_fill(block, i, row, size, fetched, active, machine, want):
 
 
 @kernel
+def leave_between(block, i, row, want):
+    """A store's bytes stay in the memory between."""
+    block.row[i, row, D1] = 0
+    if want:
+        block.actions[i, row, MAIN_WRITE] = 0.0
+        block.actions[i, row, MIDDLE_READ] = 0.0
+
+
+@kernel
 def write_result(block, i, row, size, partial, active, machine, want):
     """A tile's results leave the registers through shared memory; partial sums stay in the memory between."""
     write_store(block, i, row, size, active, machine, want)
     if want:
         block.actions[i, row, LOCAL_WRITE] = size
     if partial:
-        block.row[i, row, D1] = 0
-        if want:
-            block.actions[i, row, MAIN_WRITE] = 0.0
-            block.actions[i, row, MIDDLE_READ] = 0.0
+        leave_between(block, i, row, want)
 
 
 @kernel

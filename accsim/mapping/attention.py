@@ -16,12 +16,13 @@ import numpy as np
 from accsim.config.compute_units import SystolicArray
 from accsim.config.machine import Accelerator
 from accsim.engine.tables import IntArray
+from accsim.errors import MappingError
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import ceil_div
 from accsim.kernels.work import scale_bytes
 from accsim.mapping.machine_numbers import STATIONARY
-from accsim.mapping.tiling import tile_sizes
+from accsim.mapping.tiling import fine_sizes, tile_sizes
 from accsim.workload.ops import Attention
 
 TENSOR_CORE_ROWS = 16
@@ -29,7 +30,9 @@ MOST_CAUSAL_TILES = 1024
 """A search leaves out row tiles so small that each of more than this many needs numbers of its own under a mask."""
 PART_TILES = (1, 2, 3, 4, 6)
 """Row tiles of so many eighths of the array's rows are tried too: where a row of scores is long, no larger one fits."""
-
+TENSOR_CORE_KEYS = 64
+MOST_ROWS, MOST_KEYS = 128, 32
+"""A fine search has every row tile of eighths of the array's rows and every key block of its columns, up to so many."""
 
 Tables = dict["Loops", IntArray]
 
@@ -70,17 +73,44 @@ def problem_of(op: Attention) -> Problem:
     )  # fmt: skip
 
 
-def row_tile_sizes(op: Attention, acc: Accelerator, given: int | None) -> list[int]:
+def problems_of(op: Attention) -> tuple[Problem, ...]:
+    """The extents of an op's runs of equal lengths."""
+    return tuple(problem_of(run) for run in op.runs)
+
+
+def check_equal_lengths(op: Attention, dataflow: str) -> None:
+    """Refuse sequences of different lengths.
+
+    Raises
+    ------
+    MappingError
+        When there are such.
+    """
+    if len(op.runs) > 1:
+        raise MappingError(f"'{op.name}': {dataflow} is written for sequences of equal lengths")
+
+
+def row_tile_sizes(op: Attention, acc: Accelerator, given: int | None, *, fine: bool = False) -> list[int]:
     """Rows of a tile worth trying, or those given: whole positions under a causal mask."""
     shared = op.heads // op.kv_heads
     unit = acc.matrix_unit
+    array = isinstance(unit, SystolicArray)
     base = unit.rows if isinstance(unit, SystolicArray) else TENSOR_CORE_ROWS
     rows = op.q_len * shared
-    parts = {base * eighths // 8 for eighths in PART_TILES} if isinstance(unit, SystolicArray) else set()
-    sizes = [given] if given else sorted({*tile_sizes(rows, base, 12), *(part for part in parts if 0 < part < rows)})
+    parts = {base * eighths // 8 for eighths in PART_TILES} if array else set()
+    sizes = {given} if given else {*tile_sizes(rows, base, 12), *(part for part in parts if 0 < part < rows)}
+    if fine and not given:
+        sizes |= fine_sizes(rows, max(1, base // 8) if array else base, 0 if op.causal else MOST_ROWS)
     if not op.causal:
-        return sizes
+        return sorted(sizes)
     return sorted({max(shared, size // shared * shared) for size in sizes})
+
+
+def key_block_sizes(op: Attention, acc: Accelerator, most: int, *, fine: bool = False) -> list[int]:
+    """Keys of a block worth trying: at most ``most`` in a search that is not fine."""
+    base = getattr(acc.matrix_unit, "cols", TENSOR_CORE_KEYS)
+    sizes = tile_sizes(op.kv_len, base, most)
+    return sorted({*sizes, *fine_sizes(op.kv_len, base, MOST_KEYS)}) if fine else sizes
 
 
 class Loops(NamedTuple):
@@ -226,10 +256,18 @@ def count_all(block, i, stages, combos, problem, row_tile, share, own_rows, key_
     counted = copies * share.groups
     all_rows = problem.positions * problem.shared
     rows = problem.groups * all_rows / (counted * own_rows)
-    everyone = Share(share.groups, all_rows, 1, share.active)
     for c in range(combos):
         scale_bytes(block, i, stages[0] * combos + c, rows, 1.0)
         scale_bytes(block, i, stages[1] * combos + c, rows, 1.0)
+    count_keys(block, i, stages, combos, problem, row_tile, share, key_block, copies, machine, resident)
+
+
+@kernel
+def count_keys(block, i, stages, combos, problem, row_tile, share, key_block, copies, machine, resident):
+    """The part of :func:`count_all` that is of keys and values."""
+    counted = copies * share.groups
+    all_rows = problem.positions * problem.shared
+    everyone = Share(share.groups, all_rows, 1, share.active)
     for which in range(2):
         if stages[2 + which] < 0:
             continue

@@ -13,7 +13,8 @@ from accsim.config.machine import Accelerator
 from accsim.engine.energy import price_list
 from accsim.engine.tables import IntArray
 from accsim.errors import MappingError
-from accsim.kernels.block import Block, bound_block, run_block
+from accsim.kernels.block import Block, run_block
+from accsim.kernels.bound import bound_block
 from accsim.kernels.layout import D0, D2, MAX_STAGE_TICKS, MAX_TICKS, OVERFLOW
 from accsim.kernels.work import ACTIONS
 from accsim.mapping.base import Dataflow, Step
@@ -43,12 +44,16 @@ class Lowered:
 
     def fits(self) -> npt.NDArray[np.bool_]:
         """Whether each point fits."""
-        need = self.block.slots * self.block.slot_bytes.astype(float)
-        fits = np.ones(len(need), bool)
-        memories = np.array(list(self.shape.buffers.values()))
+        fits = np.ones(len(self.copies), bool)
         for memory, capacity in self.shape.capacities.items():
-            fits &= need[:, memories == memory].sum(axis=1) <= capacity
+            fits &= self.reserved_bytes(memory) <= capacity
         return fits
+
+    def reserved_bytes(self, memory: str) -> FloatArray:
+        """Bytes that the buffers of each point take in a memory."""
+        inside = np.array([place == memory for place in self.shape.buffers.values()])
+        need = self.block.slots[:, inside] * self.block.slot_bytes[:, inside].astype(float)
+        return np.asarray(need.sum(axis=1))
 
     def most_ticks(self) -> int:
         """The limit that points exceed which are all too long: a stage's where each has such a one, or a program's."""
@@ -68,6 +73,10 @@ class CompiledDataflow(Dataflow):
     @abstractmethod
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         """All points this mapping stands for (one, when nothing is left open)."""
+
+    def fine_space(self, op: Op, acc: Accelerator) -> list[Points]:
+        """All points of the finest grid of tile sizes, those of ``space`` included."""
+        return self.space(op, acc)
 
     @abstractmethod
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
@@ -91,17 +100,21 @@ def pj_per_column(acc: Accelerator, dtype: str) -> FloatArray:
     return np.array([prices[names[c]].nominal if names.get(c) in prices else 0.0 for c in ACTIONS])
 
 
-def bounds(lowered: Lowered) -> tuple[IntArray, IntArray]:
-    """(lower bound of each point's ticks, fires of each row) in closed form; ``TOO_LONG`` or more where a run is."""
+def bounds(lowered: Lowered, *, deep: bool = False) -> tuple[IntArray, IntArray]:
+    """(lower bound of each point's ticks, fires of each row) in closed form; ``TOO_LONG`` or more where a run is.
+
+    A ``deep`` one is tighter and takes longer.
+    """
     points = len(lowered.block.trips)
     bound = np.zeros(points, np.int64)
     fires = np.zeros(lowered.block.row.shape[:2], np.int64)
-    bound_block(lowered.shape.static, lowered.block, lowered.shape.classes, bound, fires)
+    shape = lowered.shape
+    bound_block(shape.static, lowered.block, shape.classes, shape.chain_table, deep, bound, fires)
     return bound, fires
 
 
 def run_points(lowered: Lowered) -> IntArray:
-    """Ticks of every point from the engine; ``TOO_LONG`` where they are more than 2**62.
+    """Ticks of every point from the engine; ``TOO_LONG`` where they are more than :func:`run_program` can count.
 
     Raises
     ------
@@ -117,7 +130,8 @@ def run_points(lowered: Lowered) -> IntArray:
     refused = total[(total < 0) & (total != -OVERFLOW)]
     if len(refused):
         raise MappingError(f"a mapping of shape '{lowered.shape.name}' is refused by the engine (code {-refused[0]})")
-    return np.where(total < 0, TOO_LONG, total)
+    widest = np.maximum(lowered.block.slots.max(axis=1), arrays.servers.max())
+    return np.where((total < 0) | (total > (2**63 - 1) // widest), TOO_LONG, total)
 
 
 def nearest_fit(lowered: Lowered) -> tuple[int, str]:

@@ -26,30 +26,33 @@ from accsim.mapping.attention import (
     count_all,
     fetched_share,
     form_codes,
+    key_block_sizes,
     own_work,
     point_tables,
     problem_of,
+    problems_of,
     row_tile_sizes,
     share_of,
     write_latencies,
     write_loops,
 )
-from accsim.mapping.base import check_choices, register_dataflow
+from accsim.mapping.base import Step, check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.flash_blocks import block_points, lower_blocks
+from accsim.mapping.flash_pool import pool_of_tiles
+from accsim.mapping.flash_queue import Queued, lower_queue, queue_points
 from accsim.mapping.flash_tile import (
     At,
     Form,
-    part_places,
+    half_places,
     tile_buffers,
     tile_stages,
     write_buffers,
-    write_parts,
     write_tile,
 )
+from accsim.mapping.flash_tiles import tiles_of
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape
-from accsim.mapping.tiling import tile_sizes
 from accsim.workload.ops import Attention, Op
 
 EXECUTIONS = ("interleaved", "pipelined", "ping_pong")
@@ -66,7 +69,8 @@ class Flash(CompiledDataflow):
     pipeline : True runs Attend one key block behind Logit, so that the softmax of one overlaps the GEMM of the other:
         short for an execution that is pipelined or (False) interleaved.
     stationary : form of both operators on the array.
-    split_kv : thread blocks that share the keys of a tile (tensor cores only; under a mask 1, but for decoding).
+    split_kv : parts of the keys of the longest tile, on as many cores or thread blocks; searched where there are fewer
+        tiles than cores. Of other tiles there are as many as keep each no longer than those.
     execution : ``"interleaved"``, ``"pipelined"``, or ``"ping_pong"``: pipelined, and a tile is two halves that
         alternate, as in FlashAttention-3 (``flash3``). Searched are the first two. Tensor cores run it as pipelined.
     """
@@ -90,20 +94,29 @@ class Flash(CompiledDataflow):
             raise InputError(Fault("", "execution", "pipeline is short for it; give one of the two"))
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
+        return self._space(op, acc, fine=False)
+
+    def fine_space(self, op: Op, acc: Accelerator) -> list[Points]:
+        return self._space(op, acc, fine=True)
+
+    def _space(self, op: Op, acc: Accelerator, *, fine: bool) -> list[Points]:
         assert isinstance(op, Attention)
         executions = self._executions()
         if isinstance(acc.matrix_unit, TensorCore):
             ahead = [execution != "interleaved" for execution in executions]
             found = block_points(op, acc, self.block_q, self.block_kv, ahead, self.split_kv)
             if not found:
-                raise MappingError(f"the tiles of '{op.name}' differ in keys, or meet in no memory: split_kv must be 1")
+                raise MappingError(f"the parts of '{op.name}' meet in no memory of {acc.name}: split_kv must be 1")
             return found
-        if self.split_kv is not None and self.split_kv > 1:
-            raise MappingError(f"split_kv needs tensor cores, which {acc.name} does not have")
-        rows = row_tile_sizes(op, acc, self.block_q)
-        keys = [self.block_kv] if self.block_kv else tile_sizes(op.kv_len, acc.matrix_unit.cols, 5)
-        tables = point_tables(op, acc, rows, keys, [(code,) for code in form_codes(acc, self.stationary)])
-        return [Points((execution, loops), table) for loops, table in tables.items() for execution in executions]
+        rows = row_tile_sizes(op, acc, self.block_q, fine=fine)
+        keys = [self.block_kv] if self.block_kv else key_block_sizes(op, acc, 5, fine=fine)
+        forms = form_codes(acc, self.stationary)
+        queued = queue_points(op, acc, rows, keys, forms, executions, self.split_kv)
+        if len(op.runs) > 1 or (self.split_kv or 1) > 1:
+            return queued
+        tables = point_tables(op, acc, rows, keys, [(code,) for code in forms])
+        uniform = [Points((execution, loops), table) for loops, table in tables.items() for execution in executions]
+        return uniform + queued
 
     def _executions(self) -> tuple[str, ...]:
         if self.execution is not None:
@@ -111,28 +124,39 @@ class Flash(CompiledDataflow):
         return ("interleaved", "pipelined") if self.pipeline is None else (EXECUTIONS[self.pipeline],)
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Flash:
-        row, key, form = points.table[i].tolist()
         if isinstance(acc.matrix_unit, TensorCore):
-            return Flash(row, key, points.variant[0], split_kv=form)
-        names = list(STATIONARY)
-        stationary = names[list(STATIONARY.values()).index(form)]
-        execution = points.variant[0]
+            row, key, parts = points.table[i].tolist()
+            return Flash(row, key, points.variant[0], split_kv=parts)
+        row, key, code, *split = points.table[i].tolist()
+        stationary = {code: name for name, code in STATIONARY.items()}[code]
+        execution, parts = points.variant[0], split[0] if split else 1
         if execution == "ping_pong":
-            return Flash(row, key, None, stationary, execution=execution)
-        return Flash(row, key, execution == "pipelined", stationary)
+            return Flash(row, key, None, stationary, parts, execution)
+        return Flash(row, key, execution == "pipelined", stationary, parts)
+
+    def steps(self, op: Op, acc: Accelerator) -> tuple[Step, ...]:
+        assert isinstance(op, Attention)
+        if isinstance(acc.matrix_unit, TensorCore):
+            points = self.space(op, acc)[0]
+            row, key, parts = points.table[0].tolist()
+            if parts == 1 and tiles_of(problems_of(op), row, key).pooled:
+                return (pool_of_tiles(op, acc, points.variant[0], row, key),)
+        return super().steps(op, acc)
 
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Attention)
         if isinstance(acc.matrix_unit, TensorCore):
             return lower_blocks(op, acc, points, actions=actions)
+        if isinstance(points.variant, Queued):
+            return lower_queue(op, acc, points, actions=actions)
         execution, loops = points.variant
         form = Form(execution, op.shared_kv)
         shape = _shape(acc, form, loops)
-        at, parts = At(*shape.places(At._fields)), part_places(shape, form)
+        at, halves = At(*shape.places(At._fields)), half_places(shape, form)
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
         _lower(
-            points.table, problem_of(op), op.scores, form.behind, at, parts, machine_numbers(acc, op.dtype),
+            points.table, problem_of(op), op.scores, form.behind, at, halves, machine_numbers(acc, op.dtype),
             shape.level_table(), shape.kinds, shape.classes, block, copies,
         )  # fmt: skip
         return Lowered(shape, block, copies)
@@ -147,18 +171,19 @@ register_dataflow("flash3", partial(Flash, execution="ping_pong"))
 def _shape(acc: Accelerator, form: Form, loops: Loops) -> Shape:
     memory, capacities = memory_plan(acc)
     return Shape(
-        {"interleaved": "flash2", "pipelined": "flash2 pipelined", "ping_pong": "flash3"}[form.execution],
+        form.title,
         loops.levels(1),
         ways(acc).resources("dma", "matrix", "vector"),
         tile_buffers(memory, form),
         tile_stages(acc, form),
         capacities,
         loops.varying,
+        chains=form.chains,
     )
 
 
 @kernel(allocates=True)
-def _lower(points, problem, scores, behind, at, parts, machine, level, kinds, classes, block, copies):
+def _lower(points, problem, scores, behind, at, halves, machine, level, kinds, classes, block, copies):
     """Write the numbers of every point (columns: query rows, keys of a block, stationary form)."""
     want = block.actions.shape[0] > 0
     row_classes, key_classes = classes[2], classes[3]
@@ -169,7 +194,7 @@ def _lower(points, problem, scores, behind, at, parts, machine, level, kinds, cl
         share = share_of(problem, row_tile, machine.cores)
         tiles, blocks = write_loops(block, i, level, problem, row_tile, share, key_block, 1, 0)
         fill_spans(block, i, level, kinds, classes)
-        write_buffers(block, i, row_tile, key_block, problem, behind, parts.shape[0], machine)
+        write_buffers(block, i, row_tile, key_block, problem, behind, halves.shape[0], machine)
         write_latencies(block, i, (at.load_q, at.load_k, at.load_v, at.store_o), machine)
         fetched = fetched_share(problem, row_tile, share, tiles, key_block, machine, False)
         own_rows, visible = own_work(problem, row_tile, share, tiles)
@@ -182,8 +207,10 @@ def _lower(points, problem, scores, behind, at, parts, machine, level, kinds, cl
                 keys = key_block if kc == 0 else problem.keys - (blocks - 1) * key_block
                 c = rc * key_classes + kc
                 part = float(useful) * rows * keys / done
-                write_tile(block, i, c, combos, at, rows, keys, problem, fetched, share.active, machine, want)
-                write_parts(block, i, c, combos, parts, rows, keys, part, form, problem, machine, want)
+                write_tile(
+                    block, i, c, combos, at, halves, (rows, keys, keys), part, form, problem, fetched, share.active,
+                    machine, want,
+                )  # fmt: skip
         if want:
             moves = (at.load_q, at.store_o, at.load_k, at.load_v)
             count_all(

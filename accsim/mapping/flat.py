@@ -8,6 +8,7 @@ as weights, and read for Attend. Source: FLAT, Kao et al., ASPLOS 2023, sections
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,14 +19,18 @@ from accsim.errors import InputError, MappingError
 from accsim.errors import Problem as Fault
 from accsim.kernels.block import fill_spans
 from accsim.kernels.jit import kernel
-from accsim.kernels.work import SUM_BYTES, write_load, write_matmul, write_store, write_vector
+from accsim.kernels.matrix import SUM_BYTES, Tile
+from accsim.kernels.work import write_load, write_matmul, write_store, write_vector
 from accsim.mapping.attention import (
     Loops,
     Problem,
+    Tables,
+    check_equal_lengths,
     class_work,
     count_all,
     fetched_share,
     form_codes,
+    key_block_sizes,
     longest_blocks,
     own_work,
     point_tables,
@@ -39,7 +44,6 @@ from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.flat_shape import At, Variant, flat_shape
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers
-from accsim.mapping.tiling import tile_sizes
 from accsim.workload.ops import Attention, Op
 
 STAGED = ("qkvo", "qko", "qvo", "qo", "kvo", "ko", "vo", "o")
@@ -56,7 +60,8 @@ class Flat(CompiledDataflow):
     Parameters
     ----------
     granularity : what a tile is: ``"row"`` some rows of a head, ``"head"`` all of them, ``"batch"`` all heads of a
-        sequence, ``"batch_head"`` all heads of all sequences that a core has (the paper's R, H, B and M).
+        sequence, ``"batch_head"`` all heads of all sequences that a core has (the paper's R, H, B and M). With ``rows``
+        it is ``"row"``.
     rows : query rows of a tile of granularity row.
     block_kv : keys of a block that is loaded and multiplied at once; the whole row of scores stays on the chip. It must
         divide the keys where a tile is several heads.
@@ -67,21 +72,21 @@ class Flat(CompiledDataflow):
     stationary : form of Logit on the array, and of Attend unless ``stationary_attend`` is given.
     stationary_attend : form of Attend.
     softmax : ``"three_pass"`` (max; subtract and exp; sum; divide: 4 operations a score), or ``"two_pass"`` with the
-        division of the output instead (3 a score).
+        division of the output instead (3 a score). None searches both.
     spill : key blocks of a (full) row of scores that are spilled to main memory; searched are none or, where a row
         does not fit, as few as possible.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("attention",)
 
-    granularity: str = "row"
+    granularity: str | None = None
     rows: int | None = None
     block_kv: int | None = None
     staged: str | None = None
     pipelined: bool | None = None
     stationary: str | None = None
     stationary_attend: str | None = None
-    softmax: str = "three_pass"
+    softmax: str | None = "three_pass"
     spill: int | None = None
 
     def __post_init__(self) -> None:
@@ -98,17 +103,25 @@ class Flat(CompiledDataflow):
                 "softmax": ("three_pass", "two_pass"),
             },
         )
-        if self.rows is not None and self.granularity != "row":
+        if self.rows is not None and self.granularity not in (None, "row"):
             raise InputError(Fault("", "rows", f"a tile of granularity {self.granularity} has all rows; leave it out"))
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
+        return self._space(op, acc, fine=False)
+
+    def fine_space(self, op: Op, acc: Accelerator) -> list[Points]:
+        return self._space(op, acc, fine=True)
+
+    def _space(self, op: Op, acc: Accelerator, *, fine: bool) -> list[Points]:
         assert isinstance(op, Attention)
-        found = point_tables(op, acc, self._rows(op, acc), self._keys(op, acc), self._forms(acc))
+        check_equal_lengths(op, "flat")
         whole = [
-            Points(self._variant(op, staged, ahead, loops), table)
-            for loops, table in found.items()
+            Points(_variant(op, staged, ahead, two_pass, loops, tile), table)
+            for tile, tables in self._tiles(op, acc, fine=fine).items()
+            for loops, table in tables.items()
             for staged in self._staging(op)
             for ahead in ([self.pipelined] if self.pipelined is not None else [False, True])
+            for two_pass in ([self.softmax == "two_pass"] if self.softmax else [False, True])
         ]
         if self.spill == 0:
             return whole
@@ -119,25 +132,35 @@ class Flat(CompiledDataflow):
             raise MappingError(f"'{op.name}': spill={self.spill} leaves no key block of a row of scores on the chip")
         return spilled
 
-    def _variant(self, op: Attention, staged: str, ahead: bool, loops: Loops) -> Variant:
-        q, k, v = ("q" in staged, "k" in staged, "v" in staged)
-        return Variant(q, k, v, ahead, self.softmax == "two_pass", False, loops, op.shared_kv and k)
+    def _tiles(self, op: Attention, acc: Accelerator, *, fine: bool) -> dict[str, Tables]:
+        """Granularity -> its points: of the given one, or of all that the op allows and that differ.
 
-    def _rows(self, op: Attention, acc: Accelerator) -> list[int]:
-        if self.granularity == "row":
-            return row_tile_sizes(op, acc, self.rows)
-        return [op.q_len * op.heads // op.kv_heads]
+        All rows of a head are a row tile too, and where a core has one head, or those of one sequence, so are others.
+        """
+        if self.granularity:
+            return {self.granularity: self._tables(op, acc, self.granularity, fine=fine)}
+        found = {"row": self._tables(op, acc, "row", fine=fine)}
+        heads = {1}
+        for tile in () if self.rows else ("batch", "batch_head"):
+            with suppress(MappingError):  # not to be had of this op
+                together = _together(op, acc, tile)
+                if together not in heads:
+                    found[tile] = self._tables(op, acc, tile, fine=fine)
+                    heads.add(together)
+        return found
 
-    def _keys(self, op: Attention, acc: Accelerator) -> list[int]:
-        keys = [self.block_kv] if self.block_kv else tile_sizes(op.kv_len, getattr(acc.matrix_unit, "cols", 64), 4)
-        if self._together(op, acc) == 1:
-            return keys
-        even = [key for key in keys if op.kv_len % min(key, op.kv_len) == 0]
-        if not even:
-            raise MappingError(
-                f"'{op.name}': granularity {self.granularity} needs key blocks that divide a head's {op.kv_len} keys"
-            )
-        return even
+    def _tables(self, op: Attention, acc: Accelerator, granularity: str, *, fine: bool) -> Tables:
+        rows = [op.q_len * op.heads // op.kv_heads]
+        if granularity == "row":
+            rows = row_tile_sizes(op, acc, self.rows, fine=fine)
+        keys = [self.block_kv] if self.block_kv else key_block_sizes(op, acc, 4, fine=fine)
+        if _together(op, acc, granularity) > 1:
+            keys = [key for key in keys if op.kv_len % min(key, op.kv_len) == 0]
+            if not keys:
+                raise MappingError(
+                    f"'{op.name}': granularity {granularity} needs key blocks that divide a head's {op.kv_len} keys"
+                )
+        return point_tables(op, acc, rows, keys, self._forms(acc))
 
     def _forms(self, acc: Accelerator) -> list[tuple[int, ...]]:
         """Codes of the forms of Logit and Attend to try."""
@@ -166,62 +189,38 @@ class Flat(CompiledDataflow):
             raise MappingError(f"staged {self.staged}: under the {mask} of '{op.name}' allowed are {allowed}")
         return found
 
-    def _together(self, op: Attention, acc: Accelerator) -> int:
-        """Heads (groups that share keys) of a tile.
-
-        Raises
-        ------
-        MappingError
-            When a tile of several heads cannot be had: under a mask, or where they cannot be divided over the cores.
-        """
-        if self.granularity in ("row", "head"):
-            return 1
-        groups = op.batch * op.kv_heads
-        together = op.kv_heads if self.granularity == "batch" else groups // min(groups, acc.cores)
-        if together > 1 and op.causal:
-            raise MappingError(f"'{op.name}': a tile of granularity {self.granularity} is written without a mask only")
-        if groups % together:
-            raise MappingError(f"'{op.name}': {groups} heads cannot be divided into tiles of {together} on {acc.name}")
-        return together
-
-    def _problem(self, op: Attention, acc: Accelerator) -> tuple[Problem, int]:
-        """(extents, heads of a tile): heads together are one with the keys of all, whose queries differ."""
-        problem, together = problem_of(op), self._together(op, acc)
-        if together == 1:
-            return problem, 1
-        keys = problem.keys * together
-        return problem._replace(groups=problem.groups // together, keys=keys, window=keys), together
-
     def _spilled(self, op: Attention, acc: Accelerator, points: Points) -> Points:
         """The points whose rows of scores do not fit, with the key blocks that do as a further column."""
         variant = Variant(*points.variant)._replace(spilled=True)
-        blocks = longest_blocks(op, points.table) * self._together(op, acc)
+        blocks = longest_blocks(op, points.table) * _together(op, acc, variant.granularity)
         table = np.column_stack([points.table, np.ones(len(blocks), np.int64)])
         if self.spill is not None:
             table[:, KEPT] = blocks - self.spill
             return Points(variant, table[table[:, KEPT] > 0])
-        lowered = self.lower(op, acc, Points(variant, table), actions=False)
+        _, sizes, each = np.unique(table[:, :2], axis=0, return_index=True, return_inverse=True)
+        each = each.reshape(-1)
+        lowered = self.lower(op, acc, Points(variant, table[sizes]), actions=False)  # a form changes no buffer
         local = acc.memories[0].name
         here = np.array([memory == local for memory in lowered.shape.buffers.values()])
         need = lowered.block.slots * lowered.block.slot_bytes * here
         names = list(lowered.shape.buffers)
         one = need[:, names.index("scores")]
         room = lowered.shape.capacities[local] - need.sum(axis=1) + one
-        table[:, KEPT] = room // one
-        fits_whole = (room + need[:, names.index("out") + 1 :].sum(axis=1)) // one >= blocks
+        table[:, KEPT] = (room // one)[each]
+        fits_whole = ((room + need[:, names.index("out") + 1 :].sum(axis=1)) // one)[each] >= blocks
         return Points(variant, table[~fits_whole & (table[:, KEPT] > 0)])
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Flat:
         assert isinstance(op, Attention)
         variant = Variant(*points.variant)
         row, key, logit, attend = points.table[i, :KEPT].tolist()
-        blocks = int(longest_blocks(op, points.table[i : i + 1])[0]) * self._together(op, acc)
+        blocks = int(longest_blocks(op, points.table[i : i + 1])[0]) * _together(op, acc, variant.granularity)
         spill = blocks - int(points.table[i, KEPT]) if variant.spilled else 0
-        rows = row if self.granularity == "row" else None
+        rows = row if variant.granularity == "row" else None
         names = {code: name for name, code in STATIONARY.items()}
         return Flat(
-            self.granularity, rows, key, variant.staged, variant.pipelined, names[logit],
-            names[attend] if attend != logit else None, self.softmax, spill,
+            variant.granularity, rows, key, variant.staged, variant.pipelined, names[logit],
+            names[attend] if attend != logit else None, "two_pass" if variant.two_pass else "three_pass", spill,
         )  # fmt: skip
 
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
@@ -232,14 +231,48 @@ class Flat(CompiledDataflow):
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
         _lower(
-            points.table, *self._problem(op, acc), op.scores, (variant.q, variant.k, variant.v), variant.pipelined,
-            at, machine_numbers(acc, op.dtype), shape.level_table(), shape.kinds, shape.classes, block,
-            copies,
+            points.table, *_problem(op, acc, variant.granularity), op.scores, (variant.q, variant.k, variant.v),
+            variant.pipelined, at, machine_numbers(acc, op.dtype), shape.level_table(), shape.kinds,
+            shape.classes, block, copies,
         )  # fmt: skip
         return Lowered(shape, block, copies)
 
 
 register_dataflow("flat", Flat)
+
+
+def _variant(op: Attention, staged: str, ahead: bool, two_pass: bool, loops: Loops, granularity: str) -> Variant:
+    """The shape of a mapping without a spill; K is V too only where it stays."""
+    q, k, v = ("q" in staged, "k" in staged, "v" in staged)
+    return Variant(q, k, v, ahead, two_pass, False, loops, granularity, op.shared_kv and k)
+
+
+def _together(op: Attention, acc: Accelerator, granularity: str) -> int:
+    """Heads (groups that share keys) of a tile.
+
+    Raises
+    ------
+    MappingError
+        When a tile of several heads cannot be had: under a mask, or where they cannot be divided over the cores.
+    """
+    if granularity in ("row", "head"):
+        return 1
+    groups = op.batch * op.kv_heads
+    together = op.kv_heads if granularity == "batch" else groups // min(groups, acc.cores)
+    if together > 1 and op.causal:
+        raise MappingError(f"'{op.name}': a tile of granularity {granularity} is written without a mask only")
+    if groups % together:
+        raise MappingError(f"'{op.name}': {groups} heads cannot be divided into tiles of {together} on {acc.name}")
+    return together
+
+
+def _problem(op: Attention, acc: Accelerator, granularity: str) -> tuple[Problem, int]:
+    """(extents, heads of a tile): heads together are one with the keys of all, whose queries differ."""
+    problem, together = problem_of(op), _together(op, acc, granularity)
+    if together == 1:
+        return problem, 1
+    keys = problem.keys * together
+    return problem._replace(groups=problem.groups // together, keys=keys, window=keys), together
 
 
 @kernel(allocates=True)
@@ -295,7 +328,7 @@ def _lower(points, problem, together, scores, kept, ahead, at, machine, level, k
                 write_store(block, i, at.store_o * combos + c, o_bytes, share.active, machine, want)
                 for stage in (at.logit, at.logit_spilled):
                     if stage >= 0:
-                        tile, row = (rows, keys, dim), stage * combos + c
+                        tile, row = Tile(rows, keys, dim, 1, 0), stage * combos + c
                         once = write_matmul(block, i, row, tile, part * dim, points[i, 2], 0.0, passing, machine, want)
                         if c == 0:
                             block.latency[i, stage] = once
@@ -303,7 +336,7 @@ def _lower(points, problem, together, scores, kept, ahead, at, machine, level, k
                 read = sums * (blocks - together) / blocks  # the first key block of a head starts from zero
                 for stage in (at.attend, at.attend_spilled):
                     if stage >= 0:
-                        tile, row = (rows, value_dim, keys), stage * combos + c
+                        tile, row = Tile(rows, value_dim, keys, 0, 0), stage * combos + c
                         once = write_matmul(
                             block, i, row, tile, part * value_dim, points[i, 3], read, sums, machine, want
                         )

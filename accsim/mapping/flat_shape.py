@@ -31,6 +31,8 @@ class Variant(NamedTuple):
     two_pass: bool
     spilled: bool
     loops: Loops
+    granularity: str
+    """What a tile is, as in ``Flat.granularity``."""
     shared_kv: bool = False
     """K of a head stays and is V too: one buffer, loaded once."""
 
@@ -171,6 +173,7 @@ def flat_shape(acc: Accelerator, variant: Variant) -> Shape:
         capacities,
         variant.loops.varying,
         end,
+        {"scores": ("logit", "softmax", "attend")},
     )
 
 

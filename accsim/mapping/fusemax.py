@@ -22,14 +22,22 @@ from accsim.errors import MappingError
 from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import TRIP0
-from accsim.kernels.matrix import TICKS, ceil_div
+from accsim.kernels.matrix import TICKS, Tile, ceil_div
 from accsim.kernels.work import write_array, write_load, write_store, write_vector
-from accsim.mapping.attention import count_all, fetched_share, problem_of, share_of, write_latencies
+from accsim.mapping.attention import (
+    MOST_ROWS,
+    check_equal_lengths,
+    count_all,
+    fetched_share,
+    problem_of,
+    share_of,
+    write_latencies,
+)
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.machine_numbers import machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
-from accsim.mapping.tiling import tile_sizes
+from accsim.mapping.tiling import fine_sizes, tile_sizes
 from accsim.workload.ops import Attention, Op
 
 LOAD_Q, LOAD_K, LOAD_V, LOGIT, MAXIMUM, ACCUMULATE, FINISH, EXP, ATTEND, STORE = range(10)
@@ -61,15 +69,24 @@ class FuseMax(CompiledDataflow):
         check_choices(self, positive=("block_q", "lag", "exp_macs"), among={})
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
+        return self._space(op, acc, fine=False)
+
+    def fine_space(self, op: Op, acc: Accelerator) -> list[Points]:
+        return self._space(op, acc, fine=True)
+
+    def _space(self, op: Op, acc: Accelerator, *, fine: bool) -> list[Points]:
         assert isinstance(op, Attention)
         unit = acc.matrix_unit
         if not isinstance(unit, SystolicArray):
             raise MappingError(f"fusemax needs a systolic array, which {acc.name} does not have")
+        check_equal_lengths(op, "fusemax")
         if op.causal or op.shared_kv:
             raise MappingError(f"'{op.name}': fusemax is written without a mask, and for keys and values apart")
-        rows = op.q_len * op.heads // op.kv_heads
-        sizes = [self.block_q] if self.block_q else tile_sizes(rows, unit.cols * unit.count, 12)
-        table = np.array([(size,) for size in sizes], np.int64)
+        rows, tile = op.q_len * op.heads // op.kv_heads, unit.cols * unit.count
+        sizes = {self.block_q} if self.block_q else set(tile_sizes(rows, tile, 12))
+        if fine and not self.block_q:
+            sizes |= fine_sizes(rows, tile, MOST_ROWS)
+        table = np.array([(size,) for size in sorted(sizes)], np.int64)
         return [Points((lag,), table) for lag in ((self.lag,) if self.lag else LAGS)]
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> FuseMax:
@@ -217,12 +234,15 @@ def _write_work(block, i, tile, exp_macs, machine, want):
     queries, keys, dim, value_dim = tile
     element = machine.element_bytes
     scores, outputs, state = queries * keys, queries * value_dim, queries * (value_dim + 1)
-    qk_bytes, v_bytes = (queries + keys) * dim * element, keys * value_dim * element
     one, passed, out_bytes = queries * element, state * element, outputs * element
-    logit, exp, attend = (scores * dim, 0.0, scores, 0.0), (0.0, scores * exp_macs, 0.0, 2 * scores), scores * value_dim
-    write_array(block, i, LOGIT, dim + 1, logit, qk_bytes, 0.0, machine, want)
-    write_array(block, i, EXP, exp_macs + 2, exp, 0.0, 0.0, machine, want)
-    write_array(block, i, ATTEND, value_dim, (attend, 0.0, 0.0, 0.0), v_bytes, out_bytes, machine, want)
+    logit, exp = (scores * dim, 0.0, scores, 0.0), (0.0, scores * exp_macs, 0.0, 2 * scores)
+    keys_queries, keys_values = (keys * dim, queries * dim), (keys * value_dim, 0.0)
+    operands = Tile(keys, queries, dim, 1, 0)
+    write_array(block, i, LOGIT, dim + 1, operands, keys_queries, logit, 0.0, machine, want)
+    write_array(block, i, EXP, exp_macs + 2, operands, (0.0, 0.0), exp, 0.0, machine, want)
+    operands = Tile(keys, queries, value_dim, 0, 0)
+    attend = (scores * value_dim, 0.0, 0.0, 0.0)
+    write_array(block, i, ATTEND, value_dim, operands, keys_values, attend, out_bytes, machine, want)
     maximum = (queries, 0.0, queries, queries * exp_macs, 0.0, 0.0, 0.0)
     write_vector(block, i, MAXIMUM, maximum, one, one, machine, want)
     corrected = (0.0, 0.0, state, 0.0, 0.0, state, 0.0)

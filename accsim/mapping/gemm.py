@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 from typing import ClassVar
 
 import numpy as np
@@ -19,8 +20,8 @@ from accsim.engine.program import After, Hold
 from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
-from accsim.kernels.matrix import ceil_div
-from accsim.kernels.work import SUM_BYTES, scale_bytes, write_load, write_matmul, write_store
+from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
+from accsim.kernels.work import scale_bytes, write_load, write_matmul, write_store
 from accsim.mapping.base import Step, check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.conv import feature_map, operand_elements
@@ -72,9 +73,13 @@ class Stationary(CompiledDataflow):
             )
         ]
         cores = splits(op.rows, op.n, op.products, acc.cores, self.split_m, self.split_n)
-        table = np.array(
-            [(m, n, k, *split) for split in cores for m in sizes[0] for n in sizes[1] for k in sizes[2]], np.int64
-        )
+        own = {split: (-(-op.rows // split[0]), -(-op.n // split[1])) for split in cores}
+        tiles = {
+            (min(m, own[split][0]), min(n, own[split][1]), min(k, op.k), *split)
+            for split in cores
+            for m, n, k in product(*sizes)
+        }
+        table = np.array(sorted(tiles), np.int64)
         orders = [self.order] if self.order else ["mn", "nm"]
         kept = [self.resident] if self.resident is not None else [False, True]
         return [Points((order, resident), table) for order in orders for resident in kept]
@@ -82,9 +87,7 @@ class Stationary(CompiledDataflow):
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Stationary:
         tile_m, tile_n, tile_k, split_m, split_n, _ = points.table[i].tolist()
         order, resident = points.variant
-        assert isinstance(op, Gemm | Conv2d)
-        own_m, own_n = -(-op.rows // split_m), -(-op.n // split_n)
-        return type(self)(min(tile_m, own_m), min(tile_n, own_n), min(tile_k, op.k), order, resident, split_m, split_n)
+        return type(self)(tile_m, tile_n, tile_k, order, resident, split_m, split_n)
 
     def steps(self, op: Op, acc: Accelerator) -> tuple[Step, ...]:
         assert isinstance(op, Gemm | Conv2d)
@@ -256,7 +259,7 @@ def _lower(points, extents, source, outer_is_m, resident, stationary, machine, l
             sums = tm * tn * revisit * SUM_BYTES
             macs = float(tm) * tn * tk
             once = write_matmul(
-                block, i, 8 * MATMUL + c, (tm, tn, tk), macs, stationary, sums, tm * tn * left, machine, want
+                block, i, 8 * MATMUL + c, Tile(tm, tn, tk, 0, 0), macs, stationary, sums, tm * tn * left, machine, want
             )
             write_store(block, i, 8 * STORE + c, tm * tn * element, active, machine, want)
             if c == 0:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from accsim.config.machine import Accelerator
-from accsim.mapping.base import Dataflow, Step, register_dataflow
+from accsim.mapping.base import register_dataflow
 from accsim.mapping.compiled import CompiledDataflow
+from accsim.mapping.composed import Composed, Part
 from accsim.mapping.gemm import default_gemm
-from accsim.mapping.search import search
 from accsim.mapping.vector import Streamed
 from accsim.workload.ops import Elementwise, Gemm, LstmCell, Op
 
 
 @dataclass(frozen=True)
-class Lstm(Dataflow):
+class Lstm(Composed):
     """Product and gates mapped on their own; choices left ``None`` are searched.
 
     Parameters
@@ -30,22 +29,13 @@ class Lstm(Dataflow):
     product: CompiledDataflow | None = None
     gates: Streamed | None = None
 
-    def candidates(self, op: Op, acc: Accelerator, objective: str) -> Sequence[Lstm]:
+    def parts(self, op: Op, acc: Accelerator) -> dict[str, Part]:
         assert isinstance(op, LstmCell)
         product, gates = parts(op)
-        best = search(self.product or default_gemm(acc), product, acc, objective).mapping
-        streamed = search(self.gates or Streamed(), gates, acc, objective).mapping
-        assert isinstance(best, CompiledDataflow)
-        assert isinstance(streamed, Streamed)
-        return (Lstm(best, streamed),)
-
-    def steps(self, op: Op, acc: Accelerator) -> tuple[Step, ...]:
-        assert isinstance(op, LstmCell)
-        whole = self if self.product and self.gates else self.candidates(op, acc, "latency")[0]
-        assert whole.product is not None
-        assert whole.gates is not None
-        product, gates = parts(op)
-        return (*whole.product.steps(product, acc), *whole.gates.steps(gates, acc))
+        return {
+            "product": Part(product, (self.product or default_gemm(acc),)),
+            "gates": Part(gates, (self.gates or Streamed(),)),
+        }
 
 
 register_dataflow("lstm", Lstm)

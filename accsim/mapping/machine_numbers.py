@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from accsim.config.machine import Accelerator, Memory, SystolicArray
 from accsim.errors import InputError, Problem
@@ -87,6 +87,7 @@ def machine_numbers(acc: Accelerator, dtype: str) -> Machine:
         local_read=per_tick(local.usable_read_bytes_per_s) / share,
         local_write=per_tick(local.usable_write_bytes_per_s) / share,
         local_shared=int(local.shared_bandwidth),
+        **_bank_numbers(local, acc.clock_hz),
         middle_capacity=middle.capacity_bytes if middle else 0,
         middle_read=per_tick(middle.usable_read_bytes_per_s) if middle else 1.0,
         middle_write=per_tick(middle.usable_write_bytes_per_s) if middle else 1.0,
@@ -95,6 +96,42 @@ def machine_numbers(acc: Accelerator, dtype: str) -> Machine:
         load_latency=ticks(main.latency_s + (middle.latency_s if middle else 0.0)),
         store_latency=ticks(main.latency_s + (middle.latency_s if middle else 0.0)),
     )
+
+
+class BankNumbers(TypedDict):
+    """What :class:`Machine` has of the banks of the local memory."""
+
+    local_banks: int
+    local_bank_bytes: float
+    local_read_words: float
+    local_write_words: float
+
+
+def _bank_numbers(local: Memory, clock_hz: float) -> BankNumbers:
+    """Banks of the local memory; one where its layout lets no accesses meet.
+
+    Bandwidths and clock are decimal, so quotients that should be whole are so after nine digits.
+    """
+    read, write = local.read_bytes_per_s / clock_hz, local.write_bytes_per_s / clock_hz
+    width = local.bank_width_bytes or nine_digits(max(read, write) / local.banks)
+    banks = local.banks if local.layout == "linear" else 1
+    return BankNumbers(
+        local_banks=banks,
+        local_bank_bytes=float(width),
+        local_read_words=min(nine_digits(read / width), float(banks)),
+        local_write_words=min(nine_digits(write / width), float(banks)),
+    )
+
+
+def nine_digits(value: float) -> float:
+    """A number rounded to nine significant digits."""
+    return float(f"{value:.9g}")
+
+
+def overhead_ticks(acc: Accelerator, name: str) -> int:
+    """A named fixed cost of the machine file, 0 where it has none."""
+    overhead = acc.overheads.get(name)
+    return round(overhead.time_s * acc.clock_hz * TICKS) if overhead else 0
 
 
 def places(acc: Accelerator) -> dict[str, Memory]:

@@ -13,6 +13,7 @@ from typing import ClassVar
 from accsim.config.compute_units import SystolicArray
 from accsim.config.machine import Accelerator
 from accsim.errors import MappingError
+from accsim.mapping.attention import check_equal_lengths
 from accsim.mapping.base import Dataflow, Step, register_dataflow
 from accsim.mapping.gemm import WeightStationary
 from accsim.mapping.unfused import Unfused, parts
@@ -28,6 +29,7 @@ class Naive(Dataflow):
 
     def candidates(self, op: Op, acc: Accelerator, objective: str) -> Sequence[Dataflow]:
         assert isinstance(op, Attention)
+        check_equal_lengths(op, "naive")
         logit, softmax, attend = parts(op)
         row = Streamed(chunk_elements=softmax.cols)
         return (Unfused(_fixed(logit, acc), row, _fixed(attend, acc)),)

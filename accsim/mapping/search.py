@@ -1,206 +1,159 @@
-"""Search over a mapping's open choices: exact over its space, guided by the closed-form bound.
+"""Search over a mapping's open choices: the best complete mapping for a goal, and what lost against it.
 
-Points are tried in the order of their lower bound until none left can win, so the result is the minimum of the whole
-space. Among points within a relative 1e-5 of it, the one with the least off-chip traffic, then energy, is taken.
+``docs/search.md`` has what is searched, how ties are broken, and where the result is exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import replace
+from itertools import product
 
 from accsim.config.machine import Accelerator
 from accsim.engine.energy import energy_of, price_list
 from accsim.engine.run import run_program
-from accsim.engine.tables import IntArray
-from accsim.errors import InputError, MappingError, TooLongError, check_choice
+from accsim.errors import InputError, MappingError, TooLongError
 from accsim.kernels.matrix import TICKS
-from accsim.kernels.work import ACTIONS
 from accsim.mapping.base import Dataflow, Step
-from accsim.mapping.compiled import (
-    TOO_LONG,
-    CompiledDataflow,
-    FloatArray,
-    Lowered,
-    Points,
-    bounds,
-    nearest_fit,
-    pj_per_column,
-    run_points,
-)
+from accsim.mapping.compiled import CompiledDataflow
+from accsim.mapping.composed import Composed
+from accsim.mapping.found import Found, Scored, best_and_next, in_order, merge, stated, unmet
+from accsim.mapping.goal import OBJECTIVES, Costs, Goal, stack
 from accsim.mapping.limits import too_long
+from accsim.mapping.machine_numbers import overhead_ticks
+from accsim.mapping.points import search_points
 from accsim.workload.ops import Op
 
-OBJECTIVES = ("latency", "energy", "edp")
-FIRST_CHUNK = 4
-TIE = 1e-5
-MAIN = [ACTIONS.index("main_read"), ACTIONS.index("main_write")]
 
-
-@dataclass(frozen=True)
-class Found:
-    """The best complete mapping of a search.
-
-    Attributes
-    ----------
-    cost : its value of the objective, in s, J or J s (without overheads of an op).
-    points, feasible : how many points the space has, and how many of them fit.
-    """
-
-    mapping: Dataflow
-    cost: float
-    points: int
-    feasible: int
-
-
-def search(dataflow: Dataflow, op: Op, acc: Accelerator, objective: str = "latency") -> Found:
+def search(dataflow: Dataflow, op: Op, acc: Accelerator, goal: Goal | str = "latency") -> Found:
     """The complete mapping of ``dataflow`` that is best for an op on a machine.
 
     Parameters
     ----------
-    objective : ``latency`` (s), ``energy`` (J) or ``edp`` (J s).
+    goal : what to minimize and keep to; an objective's name alone has no constraints.
 
     Raises
     ------
     InputError
         For an unknown objective, or a dataflow that does not serve the op.
     MappingError
-        When nothing in the space fits, with the nearest fit.
+        When nothing in the space fits, with the nearest fit, or nothing keeps the constraints, with the least reached.
     TooLongError
         When all that fits takes longer than can be counted.
     """
-    check_choice("objective", objective, OBJECTIVES)
+    goal = Goal(goal) if isinstance(goal, str) else goal
     if op.kind not in dataflow.kinds:
         kinds = ", ".join(dataflow.kinds)
         raise InputError(f"{type(dataflow).__name__} maps {kinds}, not the {op.kind} '{op.name}'")
     if isinstance(dataflow, CompiledDataflow):
-        return _search_points(dataflow, op, acc, objective)
-    return _search_candidates(dataflow, op, acc, objective)
+        return search_points(dataflow, op, acc, goal)
+    if isinstance(dataflow, Composed):
+        return _search_parts(dataflow, op, acc, goal)
+    return _search_candidates(dataflow, op, acc, goal)
 
 
-def _search_candidates(dataflow: Dataflow, op: Op, acc: Accelerator, objective: str) -> Found:
+def search_all(options: Sequence[Dataflow], op: Op, acc: Accelerator, goal: Goal) -> Found:
+    """The best of several dataflows.
+
+    Raises
+    ------
+    MappingError
+        When nothing fits, or nothing keeps the constraints, with what was rejected and why.
+    TooLongError
+        When all that fits takes longer than can be counted.
+    """
+    found: list[Found] = []
+    rejected: list[str] = []
+    long: list[TooLongError] = []
+    for option in options:
+        try:
+            found.append(search(option, op, acc, goal))
+        except MappingError as error:
+            rejected += error.rejected or [str(error)]
+        except TooLongError as error:
+            long.append(error)
+    if found:
+        return merge(found)
+    if long:
+        raise long[0]
+    kept = f" and keeps {stated(goal)}" if goal.constraints else ""
+    raise MappingError(f"no mapping of '{op.name}' fits {acc.name}{kept}", rejected)
+
+
+def _search_candidates(dataflow: Dataflow, op: Op, acc: Accelerator, goal: Goal) -> Found:
     """Each candidate run on its own."""
-    candidates = dataflow.candidates(op, acc, objective)
-    best: tuple[float, Dataflow] | None = None
-    rejected = []
+    candidates = dataflow.candidates(op, acc, goal.objective)
+    scored: list[Scored] = []
+    rejected: list[str] = []
     long: list[TooLongError] = []
     for candidate in candidates:
         try:
-            cost = _cost_of_steps(candidate.steps(op, acc), op, acc, objective)
+            scored.append(Scored(candidate, _cost_of_steps(candidate.steps(op, acc), op, acc)))
         except TooLongError as error:
             long.append(error)
         except MappingError as error:
             rejected.append(str(error))
-        else:
-            if best is None or cost < best[0]:
-                best = (cost, candidate)
-    if best is None and long:
+    if not scored and long:
         shortest = min(long, key=lambda error: error.least_ticks)
         raise too_long(op, acc, shortest.least_ticks, shortest.most_ticks)
-    if best is None:
+    if not scored:
         raise MappingError(f"no mapping of '{op.name}' fits {acc.name}", rejected)
-    return Found(best[1], best[0], len(candidates), len(candidates) - len(rejected) - len(long))
+    return _best_of(scored, dataflow, op, acc, goal, len(candidates))
 
 
-def _cost_of_steps(steps: Sequence[Step], op: Op, acc: Accelerator, objective: str) -> float:
+def _best_of(scored: Sequence[Scored], dataflow: Dataflow, op: Op, acc: Accelerator, goal: Goal, points: int) -> Found:
+    """The best of mappings that are all known."""
+    costs = stack([item.costs for item in scored])
+    kept = [scored[int(i)] for i in goal.kept(costs).nonzero()[0]]
+    if not kept:
+        least = {c.quantity: float(costs.of(c.quantity).min()) for c in goal.constraints}
+        raise unmet(op, acc, type(dataflow).__name__, goal, least)
+    best, runner_up = best_and_next(in_order(kept, goal.objective))
+    return Found(goal, best, runner_up, points, len(scored))
+
+
+def _cost_of_steps(steps: Sequence[Step], op: Op, acc: Accelerator) -> Costs[float]:
+    """What programs that run one after the other cost, each with the fixed overhead of an op."""
     prices = price_list(acc, op.dtype)
-    seconds = joules = 0.0
+    main, local = acc.main_memory.name, acc.memories[0].name
+    seconds = joules = traffic = footprint = 0.0
     for step in steps:
         counters = run_program(step.program)
-        seconds += counters.total_ticks / TICKS / acc.clock_hz
+        seconds += (counters.total_ticks + overhead_ticks(acc, "op")) / TICKS / acc.clock_hz
         dynamic = {action: count * step.copies for action, count in counters.actions.items()}
         joules += energy_of(dynamic, prices, 0.0, 0.0).total_j
-    joules += acc.power.idle_w * seconds
-    return {"latency": seconds, "energy": joules, "edp": seconds * joules}[objective]
+        traffic += sum(dynamic.get(f"{way}.{main}", 0.0) for way in ("read", "write"))
+        footprint = max(footprint, step.program.reserved_bytes(local))
+    return Costs(seconds, joules + acc.power.idle_w * seconds, float(round(traffic)), footprint)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """A point that was run: its cost, what breaks ties, and where it stands in the space."""
+def _search_parts(dataflow: Composed, op: Op, acc: Accelerator, goal: Goal) -> Found:
+    """Combinations of the best and the next mapping of each part.
 
-    cost: float
-    traffic_bytes: float
-    dynamic_j: float
-    points: Points
-    index: int
-
-
-@dataclass(frozen=True)
-class _Ranked:
-    """The feasible points of one shape, from the one with the least possible cost."""
-
-    points: Points
-    lowered: Lowered
-    index: IntArray
-    dynamic_j: FloatArray
-    traffic_bytes: FloatArray
-    least: FloatArray
-
-
-def _search_points(dataflow: CompiledDataflow, op: Op, acc: Accelerator, objective: str) -> Found:
-    ranked = []
-    rejected: dict[str, tuple[int, str]] = {}
-    most_ticks = 0
-    spaces = dataflow.space(op, acc)
-    for points in spaces:
-        lowered = dataflow.lower(op, acc, points, actions=True)
-        fits = np.flatnonzero(lowered.fits())
-        if len(fits) == 0:
-            name = lowered.shape.name
-            rejected[name] = min(rejected.get(name, (2**62, "")), nearest_fit(lowered))
-        else:
-            lowered = lowered.select(fits)
-            most_ticks = max(most_ticks, lowered.most_ticks())
-            ranked.append(_rank(points, lowered, fits, op, acc, objective))
-    if not ranked:
-        reasons = [reason for _, reason in rejected.values()]
-        raise MappingError(f"no mapping of '{op.name}' fits {acc.name}", reasons)
-    run: list[_Run] = []
-    for shape in sorted(ranked, key=lambda shape: float(shape.least[0])):
-        run += _run_points_that_may_win(shape, acc, objective, min((r.cost for r in run), default=np.inf))
-    least = min((r.cost for r in run), default=np.inf)
-    if least == np.inf:
-        raise too_long(op, acc, most_ticks, most_ticks)
-    winner = min((r for r in run if r.cost <= least * (1 + TIE)), key=lambda r: (r.traffic_bytes, r.dynamic_j, r.cost))
-    mapping = dataflow.complete(op, acc, winner.points, winner.index)
-    tried = sum(len(points.table) for points in spaces)
-    return Found(mapping, winner.cost, tried, sum(len(shape.index) for shape in ranked))
+    Times, energies and bytes of the parts add up, and the footprint is that of the largest, so each part is searched on
+    its own. What ties parts together (EDP, and a limit of anything but the footprint) is exact only among the best of
+    each part by every objective.
+    """
+    own = tuple(constraint for constraint in goal.constraints if constraint.quantity == "footprint")
+    tied = goal.objective == "edp" or own != goal.constraints
+    goals = [Goal(name, own, goal.effort) for name in (OBJECTIVES if tied else (goal.objective,))]
+    choices: list[dict[str, Scored]] = []
+    fields, points = dataflow.parts(op, acc), 0
+    for part in fields.values():
+        found = [search_all(part.options, part.op, acc, each) for each in goals]
+        points += found[0].points
+        choices.append({repr(item.mapping): item for one in found for item in (one.best, *one.runners_up[:1])})
+    scored = [
+        Scored(
+            replace(dataflow, **{name: item.mapping for name, item in zip(fields, chosen, strict=True)}),  # type: ignore[type-var]
+            _in_sequence([item.costs for item in chosen]),
+        )
+        for chosen in product(*(list(choice.values()) for choice in choices))
+    ]
+    return replace(_best_of(scored, dataflow, op, acc, goal, points), feasible=points)
 
 
-def _rank(points: Points, lowered: Lowered, fits: IntArray, op: Op, acc: Accelerator, objective: str) -> _Ranked:
-    bound, fires = bounds(lowered)
-    counted = np.einsum("nr,nra->na", fires, lowered.block.actions) * lowered.copies[:, None]
-    dynamic_j = counted @ pj_per_column(acc, op.dtype) * 1e-12
-    traffic = counted[:, MAIN].sum(axis=1)
-    least = _cost(bound, dynamic_j, acc, objective)
-    order = np.lexsort((traffic, least))
-    return _Ranked(points, lowered.select(order), fits[order], dynamic_j[order], traffic[order], least[order])
-
-
-def _cost(ticks: IntArray, dynamic_j: FloatArray, acc: Accelerator, objective: str) -> FloatArray:
-    """The objective of points; infinite where a point takes longer than can be counted."""
-    seconds = ticks / TICKS / acc.clock_hz
-    joules = dynamic_j + acc.power.idle_w * seconds
-    cost = {"latency": seconds, "energy": joules, "edp": seconds * joules}[objective]
-    return np.where(ticks < TOO_LONG, cost, np.inf)
-
-
-def _run_points_that_may_win(shape: _Ranked, acc: Accelerator, objective: str, limit: float) -> list[_Run]:
-    """The points whose bound allows to be as good as ``limit``, run; those that are much worse left out."""
-    run: list[_Run] = []
-    first, size = 0, FIRST_CHUNK
-    countable = int(np.searchsorted(shape.least, np.inf))
-    while first < countable and shape.least[first] <= limit * (1 + TIE):
-        end = min(countable, int(np.searchsorted(shape.least, limit * (1 + TIE), side="right")))
-        chosen = np.arange(first, min(first + size, end))
-        costs = _cost(run_points(shape.lowered.select(chosen)), shape.dynamic_j[chosen], acc, objective)
-        limit = min(limit, float(costs.min()))
-        for at, cost in zip(chosen.tolist(), costs.tolist(), strict=True):
-            if cost <= limit * (1 + TIE) and cost < np.inf:
-                index = int(shape.index[at])
-                run.append(_Run(cost, float(shape.traffic_bytes[at]), float(shape.dynamic_j[at]), shape.points, index))
-        first += len(chosen)
-        size *= 2
-    return run
+def _in_sequence(costs: Sequence[Costs[float]]) -> Costs[float]:
+    """The costs of mappings that run one after the other."""
+    seconds, joules, traffic, footprints = zip(*costs, strict=True)
+    return Costs(sum(seconds), sum(joules), sum(traffic), max(footprints))

@@ -58,6 +58,8 @@ class Shape:
     levels : name of each loop, outermost first, with its number of classes.
     varying_trips : level -> the outer level whose classes its trips vary with.
     sections : loops, one after the other, that the innermost level is cut into.
+    chains : buffer -> stages that do all their work, one after the other, while a slot of it is held: they make lower
+        bounds tighter.
     buffers : buffer -> the memory it lies in.
     """
 
@@ -69,14 +71,25 @@ class Shape:
     capacities: Mapping[str, int]
     varying_trips: Mapping[str, str] = field(default_factory=dict)
     sections: int = 1
+    chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    @property
+    @cached_property
+    def chain_table(self) -> IntArray:
+        """A row for each chain: its buffer, and 1 for each stage in it."""
+        names = list(self.buffers)
+        rows = [
+            [names.index(buffer), *(int(stage.name in chain) for stage in self.stages)]
+            for buffer, chain in self.chains.items()
+        ]
+        return np.array(rows, np.int64).reshape(-1, 1 + len(self.stages))
+
+    @cached_property
     def classes(self) -> IntArray:
         """Number of classes of each of the four padded levels."""
         pad = k.LEVELS - len(self.levels)
         return np.array([1] * pad + [count for _, count in self.levels], np.int64)
 
-    @property
+    @cached_property
     def kinds(self) -> IntArray:
         """Kind of span of each stage at each padded level."""
         pad = k.LEVELS - len(self.levels)

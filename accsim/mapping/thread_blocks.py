@@ -19,12 +19,12 @@ from accsim.errors import MappingError
 from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
-from accsim.kernels.matrix import TICKS, ceil_div
+from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
 from accsim.kernels.systolic import OUTPUT_STATIONARY
-from accsim.kernels.work import SUM_BYTES, write_fill, write_matmul, write_reduction, write_result, write_vector
+from accsim.kernels.work import write_fill, write_matmul, write_reduction, write_result, write_vector
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
-from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, places, ways
+from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, overhead_ticks, places, ways
 from accsim.mapping.shape import Shape, StageShape
 from accsim.workload.ops import Gemm, Op
 
@@ -133,12 +133,6 @@ def _extents(op: Gemm) -> tuple[int, int, int, int]:
 
 def _step_elements(acc: Accelerator, dtype: str) -> int:
     return max(1, int(STEP_BYTES / machine_numbers(acc, dtype).element_bytes))
-
-
-def overhead_ticks(acc: Accelerator, name: str) -> int:
-    """A named fixed cost of the machine file, 0 where it has none."""
-    overhead = acc.overheads.get(name)
-    return round(overhead.time_s * acc.clock_hz * TICKS) if overhead else 0
 
 
 def _capacities(acc: Accelerator) -> tuple[int, int]:
@@ -254,7 +248,7 @@ def _lower(points, plan, extents, waits, machine, level, kinds, classes, block, 
             if c == 1 and tail == full:
                 continue
             write_fill(block, i, 2 * LOAD + c, size, fetched, active, machine, want)
-            tile = (tile_m, tile_n, plan[i, STEP])
+            tile = Tile(tile_m, tile_n, plan[i, STEP], 0, 0)
             write_matmul(block, i, 2 * MATMUL + c, tile, useful, OUTPUT_STATIONARY, 0.0, 0.0, machine, want)
             rounded = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, sums if split == 1 else 0.0)
             write_vector(block, i, 2 * EPILOGUE + c, rounded, 0.0, 0.0, machine, want)

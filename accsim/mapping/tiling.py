@@ -23,6 +23,25 @@ def tile_sizes(extent: int, base: int, most: int = MOST_SIZES) -> list[int]:
     return sorted(sizes)[-most:] if extent <= base * 2**most else sorted(sizes)[:most]
 
 
+def fine_sizes(extent: int, step: int, most: int) -> set[int]:
+    """Every multiple of ``step`` below an extent, and the extent itself.
+
+    Where they are more than ``most``, only the smallest that makes each number of tiles.
+
+    Examples
+    --------
+    >>> sorted(fine_sizes(100, 16, 9))
+    [16, 32, 48, 64, 80, 96, 100]
+    >>> sorted(fine_sizes(100, 16, 6))
+    [16, 32, 48, 64, 100]
+    """
+    multiples = {*range(step, extent, step), extent}
+    if len(multiples) <= most:
+        return multiples
+    counts = {-(-extent // size) for size in multiples}
+    return {min(extent, -(-extent // (count * step)) * step) for count in counts}
+
+
 def splits(
     rows: int, cols: int, products: int, cores: int, split_m: int | None, split_n: int | None
 ) -> list[tuple[int, int, int]]:

@@ -5,21 +5,21 @@ Source: the baseline of FLAT (Kao et al., ASPLOS 2023; FLEX when every part is s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from accsim.config.machine import Accelerator
-from accsim.mapping.base import Dataflow, Step, register_dataflow
+from accsim.mapping.attention import check_equal_lengths
+from accsim.mapping.base import Dataflow, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow
+from accsim.mapping.composed import Composed, Part
 from accsim.mapping.gemm import FORMS, default_gemm
-from accsim.mapping.search import search
 from accsim.mapping.vector import Streamed
 from accsim.workload.ops import Attention, Gemm, Op, Softmax
 
 
 @dataclass(frozen=True)
-class Unfused(Dataflow):
+class Unfused(Composed):
     """Each operator mapped on its own; choices left ``None`` are searched.
 
     Parameters
@@ -34,31 +34,16 @@ class Unfused(Dataflow):
     softmax: Streamed | None = None
     attend: CompiledDataflow | None = None
 
-    def candidates(self, op: Op, acc: Accelerator, objective: str) -> Sequence[Unfused]:
+    def parts(self, op: Op, acc: Accelerator) -> dict[str, Part]:
         assert isinstance(op, Attention)
+        check_equal_lengths(op, "unfused")
         logit, softmax, attend = parts(op)
-        streamed = search(self.softmax or Streamed(), softmax, acc, objective).mapping
-        assert isinstance(streamed, Streamed)
-        return (
-            Unfused(
-                self.logit or best_form(logit, acc, objective),
-                streamed,
-                self.attend or best_form(attend, acc, objective),
-            ),
-        )
-
-    def steps(self, op: Op, acc: Accelerator) -> tuple[Step, ...]:
-        assert isinstance(op, Attention)
-        whole = self if self.logit and self.softmax and self.attend else self.candidates(op, acc, "latency")[0]
-        assert whole.logit is not None
-        assert whole.softmax is not None
-        assert whole.attend is not None
-        logit, softmax, attend = parts(op)
-        useful = op.scores / (softmax.rows * softmax.cols)
-        found = [replace(step, useful=useful) for step in whole.logit.steps(logit, acc)]
-        found += whole.softmax.steps(softmax, acc)
-        found += [replace(step, useful=useful) for step in whole.attend.steps(attend, acc)]
-        return tuple(found)
+        useful = op.scores / (softmax.rows * softmax.cols)  # no mask hides these
+        return {
+            "logit": Part(logit, _forms(self.logit, acc), useful),
+            "softmax": Part(softmax, (self.softmax or Streamed(),)),
+            "attend": Part(attend, _forms(self.attend, acc), useful),
+        }
 
 
 register_dataflow("unfused", Unfused)
@@ -77,9 +62,8 @@ def parts(op: Attention) -> tuple[Gemm, Softmax, Gemm]:
     )
 
 
-def best_form(op: Gemm, acc: Accelerator, objective: str) -> CompiledDataflow:
-    """The best stationary form on a systolic array, thread blocks on tensor cores; everything searched."""
-    forms = [form() for form in FORMS.values()] if acc.matrix_unit.kind == "systolic" else [default_gemm(acc)]
-    best = min((search(form, op, acc, objective) for form in forms), key=lambda found: found.cost).mapping
-    assert isinstance(best, CompiledDataflow)
-    return best
+def _forms(given: CompiledDataflow | None, acc: Accelerator) -> tuple[Dataflow, ...]:
+    """The given mapping, else all stationary forms on a systolic array and thread blocks on tensor cores."""
+    if given is not None:
+        return (given,)
+    return tuple(form() for form in FORMS.values()) if acc.matrix_unit.kind == "systolic" else (default_gemm(acc),)

@@ -19,6 +19,8 @@ from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.machine_numbers import machine_numbers, ways
 from accsim.mapping.shape import Shape, StageShape
+from accsim.mapping.softmax_blocks import BLOCKS, lower_row_blocks, row_blocks
+from accsim.units import dtype_bits
 from accsim.workload.ops import Embedding, Norm, Op, Softmax
 from accsim.workload.vector_counts import VECTOR_OPERATIONS
 
@@ -30,7 +32,11 @@ two; a norm reads for its statistics and again to scale; the rest is done in one
 
 @dataclass(frozen=True)
 class Streamed(CompiledDataflow):
-    """Chunks of ``chunk_elements`` elements of output (whole rows of softmax, norm, table) stream; None: searched."""
+    """Chunks of ``chunk_elements`` elements of output stream; None: searched.
+
+    They are whole rows of a norm or a table, and of a softmax if they have that many elements; with fewer its rows come
+    in blocks, twice. Such are searched where a row does not fit.
+    """
 
     kinds: ClassVar[tuple[str, ...]] = ("softmax", "norm", "elementwise", "pool2d", "embedding")
 
@@ -44,12 +50,19 @@ class Streamed(CompiledDataflow):
         share = -(-items // acc.cores) * unit
         sizes = sorted({unit * max(1, (share >> k) // unit) for k in range(24)})
         chosen = [self.chunk_elements] if self.chunk_elements else sizes
+        if isinstance(op, Softmax) and min(chosen) < op.cols:
+            return [Points((BLOCKS,), np.array([(self.chunk_elements,)], np.int64))]
+        if isinstance(op, Softmax) and not self.chunk_elements and _too_long(op, acc):
+            return [Points((BLOCKS,), np.array([(size,) for size in row_blocks(op)], np.int64))]
         return [Points((), np.array([(size,) for size in chosen], np.int64))]
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Streamed:
         return Streamed(int(points.table[i, 0]))
 
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
+        if points.variant:
+            assert isinstance(op, Softmax)
+            return lower_row_blocks(op, acc, machine_numbers(acc, _dtype(op, acc)), points, actions=actions)
         shape = _shape(acc)
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
@@ -74,6 +87,14 @@ register_dataflow("streamed", Streamed)
 def _dtype(op: Op, acc: Accelerator) -> str:
     """The op's data type where the matrix unit has it, else any it has: the vector unit works on every one."""
     return op.dtype if op.dtype in acc.matrix_unit.rates else next(iter(acc.matrix_unit.rates))
+
+
+def _too_long(op: Softmax, acc: Accelerator) -> bool:
+    """Whether a row, or two where a core has several, do not fit the local memory on their way in and out."""
+    memory = acc.memories[0]
+    own = -(-op.rows // acc.cores)
+    row = -(-op.cols * dtype_bits(op.dtype) // 8)
+    return 2 * min(2, own) * row > memory.capacity_bytes // (1 if memory.scope == "core" else acc.cores)
 
 
 def _unit(op: Op) -> tuple[int, int]:

@@ -13,8 +13,8 @@ from accsim.config.machine import Accelerator
 from accsim.engine.builder import ProgramBuilder
 from accsim.engine.program import TICKS_PER_CYCLE, After, Hold, Stage
 from accsim.errors import check_choice
-from accsim.kernels.matrix import ticks_of, tile_work, vector_ticks
-from accsim.kernels.work import SUM_BYTES
+from accsim.kernels.banks import waiting_bytes
+from accsim.kernels.matrix import SUM_BYTES, Tile, local_ticks, ticks_of, tile_work, vector_ticks
 from accsim.mapping.base import Step
 from accsim.mapping.machine_numbers import STATIONARY, action_names, machine_numbers, memory_plan, places, ways
 from accsim.workload.vector_counts import VECTOR_OPERATIONS
@@ -106,6 +106,7 @@ class TileProgram(ProgramBuilder):
         k: int,
         *,
         form: str | None = None,
+        b_along_k: bool = False,
         read: float = 0.0,
         write: float | None = None,
         **more: Any,
@@ -115,6 +116,7 @@ class TileProgram(ProgramBuilder):
         Parameters
         ----------
         form : what stays in a systolic array, ``"weight_stationary"`` ...; None is the machine's own.
+        b_along_k : True where the rows of B transposed lie in the local memory, as of K in Q Kᵀ.
         read, write : bytes at the local memory beside the operands: sums read back; results written, by default C.
 
         Raises
@@ -123,18 +125,23 @@ class TileProgram(ProgramBuilder):
             For an unknown form.
         """
         check_choice("form", form or self._form, tuple(STATIONARY))
-        machine = self._machine
-        work = tile_work(m, n, k, STATIONARY[form or self._form], machine)
+        machine, stationary = self._machine, STATIONARY[form or self._form]
+        tile = Tile(m, n, k, int(b_along_k), 0)
+        work = tile_work(tile, stationary, machine)
+        results = float(m * n * machine.element_bytes if write is None else write)
+        waits = waiting_bytes(tile, work, stationary, float(read), results, machine)
         pes = machine.rows * machine.cols * machine.depth * machine.count * machine.rate
         counted = {
             "mac": float(m) * n * k,
             "pe_steady_cycles": work.steady * pes,
             "pe_busy_cycles": work.busy * pes,
-            "local_read": read + work.reads * machine.element_bytes + work.sum_reads * SUM_BYTES,
-            "local_write": (m * n * machine.element_bytes if write is None else write) + work.sum_writes * SUM_BYTES,
+            "local_read": read + (work.reads_a + work.reads_b) * machine.element_bytes + work.sum_reads * SUM_BYTES,
+            "local_write": results + work.sum_writes * SUM_BYTES,
         }
         ticks = ticks_of(work.busy * TICKS_PER_CYCLE, 1.0)
-        return self._add(name, "matrix", ticks, self._at_local(counted), work.once * TICKS_PER_CYCLE, counted, **more)
+        return self._add(
+            name, "matrix", ticks, self._at_local(counted, waits), work.once * TICKS_PER_CYCLE, counted, **more
+        )
 
     def vector(
         self, name: str, operations: Mapping[str, float], read: float = 0.0, write: float = 0.0, **more: Any
@@ -160,13 +167,10 @@ class TileProgram(ProgramBuilder):
         """
         return Step(self.build(), self.copies, useful, early)
 
-    def _at_local(self, counted: Mapping[str, float]) -> dict[str, int]:
-        """How long bytes hold the port(s) of the local memory."""
-        machine, read, write = self._machine, counted["local_read"], counted["local_write"]
-        if machine.local_shared:
-            return {self._ways.local[0]: ticks_of(read + write, machine.local_read)}
-        times = (ticks_of(read, machine.local_read), ticks_of(write, machine.local_write))
-        return dict(zip(self._ways.local, times, strict=True))
+    def _at_local(self, counted: Mapping[str, float], waits: tuple[float, float] = (0.0, 0.0)) -> dict[str, int]:
+        """How long bytes hold the port(s) of the local memory, with the bytes that they could move while they wait."""
+        read, write = counted["local_read"] + waits[0], counted["local_write"] + waits[1]
+        return dict(zip(self._ways.local, local_ticks(read, write, self._machine), strict=False))
 
     def _slot_bytes(self, holds: Holds) -> int:
         slots = {buffer.name: buffer.slot_bytes for buffer in self._buffers}

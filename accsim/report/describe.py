@@ -10,7 +10,7 @@ from typing import Any
 from accsim.config.machine import Accelerator
 from accsim.config.reader import FileModel
 from accsim.engine.energy import price_list
-from accsim.engine.program import TICKS_PER_CYCLE, Program, Varying
+from accsim.engine.program import TICKS_PER_CYCLE, Inner, Program, Varying
 from accsim.mapping.base import find_dataflow
 from accsim.report.result import OpRow
 from accsim.report.tables import mapping_dict
@@ -136,6 +136,7 @@ def describe_op(kind: str) -> dict[str, Any]:
         name: {
             "description": field.description or "",
             "needed": field.is_required(),
+            "usual": field.is_required() or name in form.usual,
             "default": None if field.is_required() else field.get_default(call_default_factory=True),
         }
         for name, field in form.model_fields.items()
@@ -155,10 +156,9 @@ def describe_row(row: OpRow) -> dict[str, Any]:
         }
         for step, part in zip(row.steps, row.parts, strict=True)
     ]
-    op = {"kind": row.op.kind} | asdict(row.op)
     return {
         "names": list(row.names),
-        "op": op,
+        "op": row.op.to_dict(),
         "count": row.count,
         "mapping": mapping_dict(row.mapping),
         "early": list(row.early),
@@ -179,7 +179,10 @@ def _program_dict(program: Program) -> dict[str, Any]:
 
 
 def _data(value: Any) -> Any:
-    """Plain data of any part of a program."""
+    """Plain data of any part of a program; of an inner program's run, its cycles."""
+    if isinstance(value, Inner):
+        cycles = value.counters.total_ticks / TICKS_PER_CYCLE
+        return {"cycles": cycles, "shares": dict(value.shares), **_program_dict(value.program)}
     if isinstance(value, Varying):
         return {"levels": list(value.levels), "values": value.values.tolist()}
     if is_dataclass(value):

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from accsim.engine.counters import Counters
 from accsim.engine.prefetch import first_ticks, primed
-from accsim.engine.program import Program
 from accsim.engine.run import run_program
 from accsim.mapping.base import Step
 from accsim.report.result import OpRow, Report
@@ -44,7 +43,7 @@ def with_early_weights(report: Report, *, events: bool = False) -> Report:
     Notes
     -----
     The last program of the op before must leave free, in the memory of the tile, a slot of its buffer, and on each
-    resource its load holds, idle ticks enough: total x servers - held >= held by the load. Both where that op's own
+    resource its load holds, idle ticks enough: total - held / servers >= held by the load. Both where that op's own
     tile was early and where it was not; the times are the engine's at every fidelity, so that ``analytic`` makes the
     same choice as ``tile``.
     """
@@ -86,9 +85,7 @@ def _early(report: Report, row: OpRow, events: bool) -> _Early:
     for stage in first.early:
         ready = primed(ready, stage)
     steps = (replace(first, program=ready), *row.steps[1:])
-    ran = run_steps(
-        report.accelerator, row.op, row.count, row.names, row.mapping, steps, report.fidelity, events, row.searched
-    )
+    ran = run_steps(report.accelerator, row.op, row.count, row.names, row.found, steps, report.fidelity, events)
     parts = (replace(ran.parts[0], early=busy), *ran.parts[1:])
     return _Early(steps, replace(ran, steps=row.steps, parts=parts, early=first.early), room, held, busy)
 
@@ -98,21 +95,13 @@ def _can_be_ahead(report: Report, before: OpRow, before_early: _Early | None, op
     if not before.steps:
         return False
     capacities = op.steps[0].program.capacities
-    reserved = _reserved(before.steps[-1].program)
-    if any(reserved.get(memory, 0) + size > capacities[memory] for memory, size in op.room.items()):
+    reserved_bytes = before.steps[-1].program.reserved_bytes
+    if any(reserved_bytes(memory) + size > capacities[memory] for memory, size in op.room.items()):
         return False
     runs = [_last_run(report, before, before.steps)]
     if before_early is not None:
         runs.append(_last_run(report, before_early.row, before_early.steps))
     return all(_idle(run, name) >= ticks for run in runs for name, ticks in op.held.items())
-
-
-def _reserved(program: Program) -> dict[str, int]:
-    """Bytes of each memory that a program's buffers take."""
-    found: dict[str, int] = {}
-    for buffer in program.buffers:
-        found[buffer.memory] = found.get(buffer.memory, 0) + buffer.slots * buffer.slot_bytes
-    return found
 
 
 def _last_run(report: Report, row: OpRow, steps: tuple[Step, ...]) -> Counters:
@@ -123,6 +112,6 @@ def _last_run(report: Report, row: OpRow, steps: tuple[Step, ...]) -> Counters:
 
 
 def _idle(run: Counters, resource: str) -> int:
-    """Ticks in which no stage holds a resource: its servers' time without their work and without stalls ``held``."""
+    """Ticks in which no stage holds a server of a resource, on average: without work and without stalls ``held``."""
     held = sum(ticks for cause, ticks in run.stalls.get(resource, {}).items() if cause.startswith("held:"))
-    return run.total_ticks * run.servers.get(resource, 1) - run.busy.get(resource, 0) - held
+    return run.total_ticks - (run.busy.get(resource, 0) + held) // run.servers.get(resource, 1)

@@ -84,8 +84,9 @@ WRITERS: dict[str, Writer] = {
     "energy.png": _figure(lambda report: report.plot_energy()),
     "utilization.png": _figure(lambda report: report.plot_utilization()),
     "timeline.png": _figure(lambda report: report.plot_timeline()),
+    "buffers.png": _figure(lambda report: report.plot_buffers()),
 }
 """File to what writes it, in the order in which they are written; the manifest comes last."""
 
-NEED_FIRINGS = {"timeline.png"}
+NEED_FIRINGS = {"timeline.png", "buffers.png"}
 """Files that a report of fidelity analytic does not have."""

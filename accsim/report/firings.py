@@ -6,12 +6,12 @@ ranges (``docs/engine.md``), so its n-th firing is the n-th index within them.
 
 from __future__ import annotations
 
-import heapq
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from accsim.engine.inner import servers_of
 from accsim.engine.program import After, Hold, Program, Stage
 from accsim.engine.run import first_events
 from accsim.engine.tables import IntArray, bounds, spread
@@ -67,18 +67,15 @@ def first_firings(program: Program, most: int) -> list[Firing]:
     Dependences carried over more than one iteration of an inner level are left out of ``producers``.
     """
     walks = {stage.name: _Walk(program, stage) for stage in program.stages}
-    servers = {r.name: [(0, -1, number) for number in range(r.servers)] for r in program.resources}
+    events = first_events(program, most)
     found: list[Firing] = []
-    for event in first_events(program, most):
+    for event, server in zip(events, servers_of(program, events), strict=True):
         walk = walks[event.stage]
         stage = walk.stage
         place = walk.step()
         producers = [
             walks[after.stage].meant_by(program.depth(after.level or ""), after, place) for after in stage.after
         ]
-        pool = servers[stage.unit]
-        server = pool[0][2]
-        heapq.heapreplace(pool, (event.end, len(found), server))
         found.append(
             Firing(
                 stage,
@@ -94,6 +91,43 @@ def first_firings(program: Program, most: int) -> list[Firing]:
             )
         )
         walk.fired.append(len(found) - 1)
+    return found
+
+
+def slots_in_use(buffer: str, found: Sequence[Firing]) -> list[tuple[int, int]]:
+    """(tick, slots of a buffer held from then on), in order of time: each from its taker's start to its giver's finish.
+
+    Over all firings of a program its integral is the engine's ``Occupancy.slot_ticks``.
+    """
+    changes: dict[int, int] = {}
+    for firing in found:
+        if buffer in firing.takes:
+            changes[firing.start] = changes.get(firing.start, 0) + 1
+        if buffer in firing.gives:
+            changes[firing.finish] = changes.get(firing.finish, 0) - 1
+    times = sorted(changes)
+    return list(zip(times, accumulate(changes[at] for at in times), strict=True))
+
+
+def inner_firings(firings: Sequence[Firing], most: int) -> list[tuple[Program, list[Firing]]]:
+    """The first ``most`` firings inside those given that are on the first server of their unit, by inner program run.
+
+    Times are from the outer program's start; ``producers`` are places in the list of the same run.
+    """
+    found = []
+    for outer in firings:
+        if outer.stage.inner is None or outer.server > 0 or most <= 0:
+            continue
+        program = outer.stage.inner.program
+        inside = [
+            replace(firing, start=firing.start + outer.start, end=firing.end + outer.start)
+            for firing in first_firings(program, most)
+        ]
+        most -= len(inside)
+        found.append((program, inside))
+        for run in inner_firings(inside, most):
+            most -= len(run[1])
+            found.append(run)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Writing a folder all at once: a reader sees the old content or the new one, and never a part of either.
+"""Writing a folder, or files into one, all at once: a reader sees the old or the new content, never a part of either.
 
 The files are written into a folder beside the target, ``.NAME.accsim-XXXXXXXX``, which takes the target's name at the
 end. A process that is killed before leaves that folder and nothing else; the next one that writes the same target
@@ -15,7 +15,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -104,6 +104,50 @@ def replacing(directory: str | Path) -> Iterator[Path]:
         os.close(lock)
         shutil.rmtree(temporary, ignore_errors=True)
     _remove_leftovers(target)
+
+
+def check_folder(directory: str | Path) -> Path:
+    """A folder that files may be written into: it is one, or nothing is in its way.
+
+    Raises
+    ------
+    InputError
+        If it, or what is above it, is a file.
+    """
+    folder = Path(directory)
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(Problem(str(directory), "", f"{there} is a file; allowed is a folder"))
+    return folder
+
+
+def write_files(directory: str | Path, contents: Mapping[str, bytes]) -> list[Path]:
+    """Write files into a folder that may hold others; each has its old content or the new one, never a part.
+
+    Files of these names are replaced. All are written beside their targets before the first takes its name.
+
+    Raises
+    ------
+    InputError
+        When a file is in the way (:func:`check_folder`), or the system refuses.
+    """
+    folder = check_folder(directory)
+    written: list[tuple[Path, Path]] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            target = folder / name
+            temporary = folder / (_prefix(target) + secrets.token_hex(4))
+            written.append((temporary, target))
+            temporary.write_bytes(content)
+        for temporary, target in written:
+            temporary.replace(target)
+    except OSError as error:
+        raise cannot_write(directory, error) from error
+    finally:
+        for temporary, _ in written:
+            temporary.unlink(missing_ok=True)
+    return [target for _, target in written]
 
 
 def _prefix(target: Path) -> str:

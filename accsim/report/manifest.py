@@ -14,6 +14,7 @@ from typing import Any
 
 from accsim.report.folder import WRITTEN_BY
 from accsim.report.result import SCHEMA_VERSION, Report
+from accsim.workload.ops_base import Counted
 from accsim.workload.trace import Workload
 
 PACKAGES = ("accsim", "numpy", "numba")
@@ -45,11 +46,9 @@ def workload_hash(workload: Workload) -> str:
 
 
 def _plain(value: object) -> object:
-    """JSON's form of a field: ops as their kind and fields, tuples as lists."""
-    kind = getattr(value, "kind", None)
-    if kind is not None:
-        inside: Any = value
-        return {"kind": kind, **{field.name: _plain(getattr(inside, field.name)) for field in fields(inside)}}
+    """JSON's form of a field: ops as plain data, tuples as lists."""
+    if isinstance(value, Counted):
+        return {key: _plain(item) for key, item in value.to_dict().items()}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value

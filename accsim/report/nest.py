@@ -50,7 +50,25 @@ def print_program(program: Program, copies: float = 1.0) -> str:
     ----------
     copies : identical copies (cores) it stands for; printed as the outermost, spatial loop.
     """
-    return "\n".join([program.name, *_buffer_lines(program), *_Nest(program, copies).lines()])
+    lines = [program.name, *_buffer_lines(program), *_Nest(program, copies).lines()]
+    return "\n".join([*lines, *_inner_lines(program)])
+
+
+def _inner_lines(program: Program) -> Iterator[str]:
+    """Inner programs below the one they are in; of those that differ in numbers alone, the first."""
+    alike: dict[tuple[str, ...], list[Stage]] = {}
+    for stage in program.stages:
+        if stage.inner is not None:
+            inside = stage.inner.program
+            names = (stage.unit, *(level.name for level in inside.levels), *(part.name for part in inside.stages))
+            alike.setdefault(names, []).append(stage)
+    for first, *others in alike.values():
+        assert first.inner is not None
+        more = f", {len(others)} more alike, to {others[-1].name}" if others else ""
+        shares = "".join(f", {name} shared by {n}" for name, n in first.inner.shares.items())
+        name, _, body = print_program(first.inner.program).partition("\n")
+        yield f"inside {first.name}{more}: {name}{shares}"
+        yield textwrap.indent(body, " " * _INDENT)
 
 
 def _buffer_lines(program: Program) -> Iterator[str]:
@@ -61,7 +79,7 @@ def _buffer_lines(program: Program) -> Iterator[str]:
         plural = "slot" if buffer.slots == 1 else "slots"
         yield f"  buffer {buffer.name:<{named}}  {buffer.slots} {plural}{size}{memory}"
     for memory, capacity in program.capacities.items():
-        used = sum(b.slots * b.slot_bytes for b in program.buffers if b.memory == memory)
+        used = program.reserved_bytes(memory)
         yield f"  memory {memory}: {binary(used)} of {binary(capacity)} used"
 
 
@@ -216,7 +234,7 @@ class _Nest:
         if stage.shift:
             plural = "" if stage.shift == 1 else "s"
             notes.append(f"{stage.shift} {stage.shift_level} iteration{plural} behind")
-        notes += [f"stands for the inner program '{stage.inner.name}'"] if stage.inner else []
+        notes += [f"stands for a run of '{stage.inner.program.name}'"] if stage.inner else []
         waits = [
             f"{a.stage} @{a.level}{f' lag {a.lag}' if a.lag else ''}{' carried' if a.carried else ''}"
             for a in stage.after

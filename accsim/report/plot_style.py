@@ -44,14 +44,37 @@ class ShownFigure(Figure):
 
 def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure of a size in inches, with one pair of axes."""
+    figure, (axes,) = new_panels(width, height, 1, 1)
+    return figure, axes
+
+
+def new_panels(width: float, height: float, rows: int, columns: int) -> tuple[Figure, list[Axes]]:
+    """A figure of a size in inches, with a grid of axes; they are given row by row."""
+    figure = _empty_figure(width, height)
+    return figure, _plain(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def stacked_figure(width: float, heights: Sequence[float]) -> tuple[Figure, list[Axes]]:
+    """A figure of a width in inches, with axes of these heights (room for their labels included) over one x axis."""
+    figure = _empty_figure(width, sum(heights))
+    return figure, _plain(figure.subplots(len(heights), squeeze=False, sharex=True, height_ratios=heights).flat)
+
+
+def _empty_figure(width: float, height: float) -> Figure:
     figure = ShownFigure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.tick_params(labelsize=SMALL, length=3)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    return figure, axes
+    return figure
+
+
+def _plain(every: Iterable[Axes]) -> list[Axes]:
+    """The same axes with small letters, and open above and on the right."""
+    found = list(every)
+    for axes in found:
+        axes.tick_params(labelsize=SMALL, length=3)
+        axes.set_axisbelow(True)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    return found
 
 
 def set_title(axes: Axes, report: Report, what: str) -> None:

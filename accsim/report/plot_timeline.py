@@ -1,28 +1,31 @@
-"""The first firings of one op: a row for each resource, a bar for each time a stage holds it."""
+"""The first firings of one op: a row for each resource or for each stage, a bar for each time it is held."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from accsim.engine.program import TICKS_PER_CYCLE
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+from matplotlib.patheffects import withStroke
+
 from accsim.errors import InputError, Problem, nearest
-from accsim.report.firings import Firing, first_firings
-from accsim.report.plot_style import (
-    LIGHT,
-    NORMAL,
-    SMALL,
-    by_time,
-    colours,
-    new_figure,
-    op_label,
-    prefix_of,
-    set_title,
-)
-from accsim.report.result import OpRow, Report
+from accsim.report.excerpt import Excerpt, Shown, excerpt
+from accsim.report.firings import Firing
+from accsim.report.plot_buffers import PANEL, draw_buffers, memories_used
+from accsim.report.plot_style import GREY, LIGHT, NORMAL, SMALL, colours, set_title, stacked_figure
+from accsim.report.result import Report
 from accsim.report.trace_events import resources
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+BY = ("resource", "stage")
+"""What a row of the timeline is."""
 
 THIN = 0.004
 """Bars below this share of the width have an edge in their own colour, so that they can be seen."""
@@ -30,80 +33,180 @@ THIN = 0.004
 MOST_SERVERS = 16
 """Servers of a pool that have a row of their own."""
 
+MOST_TILES = 8
+"""Colours of tiles; then they repeat."""
 
-def plot_timeline(report: Report, op: str | None, most_firings: int) -> Figure:
+TINY = 6.0
+"""Size of the numbers in bars, in points."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A span of ticks from the excerpt's start; ``tile`` is what may be written in it."""
+
+    start: int
+    end: int
+    colour: str
+    tile: str = ""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A row of the timeline; lanes of one ``group`` follow one another."""
+
+    label: str
+    group: str
+    bars: tuple[Bar, ...]
+
+
+def plot_timeline(report: Report, op: str | None, most_firings: int, by: str, buffers: bool) -> Figure:
     """See :meth:`Report.plot_timeline`."""
-    if report.fidelity == "analytic":
-        raise InputError("a report of fidelity analytic has no timeline: simulate with fidelity tile")
-    row = find_row(report, op)
-    part, step = max(zip(row.parts, row.steps, strict=True), key=lambda pair: pair[0].counters.total_ticks)
-    program = step.program
-    found = first_firings(program, 2 * most_firings)
-    in_all = sum(part.counters.fires.values())
-    whole = in_all <= most_firings
-    end = part.counters.total_ticks if whole else _cut(found, most_firings)
-    shown = [firing for firing in found if firing.start < end]
-    bars = _bars(shown, end)
-    order = list(resources(report))
-    rows = sorted(bars, key=lambda key: (order.index(key[0]), key[1]))
-    figure, axes = new_figure(9.0, 1.8 + 0.36 * len(rows))
-    what = f"Timeline of {op_label(row)}" + (f", {program.name}" if len(row.steps) > 1 else "")
-    set_title(axes, report, what + (f": the first {len(shown)} of {in_all:,} firings" if not whole else ""))
-    seconds = 1 / TICKS_PER_CYCLE / report.accelerator.clock_hz
-    scale, prefix = prefix_of(end * seconds)
-    palette = colours(stage.name for stage in program.stages)
-    for place, key in enumerate(rows):
-        for name, spans in bars[key].items():
-            times = [(a * seconds / scale, (b - a) * seconds / scale) for a, b in spans]
-            edges = ["white" if b - a > THIN * end else palette[name] for a, b in spans]
-            axes.broken_barh(times, (place - 0.38, 0.76), facecolors=palette[name], edgecolors=edges, linewidth=0.4)
-    for stage in program.stages:
-        axes.broken_barh([], (0, 0), facecolors=palette[stage.name], label=stage.name)
-    pools = {name for name, server in rows if server}
-    axes.set_yticks(range(len(rows)), [f"{name} {server}" if name in pools else name for name, server in rows])
+    if by not in BY:
+        raise InputError(Problem("", "by", f"read {by!r}, allowed are {', '.join(BY)}", nearest(by, BY)))
+    shown = excerpt(report, op, most_firings)
+    lanes = list(_by_resource(shown) if by == "resource" else _by_stage(shown))
+    memories = memories_used(shown) if buffers else []
+    per_lane, around = (0.36, 1.8) if by == "resource" else (0.24, 1.0)
+    figure, (axes, *below) = stacked_figure(9.0, [around + per_lane * len(lanes), *[PANEL] * len(memories)])
+    set_title(axes, report, f"Timeline of {shown.what}")
+    factor, label = shown.scale
+    for place, lane in enumerate(lanes):
+        _draw(axes, place, lane, factor, shown.end)
+    axes.set_yticks(range(len(lanes)), [lane.label for lane in lanes])
     axes.tick_params(axis="y", labelsize=NORMAL, length=0)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlim(0, end * seconds / scale)
-    begun = "program" if len(row.steps) > 1 else "op"
-    axes.set_xlabel(f"time since the start of the {begun} ({prefix}s)", fontsize=NORMAL)
+    axes.set_ylim(len(lanes) - 0.5, -0.5)
+    axes.set_xlim(0, shown.end * factor)
     axes.grid(axis="x", color=LIGHT, linewidth=0.6)
-    axes.legend(
-        fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), title="stage", title_fontsize=SMALL
-    )
+    for panel, memory in zip(below, memories, strict=True):
+        draw_buffers(panel, shown, memory)
+    (below or [axes])[-1].set_xlabel(label, fontsize=NORMAL)
+    if by == "resource":
+        _stage_legend(axes, shown)
+    else:
+        _name_groups(axes, lanes)
+        _name_tiles(axes, shown)
+        figure.draw_without_rendering()
+        for place, lane in enumerate(lanes):
+            _number(axes, place, lane, factor)
+    if len(shown.programs) > 1 and not shown.around:
+        _name_programs(axes, below, shown, factor)
     return figure
 
 
-def find_row(report: Report, op: str | None) -> OpRow:
-    """The op of a name, or the one that takes most of the time.
-
-    Raises
-    ------
-    InputError
-        For an unknown name.
-    """
-    if op is None:
-        return by_time(report.ops)[0]
-    for row in report.ops:
-        if op in row.names:
-            return row
-    names = [name for row in report.ops for name in row.names]
-    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    raise InputError(Problem("", "op", f"unknown op '{op[:60]}', allowed are {listed}", nearest(op, names)))
-
-
-def _cut(found: list[Firing], most: int) -> int:
-    """When the first firing after ``most`` starts: until then they are all there is. At 0, when the first one ends."""
-    return min(firing.start for firing in found[most:]) or found[0].end
+def _by_resource(shown: Excerpt) -> Iterator[Lane]:
+    """Units (servers of a pool apart), then ports; coloured by stage."""
+    palette = colours(stage.name for stage in shown.stages)
+    bars: dict[tuple[str, int], list[Bar]] = {}
+    for part in shown.programs:
+        for firing in part.firings:
+            held = [((firing.stage.unit, firing.server % MOST_SERVERS), firing.end - firing.start)]
+            held += [((name, 0), ticks) for name, ticks in firing.rates]
+            for key, ticks in held:
+                if ticks:
+                    bars.setdefault(key, []).append(_bar(part, firing, ticks, palette[firing.stage.name]))
+    for firing in shown.around:
+        bar = Bar(firing.start, min(shown.end, firing.end), palette[firing.stage.name])
+        bars.setdefault((firing.stage.unit, 0), []).append(bar)
+    order = list(resources(shown.report))
+    pools = {name for name, server in bars if server}
+    for name, server in sorted(bars, key=lambda key: (order.index(key[0]), key[1])):
+        yield Lane(f"{name} {server}" if name in pools else name, name, tuple(bars[name, server]))
 
 
-def _bars(found: list[Firing], end: int) -> dict[tuple[str, int], dict[str, list[tuple[int, int]]]]:
-    """(resource, server) -> stage -> spans of ticks before ``end``."""
-    bars: dict[tuple[str, int], dict[str, list[tuple[int, int]]]] = {}
-    for firing in found:
-        held = [((firing.stage.unit, firing.server % MOST_SERVERS), firing.end - firing.start)]
-        held += [((name, 0), ticks) for name, ticks in firing.rates]
-        for key, ticks in held:
-            if ticks:
-                spans = bars.setdefault(key, {}).setdefault(firing.stage.name, [])
-                spans.append((firing.start, min(end, firing.start + ticks)))
-    return bars
+def _by_stage(shown: Excerpt) -> Iterator[Lane]:
+    """Stages by their units, in the order of the program; coloured by tile."""
+    numbers = sorted({_tile(part, firing) for part in shown.programs for firing in part.firings})
+    ramp = np.linspace(0.1, 0.95, min(MOST_TILES, max(2, len(numbers))))
+    palette = {tile: to_hex(colormaps["viridis"](ramp[i % len(ramp)])) for i, tile in enumerate(numbers)}
+    order = list(resources(shown.report))
+    stages = {stage.name: stage for stage in shown.stages}
+    for stage in sorted(stages.values(), key=lambda stage: order.index(stage.unit)):
+        bars = [
+            _bar(part, firing, firing.end - firing.start, palette[tile], ".".join(str(i) for i in tile))
+            for part in shown.programs
+            for firing in part.firings
+            if firing.stage.name == stage.name and firing.end > firing.start
+            for tile in [_tile(part, firing)]
+        ]
+        if bars:
+            yield Lane(stage.name, stage.unit, tuple(bars))
+
+
+def _bar(part: Shown, firing: Firing, ticks: int, colour: str, tile: str = "") -> Bar:
+    end = min(part.end, firing.start + ticks)
+    return Bar(part.begin + firing.start, part.begin + end, colour, tile)
+
+
+def _tile(part: Shown, firing: Firing) -> tuple[int, ...]:
+    return tuple(firing.index[depth] for depth in part.tile_levels)
+
+
+def _draw(axes: Axes, place: int, lane: Lane, factor: float, end: int) -> None:
+    times = [(bar.start * factor, (bar.end - bar.start) * factor) for bar in lane.bars]
+    edges = ["white" if bar.end - bar.start > THIN * end else bar.colour for bar in lane.bars]
+    faces = [bar.colour for bar in lane.bars]
+    axes.broken_barh(times, (place - 0.38, 0.76), facecolors=faces, edgecolors=edges, linewidth=0.4)
+
+
+def _stage_legend(axes: Axes, shown: Excerpt) -> None:
+    for name, colour in colours(stage.name for stage in shown.stages).items():
+        axes.broken_barh([], (0, 0), facecolors=colour, label=name)
+    axes.legend(
+        fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), title="stage", title_fontsize=SMALL
+    )
+
+
+def _name_groups(axes: Axes, lanes: Sequence[Lane]) -> None:
+    """The unit of each group of lanes at their right, and lines between the groups."""
+    place = 0
+    for group, members in groupby(lanes, key=lambda lane: lane.group):
+        after = place + len(list(members))
+        middle = (place + after - 1) / 2
+        axes.annotate(
+            group, (1, middle), (6, 0), ("axes fraction", "data"), textcoords="offset points", va="center",
+            fontsize=SMALL, color=GREY,
+        )  # fmt: skip
+        if after < len(lanes):
+            axes.axhline(after - 0.5, color=GREY, linewidth=0.6)
+        place = after
+
+
+def _name_programs(axes: Axes, below: Sequence[Axes], shown: Excerpt, factor: float) -> None:
+    """Where each of several programs begins, and its name above the first lane."""
+    lowest, _ = axes.get_ylim()
+    axes.set_ylim(lowest, -1.1)
+    for part in shown.programs:
+        for panel in (axes, *below):
+            panel.axvline(part.begin * factor, color=GREY, linewidth=0.8, linestyle=":")
+        axes.annotate(
+            part.program.name, (part.begin * factor, -0.8), (3, 0), textcoords="offset points", va="center",
+            fontsize=SMALL, color=GREY,
+        )  # fmt: skip
+
+
+def _name_tiles(axes: Axes, shown: Excerpt) -> None:
+    """What the colours and numbers are, above the groups."""
+    names = [".".join(part.program.levels[depth].name for depth in part.tile_levels) for part in shown.programs]
+    told = ", ".join(dict.fromkeys(name for name in names if name))
+    if told:
+        axes.annotate(
+            f"tile: {told}", (1, 1), (6, 6), "axes fraction", "offset points", fontsize=SMALL, color=GREY, va="bottom"
+        )
+
+
+def _number(axes: Axes, place: int, lane: Lane, factor: float) -> None:
+    """Write a tile's number on the bars that follow one another and belong to it, where there is room."""
+    for tile, members in groupby(lane.bars, key=lambda bar: bar.tile):
+        bars = list(members)
+        start, end = bars[0].start, bars[-1].end
+        middle = (start + end) / 2
+        nearest_bar = min(bars, key=lambda bar: max(bar.start - middle, middle - bar.end, 0))
+        if not nearest_bar.start <= middle <= nearest_bar.end:
+            middle = (nearest_bar.start + nearest_bar.end) / 2
+        text = axes.annotate(
+            tile, (middle * factor, place), ha="center", va="center_baseline", fontsize=TINY, color="black",
+            path_effects=[withStroke(linewidth=1.4, foreground="white")],
+        )  # fmt: skip
+        room = axes.transData.transform([(start * factor, 0), (end * factor, 0)])
+        if text.get_window_extent().width > room[1, 0] - room[0, 0]:
+            text.remove()

@@ -39,7 +39,9 @@ def print_header(console: Console, report: Report) -> None:
     acc = report.machine
     given = parameters(report.workload.parameters)
     put(console, Text(f"{report.workload.name}{f' ({given})' if given else ''} on {acc.name}", style="bold"))
-    put(console, Text(f"fidelity {report.fidelity}, objective {report.objective}, trust: {TRUST[report.trust]}"))
+    asked = ", ".join([report.objective, *(str(constraint) for constraint in report.goal.constraints)])
+    effort = "" if report.goal.effort == "standard" else f", {report.goal.effort} search"
+    put(console, Text(f"fidelity {report.fidelity}, objective {asked}{effort}, trust: {TRUST[report.trust]}"))
     if report.prefetch_weights:
         count = f"{report.ops_with_early_weights:,} of {report.workload.op_count:,} ops"
         put(console, Text(f"weights prefetched: the first weight tile of {count} was loaded while the op before ran"))
@@ -65,6 +67,15 @@ def print_run(console: Console, report: Report, *, ops: bool) -> None:
 def print_ops(console: Console, report: Report) -> None:
     """A row for each distinct op."""
     show(console, "Ops (time and energy of all their runs)", _ops(report))
+
+
+def print_runners_up(console: Console, report: Report) -> None:
+    """The best mappings that were not chosen, and why; an op where nothing else was tried has none."""
+    found = Sheet(("op", "not chosen: why"), words=(0, 1), wrap=(1,))
+    for op, losers in report.runners_up.items():
+        for loser in losers:
+            found.add(_brief(op), str(loser))
+    show(console, "Next best mappings", found)
 
 
 def _summary(report: Report) -> Iterable[tuple[str, str]]:

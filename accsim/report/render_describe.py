@@ -153,7 +153,7 @@ def print_op_kind(console: Console, op: Mapping[str, Any]) -> None:
         default = "needed" if key["needed"] else "" if key["default"] in (None, []) else str(key["default"]).lower()
         found.add(name, default, key["description"])
     show(console, "Keys", found)
-    sizes = {name: "gelu" if name == "function" else "64" for name, key in op["keys"].items() if key["needed"]}
+    sizes = {name: "gelu" if name == "function" else "64" for name, key in op["keys"].items() if key["usual"]}
     needed = "&".join(f"{name}={value}" for name, value in sizes.items())
     console.print()
     put(console, Text(f'One alone as a workload: "{op["name"]}?{needed}"'))

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accsim.config.machine import Accelerator
 from accsim.engine.compose import Part, Totals, in_sequence
 from accsim.engine.counters import Event
 from accsim.engine.energy import Energy
+from accsim.engine.inner import compute_ticks
 from accsim.engine.power import PowerCap
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.mapping.base import Dataflow, Step
+from accsim.mapping.found import Found
+from accsim.mapping.goal import Goal
+from accsim.report import views
 from accsim.workload.ops import Attention, Op
 from accsim.workload.trace import Workload
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-    from accsim.report.diff import Diff
+    from accsim.report.runner_up import RunnerUp
 
 SCHEMA_VERSION = 1
 
@@ -46,9 +46,9 @@ class OpRow:
     ----------
     count : how often the trace has it; times, actions and energy here are of one.
     names : its names in the trace.
-    mapping, steps, parts : the complete mapping, its programs, and their counters.
+    found : the mapping that the search chose, and those that lost.
+    steps, parts : the mapping's programs, and their counters.
     actions : counts of one run of the op, all copies.
-    searched : mappings the search chose from.
     early : stages whose first firing was done while the op before ran (``prefetch_weights``); ``steps`` are the
         mapping's programs, in which it is not.
     """
@@ -56,13 +56,22 @@ class OpRow:
     op: Op
     count: int
     names: tuple[str, ...]
-    mapping: Dataflow
+    found: Found
     steps: tuple[Step, ...]
     parts: tuple[Part, ...]
     actions: Mapping[str, float]
     energy: Energy
-    searched: int
     early: tuple[str, ...] = ()
+
+    @property
+    def mapping(self) -> Dataflow:
+        """The complete mapping."""
+        return self.found.mapping
+
+    @property
+    def searched(self) -> int:
+        """Mappings the search chose from."""
+        return self.found.points
 
     @property
     def label(self) -> str:
@@ -104,11 +113,16 @@ class Report:
     accelerator: Accelerator
     workload: Workload
     ops: tuple[OpRow, ...]
-    objective: str
+    goal: Goal
     fidelity: str
     dataflow: Dataflow | str | None = None
     cap: PowerCap | None = None
     prefetch_weights: bool = False
+
+    @property
+    def objective(self) -> str:
+        """What the search minimized."""
+        return self.goal.objective
 
     @property
     def machine(self) -> Accelerator:
@@ -216,13 +230,15 @@ class Report:
 
     @property
     def compute_cycles(self) -> float:
-        """Matrix-unit cycles with fill and drain, no stalls: busy time plus what a stretch pays once."""
-        total = 0.0
-        for row in self.ops:
-            for step, part in zip(row.steps, row.parts, strict=True):
-                once = max((s.latency for s in step.program.stages if s.unit == "matrix"), default=0)
-                total += row.count * (part.counters.busy.get("matrix", 0) + once) / TICKS_PER_CYCLE
-        return total
+        """Matrix-unit cycles with fill and drain, no stalls: busy time plus what a stretch pays once.
+
+        Of a pool whose tiles differ, the average of its servers.
+        """
+        return sum(
+            row.count * compute_ticks(step.program, part.counters) / TICKS_PER_CYCLE
+            for row in self.ops
+            for step, part in zip(row.steps, row.parts, strict=True)
+        )
 
     @property
     def critical_path(self) -> dict[str, float]:
@@ -237,10 +253,11 @@ class Report:
 
     @property
     def stalls(self) -> dict[str, dict[str, float]]:
-        """Resource -> cause -> cycles it stood waiting."""
+        """Resource -> cause -> cycles it stood waiting, the average of its servers."""
+        totals = self._totals
         return {
-            resource: {cause: ticks / TICKS_PER_CYCLE for cause, ticks in causes.items()}
-            for resource, causes in self._totals.stalls.items()
+            resource: {cause: ticks / totals.servers[resource] / TICKS_PER_CYCLE for cause, ticks in causes.items()}
+            for resource, causes in totals.stalls.items()
         }
 
     @property
@@ -275,12 +292,12 @@ class Report:
 
     @property
     def occupancy(self) -> dict[str, dict[str, float]]:
-        """Buffer (``"op.buffer"``) -> average and peak share of its slots in use."""
+        """Buffer (``"op.buffer"``, ``"op.pool.buffer"``) -> average and peak share of its slots in use."""
         found = {}
         for row in self.ops:
             for part in row.parts:
                 for name, use in part.counters.occupancy.items():
-                    whole = max(1, part.counters.total_ticks) * use.reserved
+                    whole = max(1, part.counters.total_ticks) * use.reserved * use.copies
                     found[f"{row.label}.{name}"] = {
                         "average": use.slot_ticks / whole,
                         "peak": use.peak / use.reserved,
@@ -291,6 +308,16 @@ class Report:
     def mapping(self) -> dict[str, Dataflow]:
         """Op name -> its complete mapping."""
         return {row.names[0]: row.mapping for row in self.ops}
+
+    @cached_property
+    def runners_up(self) -> dict[str, tuple[RunnerUp, ...]]:
+        """Op name -> the best other mapping, then the best of every other dataflow tried, each with why it lost.
+
+        Their programs are run when this is first asked for.
+        """
+        from accsim.report.runner_up import runners_up
+
+        return {row.names[0]: runners_up(self, row) for row in self.ops}
 
     @property
     def ops_with_early_weights(self) -> int:
@@ -311,100 +338,22 @@ class Report:
 
     @property
     def events(self) -> dict[str, tuple[Event, ...]]:
-        """Op name -> its event list, when it was asked for."""
+        """Op name -> its event list, when it was asked for.
+
+        Behind the firings of a program that has inner programs come those inside the ones that the first server of each
+        pool runs, as ``"stage/inner stage"``.
+        """
         return {row.label: event for row in self.ops for event in [sum((p.counters.events for p in row.parts), ())]}
 
-    def what_if(self, faster: Mapping[str, float], *, search: bool = False) -> Report:
-        """The report with resources made faster (factors; below 1 is slower).
-
-        Mapping and clock are kept; with ``search``, both are chosen anew.
-
-        Parameters
-        ----------
-        faster : resource or memory -> factor, e.g. ``{"hbm": 2.0}`` speeds up all of hbm's ports.
-
-        Raises
-        ------
-        InputError
-            For an unknown resource or a factor that is not positive; with ``search``, for anything but a memory.
-        """
-        from accsim.report.what_if import what_if
-
-        return what_if(self, faster, search=search)
-
-    def diff(self, other: Report) -> Diff:
-        """Why ``other`` differs: cycles by op, by critical-path entry, and by both."""
-        from accsim.report.diff import diff
-
-        return diff(self, other)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, JSON-ready, with a schema version."""
-        from accsim.report.tables import report_dict
-
-        return report_dict(self)
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row a distinct op; the columns of ``ops.csv``."""
-        from accsim.report.tables import report_frame
-
-        return report_frame(self)
-
-    def save(self, directory: str | Path) -> Path:
-        """Write the report's files into a folder, all or none of them; the folder's path.
-
-        The folder may be missing, empty, or an earlier output of this method, which is replaced.
-
-        Raises
-        ------
-        InputError
-            When the folder holds anything else, or cannot be written.
-        """
-        from accsim.report.files import save_report
-
-        return save_report(self, directory)
-
-    def trace_events(self, most_firings: int = 400) -> list[dict[str, Any]]:
-        """Events of the Trace Event Format in order of time: ops, and the stages of one run of each distinct op.
-
-        Parameters
-        ----------
-        most_firings : firings of each program that are shown; of all programs together 20 times as many.
-        """
-        from accsim.report.trace_events import trace_events
-
-        return trace_events(self, most_firings)
-
-    def plot_roofline(self) -> Figure:
-        """Operations per second of each op over its operations per byte of main memory, with the machine's ceilings."""
-        from accsim.report.plot_roofline import plot_roofline
-
-        return plot_roofline(self)
-
-    def plot_energy(self) -> Figure:
-        """Joules by kind of op, stacked by component."""
-        from accsim.report.plot_energy import plot_energy
-
-        return plot_energy(self)
-
-    def plot_utilization(self) -> Figure:
-        """Busy time over total time of every resource, for the whole workload and for each op."""
-        from accsim.report.plot_utilization import plot_utilization
-
-        return plot_utilization(self)
-
-    def plot_timeline(self, op: str | None = None, most_firings: int = 60) -> Figure:
-        """The first firings of an op on the resources they hold.
-
-        Parameters
-        ----------
-        op : name of an op. Default: the one that takes most of the time.
-
-        Raises
-        ------
-        InputError
-            For an unknown op, and for a report of fidelity ``analytic``, which has no timeline.
-        """
-        from accsim.report.plot_timeline import plot_timeline
-
-        return plot_timeline(self, op, most_firings)
+    # What can be done with a report.
+    what_if = views.what_if
+    diff = views.diff
+    to_dict = views.to_dict
+    to_frame = views.to_frame
+    save = views.save
+    trace_events = views.trace_events
+    plot_roofline = views.plot_roofline
+    plot_energy = views.plot_energy
+    plot_utilization = views.plot_utilization
+    plot_timeline = views.plot_timeline
+    plot_buffers = views.plot_buffers

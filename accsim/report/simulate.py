@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from accsim.engine.analytic import bound_program
 from accsim.engine.compose import Part
 from accsim.engine.counters import Counters
 from accsim.engine.energy import energy_of, price_list
+from accsim.engine.inner import inner_events
 from accsim.engine.power import within_cap
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.engine.run import run_program
@@ -19,9 +20,10 @@ from accsim.errors import InputError, TooLongError, check_choice
 from accsim.mapping.base import Dataflow, Step, find_dataflow
 from accsim.mapping.choose import choose
 from accsim.mapping.cycle import cycle_steps
+from accsim.mapping.found import Found
+from accsim.mapping.goal import Constraint, read_goal
 from accsim.mapping.limits import REMEDY, duration, least_seconds, too_long
-from accsim.mapping.machine_numbers import check_memories
-from accsim.mapping.search import OBJECTIVES
+from accsim.mapping.machine_numbers import check_memories, overhead_ticks
 from accsim.report.result import OpRow, Report
 from accsim.workload.catalogue import load_workload
 from accsim.workload.ops import Op
@@ -38,6 +40,8 @@ def simulate(
     *,
     dataflow: Dataflow | str | None = None,
     objective: str = "latency",
+    constraints: Sequence[Constraint | str] = (),
+    effort: str = "standard",
     fidelity: str = "tile",
     events: bool = False,
     power_cap: bool = True,
@@ -52,7 +56,10 @@ def simulate(
     accelerator : a machine, a shipped name, or a path.
     dataflow : a dataflow or its name, used for the ops it serves; what it leaves open is searched. Without one the
         best of the defaults is taken.
-    objective : what a search minimizes: ``latency``, ``energy`` or ``edp``.
+    objective : what a search minimizes: ``latency``, ``energy``, ``edp``, ``traffic`` or ``footprint``.
+    constraints : what the mapping of every op keeps, one run of it alone at the full clock, such as
+        ``"footprint <= 256 KiB"``; quantities are the objectives and ``power``.
+    effort : ``standard``, or ``exhaustive`` with every tile size of a fine grid.
     fidelity : ``tile`` runs the engine; ``analytic`` gives its closed-form lower bound; ``cycle`` emulates the array
         element by element inside the engine's run (GEMMs on one systolic array, small sizes).
     events : keep every firing for a timeline (up to 200,000 a program).
@@ -67,12 +74,12 @@ def simulate(
         For bad names, files or parameters, and for a dataflow that serves no op of the workload.
         Also for an op that takes longer than can be counted or has more than 2**62 operations or bytes.
     MappingError
-        When an op has no mapping that fits.
+        When an op has no mapping that fits, or none that keeps the constraints.
     """
     acc = accelerator if isinstance(accelerator, Accelerator) else load_accelerator(accelerator)
     check_memories(acc)
     trace = load_workload(workload)
-    check_choice("objective", objective, OBJECTIVES)
+    goal = read_goal(objective, constraints, effort)
     check_choice("fidelity", fidelity, FIDELITIES)
     flow = find_dataflow(dataflow) if isinstance(dataflow, str) else dataflow
     _check_work(trace, acc, flow)
@@ -84,19 +91,19 @@ def simulate(
     for done, (op, count) in enumerate(distinct):
         if progress is not None:
             progress(names[op][0], done, len(distinct))
-        found = choose(replace(op, name=names[op][0]), acc, flow, objective)
-        rows.append(run_mapped(acc, op, count, tuple(names[op]), found.mapping, fidelity, events, found.points))
+        found = choose(replace(op, name=names[op][0]), acc, flow, goal)
+        rows.append(run_mapped(acc, op, count, tuple(names[op]), found, fidelity, events))
     if progress is not None:
         progress("", len(distinct), len(distinct))
     from accsim.report.early_weights import with_early_weights
 
-    report = Report(acc, trace, tuple(rows), objective, fidelity, dataflow)
+    report = Report(acc, trace, tuple(rows), goal, fidelity, dataflow)
 
     def finished(report: Report) -> Report:
         return with_early_weights(report, events=events) if prefetch_weights else report
 
     def run_at(machine: Accelerator) -> Report:
-        again = (run_mapped(machine, r.op, r.count, r.names, r.mapping, fidelity, events, r.searched) for r in rows)
+        again = (run_mapped(machine, r.op, r.count, r.names, r.found, fidelity, events) for r in rows)
         return finished(replace(report, accelerator=machine, ops=tuple(again)))
 
     if not power_cap:
@@ -110,14 +117,13 @@ def run_mapped(
     op: Op,
     count: int,
     names: tuple[str, ...],
-    mapping: Dataflow,
+    found: Found,
     fidelity: str,
     events: bool,
-    searched: int,
 ) -> OpRow:
-    """Lower and run one op with a complete mapping."""
-    steps = cycle_steps(mapping, op, acc) if fidelity == "cycle" else mapping.steps(op, acc)
-    return run_steps(acc, op, count, names, mapping, steps, fidelity, events, searched)
+    """Lower and run one op with the mapping that was found."""
+    steps = cycle_steps(found.mapping, op, acc) if fidelity == "cycle" else found.mapping.steps(op, acc)
+    return run_steps(acc, op, count, names, found, steps, fidelity, events)
 
 
 def run_steps(
@@ -125,22 +131,20 @@ def run_steps(
     op: Op,
     count: int,
     names: tuple[str, ...],
-    mapping: Dataflow,
+    found: Found,
     steps: tuple[Step, ...],
     fidelity: str,
     events: bool,
-    searched: int,
 ) -> OpRow:
     """Run the programs of one mapped op; the fixed cost of an op is paid by each of its programs."""
-    overhead = acc.overheads.get("op")
-    overhead_ticks = round(overhead.time_s * acc.clock_hz * TICKS_PER_CYCLE) if overhead else 0
+    overhead = overhead_ticks(acc, "op")
     parts = []
     for step in steps:
         if fidelity == "analytic":
             counters = bound_program(step.program)
         else:
             counters = _run(acc, op, step, MOST_EVENTS if events else 0)
-        parts.append(Part(_split_masked(counters, step.useful), 1, step.copies, overhead_ticks))
+        parts.append(Part(_split_masked(counters, step.useful), 1, step.copies, overhead))
     ticks = sum(part.counters.total_ticks + part.overhead_ticks for part in parts)
     seconds = ticks / TICKS_PER_CYCLE / acc.clock_hz
     actions: dict[str, float] = {}
@@ -148,12 +152,13 @@ def run_steps(
         for action, number in part.counters.actions.items():
             actions[action] = actions.get(action, 0.0) + number * part.copies
     energy = energy_of(actions, price_list(acc, op.dtype), acc.power.idle_w, seconds)
-    return OpRow(op, count, names, mapping, steps, tuple(parts), actions, energy, searched)
+    return OpRow(op, count, names, found, steps, tuple(parts), actions, energy)
 
 
 def _run(acc: Accelerator, op: Op, step: Step, most_events: int) -> Counters:
     try:
-        return run_program(step.program, most_events=most_events)
+        counters = run_program(step.program, most_events=most_events)
+        return replace(counters, events=counters.events + inner_events(step.program, counters.events))
     except TooLongError as error:
         raise too_long(op, acc, error.least_ticks, error.most_ticks) from error
 

@@ -42,6 +42,7 @@ def op_dict(report: Report, row: OpRow) -> dict[str, Any]:
         "bound_by": row.bound_by,
         "read_bytes": row.actions.get(f"read.{report.accelerator.main_memory.name}", 0.0),
         "write_bytes": row.actions.get(f"write.{report.accelerator.main_memory.name}", 0.0),
+        "footprint_bytes": int(row.found.best.costs.footprint_bytes),
         "searched": row.searched,
         "utilization": op_utilization(row),
         "energy_breakdown_j": dict(row.energy.breakdown_j),
@@ -49,6 +50,20 @@ def op_dict(report: Report, row: OpRow) -> dict[str, Any]:
         "weights_early": bool(row.early),
         "mapping": mapping_dict(row.mapping),
     }
+
+
+def runner_up_dicts(report: Report, row: OpRow) -> list[dict[str, Any]]:
+    """The mappings of an op that lost, the best first, with why."""
+    return [
+        {
+            "mapping": mapping_dict(other.mapping),
+            "why": str(other),
+            "change": other.change,
+            **other.costs._asdict(),
+            "largest": {"part": other.largest[0], "share": other.largest[1]},
+        }
+        for other in report.runners_up[row.names[0]]
+    ]
 
 
 def cap_dict(report: Report) -> dict[str, Any] | None:
@@ -85,6 +100,8 @@ def report_dict(report: Report) -> dict[str, Any]:
         },
         "workload": {"name": report.workload.name, "parameters": dict(report.workload.parameters), "macs": report.macs},
         "objective": report.objective,
+        "constraints": [str(constraint) for constraint in report.goal.constraints],
+        "effort": report.goal.effort,
         "fidelity": report.fidelity,
         "prefetch_weights": report.prefetch_weights,
         "ops_with_early_weights": report.ops_with_early_weights,
@@ -110,7 +127,7 @@ def report_dict(report: Report) -> dict[str, Any]:
         "traffic_bytes": report.traffic_bytes,
         "memory": report.memory,
         "occupancy": report.occupancy,
-        "ops": [op_dict(report, row) for row in report.ops],
+        "ops": [{**op_dict(report, row), "runners_up": runner_up_dicts(report, row)} for row in report.ops],
     }
 
 

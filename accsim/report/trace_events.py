@@ -13,8 +13,9 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from accsim.engine.inner import programs_within
 from accsim.engine.program import TICKS_PER_CYCLE, Program
-from accsim.report.firings import Firing, first_firings
+from accsim.report.firings import Firing, first_firings, inner_firings, slots_in_use
 from accsim.report.result import SCHEMA_VERSION, OpRow, Report
 
 MOST_FIRINGS = 400
@@ -70,8 +71,11 @@ def _place(event: Event) -> tuple[float, int, float]:
 
 
 def resources(report: Report) -> dict[str, int]:
-    """All resources of a report's programs with their servers: units first, then the memories' ports, outward."""
-    programs = [step.program for row in report.ops for step in row.steps]
+    """All resources of a report's programs with their servers: units first, then the memories' ports, outward.
+
+    Those of inner programs are among them, once: one server of a pool stands for all.
+    """
+    programs = [part for row in report.ops for step in row.steps for part in programs_within(step.program)]
     units = {stage.unit for program in programs for stage in program.stages}
     memories = [memory.name for memory in report.accelerator.memories]
     servers: dict[str, int] = {}
@@ -101,7 +105,7 @@ class _Trace:
         self.entries = report.workload.entries[:MOST_ENTRIES]
         self.rows = {row.op.key: row for row in report.ops}
         shown = {entry.op.key for entry in self.entries}
-        programs = sum(len(self.rows[key].steps) for key in shown)
+        programs = sum(min(2, len([*programs_within(s.program)])) for key in shown for s in self.rows[key].steps)
         self.most = min(most_firings, max(1, MOST_IN_ALL * most_firings // max(1, programs)))
         self.arrows = 0
         self.ns_per_tick = 1e9 / TICKS_PER_CYCLE / report.accelerator.clock_hz
@@ -138,8 +142,17 @@ class _Trace:
                 self.firings(step.program, begin, sum(part.counters.fires.values()))
 
     def firings(self, program: Program, begin: int, in_all: int) -> None:
-        """The first firings of a program: bars on what they hold, arrows between them, slots of buffers in use."""
+        """The first firings of a program, and of the inner programs that the first server of a pool runs."""
         found = first_firings(program, self.most)
+        self.run(program, found, begin)
+        if len(found) < in_all:
+            cut = begin + max(firing.end for firing in found)
+            self.bar(OPS, f"first {len(found):,} of {in_all:,} firings", begin, cut, {}, level=3)
+        for inner, inside in inner_firings(found, self.most):
+            self.run(inner, inside, begin)
+
+    def run(self, program: Program, found: list[Firing], begin: int) -> None:
+        """Firings of one program: bars on what they hold, arrows between them, slots of buffers in use."""
         names = [level.name for level in program.levels]
         for firing in found:
             start, end = begin + firing.start, begin + firing.end
@@ -151,25 +164,15 @@ class _Trace:
                 self.bar(self.thread(name), firing.stage.name, start, start + ticks, {})
             for producer in firing.producers:
                 self.arrow(found[producer], firing, begin)
-        if len(found) < in_all:
-            cut = begin + max(firing.end for firing in found)
-            self.bar(OPS, f"first {len(found):,} of {in_all:,} firings", begin, cut, {}, level=3)
         self.buffers(program, found, begin)
 
     def buffers(self, program: Program, found: list[Firing], begin: int) -> None:
         """Slots in use of every buffer, from 0 back to 0 where the shown firings end."""
+        first = min((firing.start for firing in found), default=0)
         last = max((firing.finish for firing in found), default=0)
         for buffer in program.buffers:
-            changes = {0: 0, last: 0}
-            for firing in found:
-                if buffer.name in firing.takes:
-                    changes[firing.start] = changes.get(firing.start, 0) + 1
-                if buffer.name in firing.gives:
-                    changes[firing.finish] = changes.get(firing.finish, 0) - 1
-            held = 0
-            for at in sorted(changes):
-                held = held + changes[at] if at < last else 0
-                name = f"buffer {buffer.name}" + (f" in {buffer.memory}" if buffer.memory else "")
+            name = f"buffer {buffer.name}" + (f" in {buffer.memory}" if buffer.memory else "")
+            for at, held in {first: 0, **dict(slots_in_use(buffer.name, found)), last: 0}.items():
                 event = {"ph": "C", "pid": CHIP, "ts": self.us(begin + at), "name": name, "args": {"slots": held}}
                 self.events.append(event)
 

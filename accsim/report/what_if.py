@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from accsim.config.machine import Accelerator
+from accsim.engine.inner import programs_within, stand_for
 from accsim.engine.program import Amount, Program, Stage, Varying
 from accsim.errors import InputError, Problem, nearest
 from accsim.mapping.machine_numbers import all_ports
@@ -38,7 +39,9 @@ def what_if(report: Report, faster: Mapping[str, float], *, search: bool) -> Rep
             report.workload,
             _faster_machine(report, faster),
             dataflow=report.dataflow,
-            objective=report.objective,
+            objective=report.goal.objective,
+            constraints=report.goal.constraints,
+            effort=report.goal.effort,
             fidelity=report.fidelity,
             power_cap=report.cap is not None,
             prefetch_weights=report.prefetch_weights,
@@ -53,11 +56,10 @@ def what_if(report: Report, faster: Mapping[str, float], *, search: bool) -> Rep
                 row.op,
                 row.count,
                 row.names,
-                row.mapping,
+                row.found,
                 steps,
                 report.fidelity,
                 False,
-                row.searched,
             )
         )
     changed = replace(report, ops=tuple(rows))
@@ -68,7 +70,10 @@ def what_if(report: Report, faster: Mapping[str, float], *, search: bool) -> Rep
 
 def _known(report: Report) -> dict[str, set[str]]:
     """Name a user may give -> the resources it stands for: itself, or all ports of a memory."""
-    resources = {r.name for row in report.ops for step in row.steps for r in step.program.resources}
+    programs = [part for row in report.ops for step in row.steps for part in programs_within(step.program)]
+    # A pool of inner programs is as fast as what is in it.
+    pools = {stage.unit for program in programs for stage in program.stages if stage.inner is not None}
+    resources = {r.name for program in programs for r in program.resources} - pools
     known = {name: {name} for name in resources}
     for memory in report.accelerator.memories:
         ports = resources & all_ports(memory)
@@ -87,6 +92,8 @@ def _speed_up(program: Program, factors: Mapping[str, float]) -> Program:
         return int(np.ceil(amount / factor))
 
     def faster(stage: Stage) -> Stage:
+        if stage.inner is not None:
+            return stand_for(stage, _speed_up(stage.inner.program, factors), stage.inner.shares)
         rates = tuple((name, scaled(ticks, name)) for name, ticks in stage.rates)
         return replace(stage, ticks=scaled(stage.ticks, stage.unit), rates=rates)
 

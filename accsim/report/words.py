@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from itertools import groupby
 
 from accsim.mapping.base import Dataflow
 from accsim.mapping.gemm import FORMS, Stationary
@@ -14,6 +15,7 @@ from accsim.workload.ops import Op
 _SMALL = ("", "m", "u", "n", "p")
 _LARGE = ("", "k", "M", "G", "T", "P", "E")
 _SHORT = 5
+_UNSAID = (("spill", 0), ("granularity", "row"))
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -95,13 +97,13 @@ def mapping_short(mapping: Dataflow) -> str:
 
 
 def _choices(mapping: object) -> list[tuple[str, str]]:
-    """(field, text) of every choice that says something: no defaults, no False, no split by 1, no spill."""
+    """(field, text) of every choice that says something: no defaults, no False, no split by 1, spill or row tile."""
     found = []
     all_fields = fields(mapping) if is_dataclass(mapping) else ()
     for field in all_fields:
         value = getattr(mapping, field.name)
         silent = value is None or value is False or value == field.default
-        if silent or (field.name.startswith("split_") and value == 1) or (field.name == "spill" and value == 0):
+        if silent or (field.name.startswith("split_") and value == 1) or (field.name, value) in _UNSAID:
             continue
         if value is True:
             text = field.name
@@ -136,6 +138,9 @@ def op_shape(op: Op) -> str:
 def _value(name: str, value: object) -> str:
     if value is True:
         return name
+    if isinstance(value, tuple):
+        runs = [(item, len(list(same))) for item, same in groupby(value)]
+        return f"{name} " + "; ".join(f"{item}x{times}" if times > 1 else str(item) for item, times in runs)
     return str(value) if name in ("dtype", "function") else f"{name} {value}"
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accsim.config.checks import COUNT_TEXT, MAX_NAME, MAX_SIZE, shown
 from accsim.errors import InputError, Problem, nearest
-from accsim.workload.checks import COUNT_TEXT, MAX_NAME, MAX_SIZE, shown
 from accsim.workload.table_rows import Row, open_table, scalar
 
 MOST_PROBLEMS = 20

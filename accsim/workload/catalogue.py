@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +114,8 @@ def _description(workload: Workload, described: Mapping[str, Any]) -> dict[str, 
 
 def _row(entry: Entry) -> dict[str, Any]:
     op = entry.op
-    shape = {f.name: getattr(op, f.name) for f in fields(op) if f.name != "name"}
-    counts = ("macs", "weight_bytes", "input_bytes", "output_bytes")
+    shape = {key: value for key, value in op.to_dict().items() if key not in ("kind", "name")}
+    counts = ("macs", "macs_effectual", "weight_bytes", "input_bytes", "output_bytes")
     return {
         "name": entry.name,
         "op": op.kind,

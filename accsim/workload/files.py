@@ -9,9 +9,9 @@ from typing import Any
 
 import pydantic
 
+from accsim.config.checks import shown
 from accsim.config.reader import MarkedDocument, validate
 from accsim.errors import InputError, Problem, nearest
-from accsim.workload.checks import shown
 from accsim.workload.models import ARCHITECTURES, ModelFile
 from accsim.workload.trace import Workload
 from accsim.workload.trace_file import TraceFile

@@ -6,11 +6,13 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from accsim.config.checks import MAX_LIST, MAX_NAME, MAX_SIZE, shown
 from accsim.config.reader import FileModel, MarkedDocument, PlacedError, Wrong, validate
 from accsim.errors import InputError, Problem, nearest
-from accsim.workload.checks import MAX_NAME, MAX_SIZE, shown
+from accsim.sparsity.base import Pattern
+from accsim.sparsity.spelling import read_pattern
 from accsim.workload.models.base import Count, Dtype
 from accsim.workload.ops import OPS, Op
 from accsim.workload.ops_vector import MAX_INPUTS
@@ -37,17 +39,57 @@ def _enum(allowed: Mapping[str, object]) -> Any:
     return Field(json_schema_extra={"enum": [*sorted(allowed)]})
 
 
+def _lengths(value: object) -> object:
+    """A text of lengths as a list of them; any other value as it is."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return [value]
+    if not isinstance(value, str):
+        return list(value) if isinstance(value, tuple) else value
+    found: list[int] = []
+    for part in value.strip("[]() ").replace(",", ";").split(";"):
+        length, _, times = part.partition("x")
+        if not length.strip().isdecimal() or not (times.strip() or "1").isdecimal():
+            raise ValueError(f"read {shown(value)}, allowed are whole numbers, as in '4096x8; 1024'")
+        found += [int(length)] * min(int(times or 1), MAX_LIST + 1)
+    return found
+
+
 EntryName = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_printable)]
+Lengths = Annotated[
+    list[Count] | None, BeforeValidator(_lengths, json_schema_input_type=list[Count] | str | Count | None)
+]
+"""Lengths, also as a text with how often each occurs: ``4096x8; 1024``."""
 Padding = Annotated[int, Field(ge=0, le=MAX_SIZE)]
 PoolFunction = Annotated[str, _one_of(POOLS), _enum(POOLS)]
 NormFunction = Annotated[str, _one_of(NORMS), _enum(NORMS)]
 ElementwiseFunction = Annotated[str, _one_of(ELEMENTWISE), _enum(ELEMENTWISE)]
 
 
+def _pattern(value: object) -> Pattern | None:
+    try:
+        return None if value is None else read_pattern(value)
+    except InputError as error:
+        raise PlacedError(
+            [Wrong((), str(replace(p, suggestion=None)), p.suggestion) for p in error.problems]
+        ) from error
+
+
+PatternSpec = Annotated[
+    Any,
+    AfterValidator(_pattern),
+    WithJsonSchema(
+        {"type": ["string", "object", "null"], "examples": ["2:4", "nm(2, 4, axis=n)", "block(16, 16, 1/4)"]}
+    ),
+]
+"""Pattern in any spelling."""
+
+
 class OpForm(FileModel):
     """Keys that every op of a trace may have."""
 
     not_of_the_op: ClassVar[Container[str]] = ("op", "name", "repeat", "after", "shared_weights")
+    usual: ClassVar[Container[str]] = ()
+    """Keys that may be left out where others stand in for them; an example has them."""
 
     name: EntryName | None = None
     """Name within the trace; default: its kind, numbered where needed."""
@@ -83,21 +125,27 @@ class GemmForm(OpForm):
     """True if B is a parameter, one for the whole batch."""
     grouped: bool = False
     """True if each batch element has a parameter B of its own."""
+    sparsity: PatternSpec = None
+    """Pattern of the nonzero values of an operand, such as 2:4; default: dense."""
+    sparse_operand: Literal["A", "B"] | None = None
+    """Operand that has the pattern; default: B."""
 
 
 class AttentionForm(OpForm):
     """Attention, softmax included."""
 
+    usual: ClassVar[Container[str]] = ("batch", "q_len", "kv_len")
+
     op: Literal["attention"]
     """Kind."""
-    batch: Count
-    """Sequences."""
+    batch: Count | None = None
+    """Sequences; default: the number of lengths."""
     heads: Count
     """Query heads."""
-    q_len: Count
-    """Queries of each sequence."""
-    kv_len: Count
-    """Keys of each sequence."""
+    q_len: Count | None = None
+    """Queries of each sequence; default: the most of q_lens."""
+    kv_len: Count | None = None
+    """Keys of each sequence; default: the most of kv_lens."""
     head_dim: Count
     """Width of a head."""
     kv_heads: Count | None = None
@@ -112,6 +160,10 @@ class AttentionForm(OpForm):
     """True if the values are the first columns of the keys, which are stored once."""
     latent_dim: Count | None = None
     """Columns of what a cache keeps of a position in place of keys and values; default: keys and values."""
+    q_lens: Lengths = None
+    """Queries of one sequence after the other, where they differ; without keys: as many of each."""
+    kv_lens: Lengths = None
+    """Keys of one sequence after the other, where they differ."""
 
 
 class SoftmaxForm(OpForm):

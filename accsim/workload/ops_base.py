@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import ClassVar, TypeVar, cast
+from dataclasses import fields, replace
+from typing import Any, ClassVar, TypeVar, cast
 
-from accsim.units import dtype_bits
+from accsim.sparsity.base import Pattern
+from accsim.units import tensor_bits
 
 FROM_OTHERS = cast(int, None)
 """Default of a number that a constructor fills in from other fields; once constructed it is always an int."""
@@ -15,14 +16,14 @@ T = TypeVar("T", bound="Counted")
 
 
 def tensor_bytes(elements: int, dtype: str) -> int:
-    """Bytes of a densely packed tensor, rounded up to a whole byte.
+    """Bytes of a densely packed tensor with the scales of its blocks, rounded up to a whole byte.
 
     Examples
     --------
-    >>> tensor_bytes(3, "bf16"), tensor_bytes(3, "int4")
-    (6, 2)
+    >>> tensor_bytes(3, "bf16"), tensor_bytes(3, "int4"), tensor_bytes(64, "mxfp8")
+    (6, 2, 66)
     """
-    return -(-elements * dtype_bits(dtype) // 8)
+    return -(-tensor_bits(elements, dtype) // 8)
 
 
 class Counted:
@@ -35,6 +36,11 @@ class Counted:
     def macs(self) -> int:
         """Multiply-accumulates, exactly."""
         return 0
+
+    @property
+    def macs_effectual(self) -> int:
+        """Multiply-accumulates by values that a pattern keeps; all of them without one."""
+        return self.macs
 
     @property
     def flop(self) -> int:
@@ -51,7 +57,18 @@ class Counted:
         """Number of operations of the vector unit by name, a subset of `VECTOR_OPERATIONS`."""
         return {}
 
+    def to_dict(self) -> dict[str, Any]:
+        """Kind and fields as plain data; a pattern as its text, lengths as a list."""
+        given = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
+        return {"kind": self.kind} | given
+
     @property
     def key(self: T) -> T:
         """The op without its name: equal keys need equal work, and take equal time."""
         return replace(self, name=self.kind)  # type: ignore[type-var]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Pattern):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value

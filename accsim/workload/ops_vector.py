@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from accsim.workload.checks import ArgumentChecks
+from accsim.config.checks import ArgumentChecks
 from accsim.workload.ops_base import FROM_OTHERS, Counted, tensor_bytes
 from accsim.workload.vector_counts import ELEMENTWISE, NORMS
 

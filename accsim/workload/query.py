@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from accsim.config.checks import shown
 from accsim.errors import InputError, Problem
-from accsim.workload.checks import shown
 
 _FORM = "allowed is name?parameter=value&parameter=value"
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import NamedTuple, cast, get_args
 
+from accsim.config.checks import ArgumentChecks, shown
 from accsim.config.frozen import FrozenDict
 from accsim.errors import nearest
-from accsim.workload.checks import ArgumentChecks, shown
 from accsim.workload.ops import OPS, Op
 
 _OP_TYPES = get_args(Op)

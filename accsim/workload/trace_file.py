@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from pydantic import SkipValidation
 
+from accsim.config.checks import MAX_SIZE, shown
 from accsim.config.fields import Name
 from accsim.config.reader import FileModel, MarkedDocument, dotted, validate
 from accsim.config.yaml_marks import KeyPath
 from accsim.errors import InputError, Problem, nearest
-from accsim.workload.checks import MAX_SIZE, shown
 from accsim.workload.models.base import Count
 from accsim.workload.op_form import (
     FORMS,

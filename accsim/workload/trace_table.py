@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from accsim.config.checks import MAX_NAME, MAX_SIZE, shown
 from accsim.config.reader import MarkedDocument
 from accsim.errors import InputError, Problem, nearest
-from accsim.workload.checks import MAX_NAME, MAX_SIZE, shown
 from accsim.workload.op_form import FORMS, read_form
 from accsim.workload.ops import Op
 from accsim.workload.table_rows import Row, open_table, scalar
@@ -24,7 +24,7 @@ MOST_PROBLEMS = 20
 _MOST_KNOWN = 4096
 """Rows that differ in more than their name whose op is remembered while reading."""
 
-_TEXTS = ("op", "dtype", "function")
+_TEXTS = ("op", "dtype", "function", "sparsity", "sparse_operand")
 """Columns whose cells are texts whatever they look like."""
 
 

@@ -11,7 +11,8 @@ from accsim.cli import app
 
 FLAT_EDGE = (Path(__file__).resolve().parents[2] / "hw_configs" / "flat_edge.yaml").read_text()
 TINY = ("--set", "memories.sg.capacity=256 KiB")
-LONG = "attention?batch=1&heads=1&q_len=65536&kv_len=65536&head_dim=64"
+LONG = "attention?batch=1&heads=1&q_len=1&kv_len=262144&head_dim=64"
+WIDE = "attention?batch=1&heads=1&q_len=64&kv_len=64&head_dim=1000000"
 RUN = ("run", "flat_edge")
 BERT = ("run", "flat_edge", "bert_base")
 
@@ -26,9 +27,19 @@ BAD = [
     (
         (*BERT, "--objective", "latncy"),
         2,
-        ["unknown objective 'latncy', allowed are latency, energy, edp. Did you mean 'latency'?"],
+        ["unknown objective 'latncy', allowed are latency, energy, edp, traffic, footprint. Did you mean 'latency'?"],
     ),
-    ((*BERT, "--objective", "qqq"), 2, ["unknown objective 'qqq', allowed are latency, energy, edp\n"]),
+    (
+        (*BERT, "--objective", "qqq"),
+        2,
+        ["unknown objective 'qqq', allowed are latency, energy, edp, traffic, footprint\n"],
+    ),
+    (
+        (*BERT, "--constraint", "footprnt <= 1 MiB", "--constraint", "traffic <= 1", "--effort", "all"),
+        2,
+        ["Did you mean 'footprint'?", "traffic: read '1' without a unit", "unknown effort 'all'"],
+    ),
+    ((*BERT, "--constraint", "power <= 1 mW"), 3, ["Streamed: power <= 1 mW: the least power is"]),
     ((*BERT, "--fidelity", "til"), 2, ["unknown fidelity 'til'", "Did you mean 'tile'?"]),
     (("describe", "flat_edg"), 2, ["unknown name 'flat_edg'", "Did you mean 'flat_edge'?"]),
     (("describe", "sofmax"), 2, ["Did you mean 'softmax'?"]),
@@ -59,6 +70,8 @@ BAD = [
     ((*BERT, "--set", "clock=1 GHz", "--set", "clock=2 GHz"), 2, ["clock: given twice, first as '1 GHz'"]),
     ((*BERT, "--set", "memories.sg.capcity=1MiB"), 2, ["Did you mean 'memories.sg.capacity'?"]),
     ((*BERT, "--set", "memories.sg.capacity=1MB/s"), 2, ["with the unit 'MB/s'", "Did you mean 'MB'?"]),
+    ((*BERT, "--set", "memories.sg.layout=liner"), 2, ["memories.sg.layout: read 'liner'", "mean 'linear'?"]),
+    ((*BERT, "--set", "memories.sg.bank_width=1 B"), 2, ["memories.sg.bank_width: read 1 B, allowed is what gives"]),
     ((*BERT, "--set", "memories.sg.capacity=1"), 2, ["read 1 without a unit"]),
     ((*BERT, "--set", "matrix_unit.rows=0", "--set", "cores=x"), 2, ["matrix_unit.rows: read 0", "cores: read 'x'"]),
     (("describe", "bert_base", "--set", "clock=1GHz"), 2, ["changes a machine, and 'bert_base' is a workload"]),
@@ -79,12 +92,12 @@ BAD = [
     ((*BERT, "--frob"), 2, ["No such option", "--frob"]),
     # nothing fits
     (
-        (*RUN, LONG, *TINY, "--dataflow", "unfused"),
+        (*RUN, WIDE, *TINY, "--dataflow", "flash"),
         3,
         ["no mapping of 'attention' fits flat_edge", "in sg, has 256 KiB"],
     ),
     ((*BERT, "--set", "memories.sg.capacity=64 B"), 3, ["no mapping of", "in sg, has 64 B"]),
-    ((*RUN, "softmax?rows=1&cols=1000000000"), 3, ["no mapping of 'softmax'", "nearest fit needs"]),
+    ((*RUN, "norm?rows=1&cols=1000000000"), 3, ["no mapping of 'norm'", "nearest fit needs"]),
     # too long to be counted
     (
         (*RUN, "gemm?m=1000000000&n=1000000000&k=1000000000"),
@@ -158,10 +171,10 @@ def test_malformed_workload_file(tmp_path: Path, text: str, fragments: list[str]
 
 
 def test_comparison_shows_what_fits_and_tells_what_does_not() -> None:
-    result = CliRunner().invoke(app, ["run", "flat_edge", LONG, *TINY, "--compare", "unfused,flat"])
+    result = CliRunner().invoke(app, ["run", "flat_edge", LONG, *TINY, "--compare", "flash1,flat"])
     assert result.exit_code == 3
     assert "spill" in result.stdout
-    assert "accsim: unfused: no mapping of 'attention' fits flat_edge" in result.stderr
+    assert "accsim: flash1: no mapping of 'attention' fits flat_edge" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -176,4 +189,4 @@ def test_comparison_shows_what_is_short_enough() -> None:
 
 
 def test_all_of_a_comparison_refused() -> None:
-    checked(("run", "flat_edge", LONG, *TINY, "--compare", "unfused"), 3, ["unfused: no mapping of 'attention'"])
+    checked(("run", "flat_edge", LONG, *TINY, "--compare", "flash1"), 3, ["flash1: no mapping of 'attention'"])

@@ -54,6 +54,15 @@ def test_run_prints_what_the_report_holds() -> None:
     assert max(map(len, text.splitlines())) <= 120
 
 
+def test_run_takes_a_layout_of_banks() -> None:
+    # 32 rows of A of 512 bytes each, 8 words of 66.5 bytes: they begin in 2 of 16 banks, 16 words each instead of 2.
+    work = ("flat_edge", "gemm?m=256&n=256&k=256", "--dataflow", "output_stationary")
+    skewed = plain("run", *work)
+    linear = plain("run", *work, "--set", "memories.sg.layout=linear")
+    assert linear["total_cycles"] > skewed["total_cycles"]
+    assert plain("run", *work, "--set", "memories.sg.layout=skewed")["total_cycles"] == skewed["total_cycles"]
+
+
 CAPPED = ("h100_sxm", "gemm?m=2048&n=2048&k=2048", "--set", "power.cap=150W")
 
 

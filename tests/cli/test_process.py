@@ -50,7 +50,7 @@ def test_ascii_terminal_can_show_everything(tmp_path: Path) -> None:
 
 def test_exit_codes_of_a_process() -> None:
     assert done("run", "flat_edg", OP).returncode == 2
-    assert done("run", "flat_edge", "softmax?rows=1&cols=1000000000").returncode == 3
+    assert done("run", "flat_edge", "norm?rows=1&cols=1000000000").returncode == 3
     assert done().returncode == 2
 
 

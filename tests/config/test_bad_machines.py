@@ -110,6 +110,12 @@ CASES = [
     ("banks: 16", "banks: 16, kind: ddr4", "ddr4", "memories.sg.kind", "'hbm2'", "ddr"),
     ("banks: 16", "banks: 16, kind: hbm2", "hbm2", "memories.sg.kind", "no memory of kind 'hbm2'", None),
     ("banks: 16", "banks: 16, efficiency: 1.1", "1.1", "memories.sg.efficiency", "a number above 0 to 1", None),
+    ("banks: 16", "banks: 16, layout: liner", "liner", "memories.sg.layout", "'skewed' or 'linear'", "linear"),
+    ("banks: 16", "banks: 16, bank_width: 0 B", "0 B", "memories.sg.bank_width", "above 0", None),
+    # 16 x 32 B x 940 MHz; 1 TB/s are promised.
+    ("banks: 16", "banks: 16, bank_width: 32 B", "32 B", "memories.sg.bank_width", "1 TB/s: with 16 banks", None),
+    ("shared_bandwidth: true", "layout: linear", "linear", "memories.dram.layout", "'skewed': only sg, from", None),
+    ("shared_bandwidth: true", "bank_width: 4 B", "bank_width", "memories.dram.bank_width", "none: only sg", None),
     ("banks: 16", "banks: 16, name: x", "name: x", "memories.sg.name", "a memory's name is its key", None),
     ("banks: 16", "banks: 16, area: 2 cm", "2 cm", "memories.sg.area", "unit 'cm', allowed is", "cm2"),
     ("shared_bandwidth: true", "shared_bandwidth: yes", "yes", "memories.dram.shared_bandwidth", "true or false", None),

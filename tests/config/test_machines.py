@@ -48,6 +48,7 @@ def test_the_sample_of_the_design_loads_verbatim(tmp_path: Path) -> None:
     sg, dram = read.memories
     assert (sg.name, sg.capacity_bytes, sg.read_bytes_per_s, sg.latency_s) == ("sg", 524288, 1e12, 2e-9)
     assert (sg.banks, sg.kind, sg.scope, sg.efficiency, sg.shared_bandwidth) == (16, "sram", "chip", 1.0, False)
+    assert (sg.layout, sg.bank_width_bytes) == ("skewed", None)
     assert (dram.name, dram.kind, dram.shared_bandwidth, dram.banks) == ("dram", "ddr", True, 1)
     assert (dram.read_bytes_per_s, dram.write_bytes_per_s) == (50 * 2**30, 50 * 2**30)
     assert read.main_memory is dram
@@ -55,6 +56,31 @@ def test_the_sample_of_the_design_loads_verbatim(tmp_path: Path) -> None:
     assert (read.power.idle_w, read.power.cap_w) == (0, None)
     assert read.estimated["memories.sg.banks"] == "not published"
     assert read.energy.name == "horowitz_45nm"
+
+
+def test_ports_are_named_by_what_shares_them() -> None:
+    ports = {
+        (shared, double): load_accelerator(
+            "flat_edge", set={"memories.sg.shared_bandwidth": shared, "memories.sg.double_buffered": double}
+        )
+        .memory("sg")
+        .ports
+        for shared in ("true", "false")
+        for double in ("true", "false")
+    }
+    assert ports == {
+        ("true", "false"): "1RW",
+        ("false", "false"): "1R1W",
+        ("true", "true"): "2 x 1RW",
+        ("false", "true"): "2 x 1R1W",
+    }
+
+
+def test_banks_may_together_be_wider_than_the_port_but_not_narrower() -> None:
+    wide = load_accelerator("flat_edge", set={"memories.sg.bank_width": "128 B", "memories.sg.layout": "linear"})
+    assert (wide.memory("sg").bank_width_bytes, wide.memory("sg").layout) == (128, "linear")
+    # 940 MHz x 16 x 65 B = 977.6 GB/s: printed bandwidths are rounded, so 2.5 % are let pass.
+    assert load_accelerator("flat_edge", set={"memories.sg.bank_width": "65 B"}).memory("sg").bank_width_bytes == 65
 
 
 # Published: FLAT (ASPLOS 2023) Table 2, clock of FuseMax's artifact; TPU v4 (ISCA 2023) Table 4; H100 data sheet.

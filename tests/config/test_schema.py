@@ -85,4 +85,6 @@ def test_schemas_are_json_with_descriptions_and_the_keys_of_the_file() -> None:
     assert {"capacity", "read_bandwidth", "latency"} <= set(memory)
     assert "name" not in memory
     assert memory["capacity"]["x-dimension"] == "bytes"
+    assert memory["layout"]["enum"] == ["skewed", "linear"]
+    assert [part.get("x-dimension") for part in memory["bank_width"]["anyOf"]] == ["bytes", None]
     assert schemas[0]["properties"]["energy"]["type"] == "string"

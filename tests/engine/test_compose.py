@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from accsim.engine.builder import ProgramBuilder
 from accsim.engine.compose import Alone, Part, at_once, in_sequence
-from accsim.engine.counters import Counters, scale_inner
-from accsim.engine.program import After, Hold, Inner, Stage
+from accsim.engine.counters import Counters, scale_path
+from accsim.engine.program import After, Hold, Stage
 from accsim.engine.run import run_program
 
 
@@ -52,12 +52,23 @@ def test_nothing_in_sequence() -> None:
     assert (totals.total_ticks, totals.busy, totals.critical_path) == (0, {}, {})
 
 
+def test_one_copy_that_stands_for_all_counts_for_each_server_of_a_pool() -> None:
+    # Half of the time on both of two servers, then three quarters of the time on one that stands for both.
+    pool = pipeline(10, 1, 7, servers=2)
+    one = pipeline(3, 1, 1)
+    totals = in_sequence([Part(pool), Part(one, times=5)])
+    assert totals.servers == {"dma": 1, "mxu": 2}
+    assert totals.available["mxu"] == 2 * (pool.total_ticks + 5 * one.total_ticks)
+    assert totals.busy["mxu"] == 70 + 2 * 5 * 3
+    assert sum(totals.stalls["mxu"].values()) == sum(pool.stalls["mxu"].values()) + 2 * 5 * 1
+
+
 def test_an_inner_path_is_scaled_exactly() -> None:
-    inner = Inner("tile", {"mxu/end": 7, "hbm/data": 4}, {})
+    path = {"mxu/end": 7, "hbm/data": 4}
     # 110 ticks in proportion 7 to 4; of 10 ticks, 6.4 and 3.6 are cut, and the rest goes to the largest.
-    assert dict(scale_inner(inner, 110)) == {"mxu/end": 70, "hbm/data": 40}
-    assert dict(scale_inner(inner, 10)) == {"mxu/end": 7, "hbm/data": 3}
-    assert scale_inner(Inner("empty", {}, {}), 0) == []
+    assert dict(scale_path(path, 110)) == {"mxu/end": 70, "hbm/data": 40}
+    assert dict(scale_path(path, 10)) == {"mxu/end": 7, "hbm/data": 3}
+    assert scale_path({}, 0) == []
 
 
 # At once

@@ -8,7 +8,7 @@ import pytest
 
 from accsim.engine.builder import ProgramBuilder
 from accsim.engine.compose import Alone, at_once
-from accsim.engine.counters import Counters, inner_of
+from accsim.engine.counters import Counters
 from accsim.engine.program import END, MAX_PROGRAM_TICKS, After, Hold, Program, Span, Stage, vary
 from accsim.engine.run import run_program
 from accsim.errors import MappingError, TooLongError
@@ -302,36 +302,6 @@ def test_one_copy_stands_for_132(hbm: int, compute: int, total: int) -> None:
     one = run(copies(1, 40, 132 * hbm, compute))
     assert explicit.total_ticks == one.total_ticks == total
     assert explicit.busy["hbm"] == one.busy["hbm"]
-
-
-def wave(active: int) -> Counters:
-    """Ten steps of one of so many active copies; each has an equal share of the memory channel."""
-    return run(copies(1, 10, 30 * active, 100))
-
-
-def test_pool_of_inner_programs_with_a_tail_wave() -> None:
-    # Four servers, ten tiles: two waves of four, and two tiles for which the channel is shared by two.
-    full, tail = wave(4), wave(2)
-    assert (full.total_ticks, tail.total_ticks) == (10 * 120 + 100, 60 + 10 * 100)
-    b = ProgramBuilder("pool")
-    b.level("tile", 10)
-    b.resource("sm", servers=4)
-    for name, inner, span in (("full", full, Span(0, 8)), ("tail", tail, Span(8, None))):
-        b.stage(
-            Stage(
-                name, "sm", inner.total_ticks, spans={"tile": span}, inner=inner_of(name, inner), actions={"bytes": 7.0}
-            )
-        )
-    done = run_program(b.build())
-    assert done == run_program(b.build(), jump=False)
-    assert done.total_ticks == 2 * full.total_ticks + tail.total_ticks
-    assert done.busy["sm"] == 8 * full.total_ticks + 2 * tail.total_ticks
-    assert done.done == {"sm": 2 * tail.total_ticks}
-    assert done.actions == {"bytes": 70.0}
-    # Private resources add over the servers; on the path there are two full waves and one tail.
-    assert done.inner_busy["sm.mxu0"] == 8 * full.busy["mxu0"] + 2 * tail.busy["mxu0"]
-    path = {key: 2 * full.critical_path.get(key, 0) for key in (*full.critical_path, *tail.critical_path)}
-    assert done.critical_path == {key: ticks + tail.critical_path.get(key, 0) for key, ticks in path.items()}
 
 
 def test_a_pool_takes_the_server_that_is_free_first() -> None:

@@ -21,7 +21,8 @@ PROGRAMS: dict[str, Program] = {
     "copies": copies(3, 20, 7, 30),
     "near balance": pipeline(400, 4, 20, 21),
 }
-MAPPED: dict[str, tuple[str, accsim.Dataflow, Op]] = {
+LINEAR = accsim.load_accelerator("flat_edge", set={"memories.sg.layout": "linear"})
+MAPPED: dict[str, tuple[str | accsim.Accelerator, accsim.Dataflow, Op]] = {
     "gemm": ("tpu_v4", accsim.WeightStationary(64, 128, 64, "mn", True, 1, 2), Gemm(150, 300, 200)),
     "thread blocks": ("h100_sxm", accsim.ThreadBlocks(64, 32, 3), Gemm(150, 300, 2000)),
     "flash": ("tpu_v4", accsim.Flash(32, 32, True), Attention(1, 4, 70, 90, 16, 2, causal=True)),
@@ -31,6 +32,7 @@ MAPPED: dict[str, tuple[str, accsim.Dataflow, Op]] = {
     "window": ("tpu_v4", accsim.Flash(32, 32, False), Attention(1, 4, 70, 90, 16, 2, causal=True, window=40)),
     "conv": ("h100_sxm", accsim.OutputStationary(40, 32, 27, "mn", False, 2, 1), Conv2d(6, 40, 14, 3, stride=2)),
     "flat": ("flat_edge", accsim.Flat("row", 32, 32, "qkvo", True, "weight_stationary"), Attention(1, 2, 70, 90, 16)),
+    "banks": (LINEAR, accsim.Flat("row", 32, 32, "qo", False, "input_stationary"), Attention(1, 2, 70, 90, 16)),
     "streamed": ("systolic_128", accsim.Streamed(500), Elementwise(10_001, "gelu")),
 }
 

@@ -48,7 +48,7 @@ def test_work_and_traffic(op: Attention, rows: int, block: int) -> None:
     all_rows, groups = op.q_len * op.heads // op.kv_heads, op.batch * op.kv_heads
     mapping = accsim.Flash1(rows, block, "output_stationary")
     if rows >= all_rows or block >= op.kv_len:
-        with pytest.raises(accsim.MappingError, match="two row tiles on a core, and two key blocks"):
+        with pytest.raises(accsim.MappingError, match="two row tiles on a core at each of two key blocks"):
             run(mapping, op)
         return
     step, done = run(mapping, op)
@@ -103,6 +103,68 @@ def test_it_moves_more_than_flash2_and_a_search_knows() -> None:
     assert search(accsim.Flash1(), op, acc).cost >= search(accsim.Flash(), op, acc).cost
 
 
-def test_a_mask_is_refused() -> None:
-    with pytest.raises(accsim.MappingError, match="flash1 is written without a mask"):
-        accsim.simulate(Attention(1, 1, 64, 64, 16, causal=True), "flat_edge", dataflow="flash1")
+def test_a_window_is_refused() -> None:
+    with pytest.raises(accsim.MappingError, match="flash1 is written without a sliding window"):
+        accsim.simulate(Attention(1, 1, 64, 64, 16, causal=True, window=8), "flat_edge", dataflow="flash1")
+
+
+@settings(max_examples=40)
+@given(
+    op=st.builds(
+        lambda batch, kv, shared, q, past, one: Attention(
+            batch, kv * shared, q, q + past, 16, kv, True, v_dim=8, shared_kv=one
+        ),
+        st.integers(1, 3),
+        st.integers(1, 3),
+        st.integers(1, 3),
+        st.integers(2, 90),
+        st.integers(0, 60),
+        st.booleans(),
+    ),
+    rows=st.integers(1, 50),
+    block=st.integers(1, 60),
+)
+def test_under_a_mask_a_key_block_meets_the_row_tiles_that_see_it(op: Attention, rows: int, block: int) -> None:
+    shared, groups = op.heads // op.kv_heads, op.batch * op.kv_heads
+    rows = max(shared, rows // shared * shared)
+    positions = [list(range(max(0, last - rows // shared), last)) for last in range(op.q_len, 0, -(rows // shared))]
+    sees = [tile[-1] + 1 + op.kv_len - op.q_len for tile in positions]  # keys of each tile, the longest first
+    blocks = ceil(op.kv_len / block)
+    mapping = accsim.Flash1(rows, block, "output_stationary")
+    if blocks < 2 or sum(keys > (blocks - 1) * block for keys in sees) < 2:
+        with pytest.raises(accsim.MappingError, match="two row tiles on a core at each of two key blocks"):
+            run(mapping, op)
+        return
+    step, done = run(mapping, op)
+    read = write = fires = visible = 0
+    for j in range(blocks):
+        keys = range(j * block, min(op.kv_len, (j + 1) * block))
+        read += 2 * len(keys) * op.kv_width
+        for tile, last in zip(positions, sees, strict=True):
+            if last > j * block:
+                fires += 1
+                tile_rows = len(tile) * shared
+                read += 2 * tile_rows * 16 + 4 * tile_rows * (8 + 2)
+                write += 2 * tile_rows * 8 if last <= (j + 1) * block else 4 * tile_rows * (8 + 2)
+                visible += shared * sum(k <= p + op.kv_len - op.q_len for p in tile for k in keys)
+    assert step.copies == 1
+    assert done.fires["logit"] == groups * fires
+    assert done.actions["read.dram"] == pytest.approx(groups * read, rel=1e-12)
+    assert done.actions["write.dram"] == pytest.approx(groups * write, rel=1e-12)
+    assert done.actions["mac.bf16"] == pytest.approx(groups * visible * (16 + 8), rel=1e-12)
+    assert op.macs == groups * visible * (16 + 8)
+    assert done.actions["vector.convert"] == pytest.approx(groups * op.q_len * shared * 8, rel=1e-12)
+    assert run(mapping, op, jump=False)[1] == done
+
+
+@pytest.mark.parametrize("machine", ["tpu_v4", "flat_cloud"])
+def test_every_core_counts_under_a_mask(machine: str) -> None:
+    op = Attention(batch=1, heads=1, q_len=2048, kv_len=2048, head_dim=64, causal=True)
+    step, done = run(accsim.Flash1(128, 512, "output_stationary"), op, machine)
+    assert done.actions["mac.bf16"] * step.copies == pytest.approx(op.macs, rel=1e-12)
+    main = load_accelerator(machine).main_memory.name
+    passes = sum(ceil(last / 512) for last in range(128, 2049, 128))
+    partial = 4 * 128 * (passes - 16) * 66
+    assert done.actions[f"write.{main}"] * step.copies == pytest.approx(op.output_bytes + partial, rel=1e-9)
+    full = run(accsim.Flash1(128, 512, "output_stationary"), Attention(1, 1, 2048, 2048, 64), machine)[1]
+    assert 0.5 < done.total_ticks / full.total_ticks < 0.75  # 10 of 16 pairs of 512 x 512 are not hidden

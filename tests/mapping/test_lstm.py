@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import accsim
+from accsim.mapping.search import search
 from accsim.workload.ops import Elementwise, Gemm, LstmCell
 from accsim.workload.trace import Entry, Workload
 
@@ -25,15 +26,13 @@ def test_a_step_is_its_product_and_its_gates(machine: str) -> None:
 
 def test_given_parts_are_kept() -> None:
     given = accsim.Lstm(accsim.WeightStationary(tile_m=20), accsim.Streamed(500))
-    (found,) = given.candidates(CELL, accsim.load_accelerator("systolic_128"), "latency")
+    found = search(given, CELL, accsim.load_accelerator("systolic_128")).mapping
     assert isinstance(found, accsim.Lstm)
     assert found.gates == accsim.Streamed(500)
     assert found.product is not None
     assert (type(found.product), found.product.tile_m) == (accsim.WeightStationary, 20)
-    assert (
-        accsim.simulate(CELL, "systolic_128", dataflow="lstm").ops[0].mapping
-        == accsim.Lstm().candidates(CELL, accsim.load_accelerator("systolic_128"), "latency")[0]
-    )
+    whole = accsim.simulate(CELL, "systolic_128", dataflow="lstm").ops[0].mapping
+    assert whole == search(accsim.Lstm(), CELL, accsim.load_accelerator("systolic_128")).mapping
 
 
 def test_a_layer_takes_one_step_after_the_other_and_holds_its_weights_once() -> None:

@@ -21,6 +21,7 @@ from accsim.workload.ops import Gemm
 TICKS = 4096
 FAST = "1000000 TB/s"
 CLOCK = 1.83e9
+LAUNCH_S = 2.65e-6  # an op of h100_sxm, as in its file
 HBM, L2_READ, L2_WRITE, SMEM = (x / CLOCK for x in (3.35e12 * 0.855, 11e12, 3.9e12, 234.24e9))  # bytes a cycle
 LATENCY = 440e-9 * CLOCK
 LAST = 1e-3
@@ -326,7 +327,7 @@ def test_a_search_finds_the_least_time_of_its_space(op: Gemm) -> None:
                 continue
     found = search(ThreadBlocks(), op, acc)
     assert found.points == tried
-    assert found.cost * CLOCK == pytest.approx(best, rel=1e-5)
+    assert (found.cost - LAUNCH_S) * CLOCK == pytest.approx(best, rel=1e-5)
 
 
 def test_tensor_cores_get_thread_blocks_and_arrays_their_form() -> None:

@@ -32,10 +32,12 @@ def same_run(written: Step, shipped: Step) -> Counters:
     return one
 
 
+@pytest.mark.parametrize("layout", ["skewed", "linear"])
 @pytest.mark.parametrize("name", MACHINES)
-def test_a_gemm_is_that_of_the_shipped_dataflow(name: str) -> None:
+def test_a_gemm_is_that_of_the_shipped_dataflow(name: str, layout: str) -> None:
     # One product a core, one tile of C, four of k; systolic arrays keep the sums of earlier tiles in the local memory.
-    acc = accsim.load_accelerator(name)
+    local = f"memories.{accsim.load_accelerator(name).memories[0].name}"
+    acc = accsim.load_accelerator(name, set={f"{local}.banks": "64", f"{local}.layout": layout})
     op = Gemm(64, 48, 512, batch=acc.cores, weights=False)
     systolic = acc.matrix_unit.kind == "systolic"
     form = getattr(acc.matrix_unit, "dataflow", "output_stationary")

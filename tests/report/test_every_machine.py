@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import pytest
 from _pytest.mark import ParameterSet
@@ -11,6 +12,8 @@ import accsim
 from accsim.config.machine import Accelerator
 from accsim.workload.ops import Op
 from tests.report.shipped import COVERING, EVERY_PAIR, EVERY_SMALL, report
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def bounds_s(op: Op, acc: Accelerator) -> tuple[float, float]:
@@ -65,3 +68,17 @@ def test_data_types_of_the_machines() -> None:
         with pytest.raises(accsim.InputError, match="does not support fp8"):
             accsim.simulate(op, name)
     assert accsim.simulate(accsim.Gemm(64, 64, 64, dtype="tf32"), "a100_sxm").macs == 64**3
+
+
+def test_a_block_format_runs_at_its_rate_and_moves_its_scales(tmp_path: Path) -> None:
+    table = (ROOT / "hw_configs" / "energy" / "jouppi_7nm.yaml").read_text(encoding="utf-8")
+    mac = "mac:\n  MXFP4: {low: 0.1 pJ, nominal: 0.2 pJ, high: 0.3 pJ, source: made up}\n"
+    (tmp_path / "mine.yaml").write_text(table.replace("mac:\n", mac, 1).replace("jouppi_7nm", "mine", 1))
+    changes = {"energy": str(tmp_path / "mine.yaml"), "matrix_unit.rates.mx_fp4": 8}
+    machine = accsim.load_accelerator("flat_cloud", set=changes)
+    assert machine.matrix_unit.rate("mxfp4") == 8
+    op = accsim.Gemm(64, 256, 256, dtype="mxfp4")
+    report = accsim.simulate(op, machine)
+    assert op.weight_bytes == 256 * 256 * (4 + 8 / 32) / 8
+    assert report.traffic_bytes["dram"]["read"] == (64 * 256 + 256 * 256) * (4 + 8 / 32) / 8
+    assert report.energy_breakdown_j["mac"] == pytest.approx(64 * 256 * 256 * 0.2e-12)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import HealthCheck, given, reject, settings
 
 import accsim
 from accsim.engine.program import Program
 from accsim.engine.run import run_program
 from accsim.errors import MappingError
-from accsim.report.firings import Firing, first_firings
+from accsim.report.firings import Firing, first_firings, slots_in_use
 from tests.property.programs import programs
 from tests.reference import engine_naive as twin
 from tests.reference.order_naive import holds, issue, value
@@ -73,6 +75,18 @@ def test_fewer_firings_are_the_first_ones(program: Program) -> None:
     found = legal(program)
     for most in (1, len(found) // 2 + 1):
         assert first_firings(program, most) == found[:most]
+
+
+@given(program=programs())
+@law
+def test_slots_in_use_are_those_that_the_engine_counts(program: Program) -> None:
+    found = legal(program)
+    counted = run_program(program).occupancy
+    for buffer in program.buffers:
+        use = slots_in_use(buffer.name, found)
+        assert sum(held * (after - at) for (at, held), (after, _) in pairwise(use)) == counted[buffer.name].slot_ticks
+        assert max((held for _, held in use), default=0) <= counted[buffer.name].peak
+        assert [held for _, held in use[-1:]] in ([], [0])
 
 
 def test_what_is_shown_of_a_model_is_what_the_engine_counted() -> None:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib import rcParams
+from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
 from matplotlib.text import Annotation
 
 import accsim
+from accsim.report.excerpt import excerpt
+from accsim.report.plot_buffers import bytes_in_use
 from accsim.report.plot_energy import energy_by_kind
 from accsim.report.plot_roofline import main_memory_rate, peaks, roofline_points
 from accsim.report.plot_style import COLOURS, prefix_of
@@ -22,7 +28,7 @@ from tests.report.shipped import PAIRS, report
 from tests.report.test_trace_events import by_hand
 
 ROOT = Path(__file__).resolve().parents[2]
-KINDS = ("roofline", "energy", "utilization", "timeline")
+KINDS = ("roofline", "energy", "utilization", "timeline", "buffers")
 SHOWN = [("tpu_v4", "llama3_8b_prefill"), ("flat_cloud", "bert_base"), ("h100_sxm", "llama3_8b_decode")]
 shown = pytest.mark.parametrize(("machine", "workload"), SHOWN)
 
@@ -71,6 +77,7 @@ def test_axes_say_what_they_show(kind: str) -> None:
         "energy": ("J)",),
         "utilization": ("busy time", "share of time"),
         "timeline": ("s)",),
+        "buffers": ("s)", "in use (", "iB)"),
     }[kind]:
         assert word in said
     assert "llama3_8b_prefill" in axes[0].texts[0].get_text()
@@ -190,7 +197,7 @@ def test_timeline_of_a_named_op() -> None:
 def test_nothing_global_changes() -> None:
     code = (
         "import sys, accsim; r = accsim.simulate('gemm?m=64&n=64&k=64', 'flat_edge')\n"
-        "for kind in ('roofline', 'energy', 'utilization', 'timeline'): getattr(r, 'plot_' + kind)()\n"
+        "for kind in ('roofline', 'energy', 'utilization', 'timeline', 'buffers'): getattr(r, 'plot_' + kind)()\n"
         "print('matplotlib.pyplot' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -212,3 +219,135 @@ def test_colours_are_those_of_okabe_and_ito() -> None:
 @pytest.mark.parametrize(("value", "expected"), [(0.0, (1.0, "")), (3.2e-3, (1e-3, "m")), (1e-15, (1e-12, "p"))])
 def test_prefix(value: float, expected: tuple[float, str]) -> None:
     assert prefix_of(value) == expected
+
+
+# Buffers, and the timeline by stage
+
+SHORT = accsim.Attention(batch=1, heads=2, q_len=64, kv_len=64, head_dim=32)
+FLOWS = {
+    "unfused": accsim.Unfused(),
+    "flat": accsim.Flat(rows=16, block_kv=16, staged="qkvo", pipelined=True),
+    "spilled": accsim.Flat(rows=16, block_kv=16, staged="qo", pipelined=True, spill=2),
+    "flash1": accsim.Flash1(block_q=16, block_kv=16),
+    "flash2": accsim.Flash(block_q=16, block_kv=16, pipeline=True),
+}
+flows = pytest.mark.parametrize("flow", FLOWS)
+
+
+@cache
+def short(flow: str, machine: str = "flat_edge") -> accsim.Report:
+    return accsim.simulate(SHORT, machine, dataflow=FLOWS[flow])
+
+
+def areas(axes: Axes) -> dict[str, float]:
+    """Buffer -> area of what is drawn for it, by Gauss's formula."""
+    found = {}
+    for collection in axes.collections:
+        assert isinstance(collection, PolyCollection)
+        (path,) = collection.get_paths()
+        x, y = path.vertices.T
+        found[str(collection.get_label())] = abs((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()) / 2
+    return found
+
+
+@flows
+def test_the_area_of_a_buffer_is_what_the_engine_counted(flow: str) -> None:
+    rep = short(flow)
+    (axes,) = rep.plot_buffers(most_firings=1_000).axes
+    counted: dict[str, float] = {}
+    for step, part in zip(rep.ops[0].steps, rep.ops[0].parts, strict=True):
+        for buffer in step.program.buffers:
+            held = part.counters.occupancy[buffer.name].slot_ticks * buffer.slot_bytes
+            counted[buffer.name] = counted.get(buffer.name, 0.0) + held
+    seconds = {"(us)": 1e-6, "(ms)": 1e-3}[axes.get_xlabel().split()[-1]]
+    unit = {"bytes)": 1, "(KiB)": 1024}[axes.get_ylabel().split()[-1]]
+    per_tick = seconds * unit / (1 / accsim.TICKS_PER_CYCLE / rep.clock_hz)
+    assert {name: area * per_tick for name, area in areas(axes).items()} == pytest.approx(counted)
+
+
+@flows
+def test_a_buffer_never_has_more_in_use_than_its_peak(flow: str) -> None:
+    row = short(flow).ops[0]
+    shown = excerpt(short(flow), None, 1_000)
+    ticks, found = bytes_in_use(shown, "sg")
+    assert (ticks[0], ticks[-1]) == (0, shown.end)
+    for part, step, run in zip(shown.programs, row.steps, row.parts, strict=True):
+        within = (ticks >= part.begin) & (ticks < part.begin + part.end)
+        for buffer in step.program.buffers:
+            peak = run.counters.occupancy[buffer.name].peak * buffer.slot_bytes
+            assert 0 <= found[buffer.name][within].min() <= found[buffer.name][within].max() <= peak
+            assert found[buffer.name].max() > 0
+
+
+def test_lines_of_what_is_reserved_and_of_the_capacity() -> None:
+    # q 2 x 1 KiB, k and v 2 x 4 x 1 KiB, scores 2 x 4 x 1/2 KiB, out in fp32 2 x 2 KiB.
+    axes = short("flat").plot_buffers().axes[0]
+    (reserved,) = (patch for patch in axes.patches if isinstance(patch, StepPatch))
+    assert reserved.get_data().values.tolist() == [2 + 2 * 8 + 4 + 4]
+    assert axes.get_ylabel() == "sg in use (KiB)"
+    assert [line for line in axes.get_lines() if len(line.get_xdata())] == [], "512 KiB would press it flat"
+    small = accsim.load_accelerator("flat_edge", set={"memories.sg.capacity": "32 KiB"})
+    (line,) = accsim.simulate(SHORT, small, dataflow=FLOWS["flat"]).plot_buffers().axes[0].get_lines()
+    assert line.get_ydata() == [32, 32]
+
+
+def test_an_op_without_sized_buffers_has_an_empty_picture() -> None:
+    axes = by_hand().plot_buffers().axes[0]
+    assert [text.get_text() for text in axes.texts][1:] == ["no buffer of a size"]
+
+
+def test_registers_have_axes_of_their_own() -> None:
+    rep = accsim.simulate(
+        "attention?batch=16&heads=16&q_len=2048&kv_len=2048&head_dim=128", "h100_sxm", dataflow="flash"
+    )
+    assert [axes.get_ylabel() for axes in rep.plot_buffers().axes] == ["registers in use (KiB)", "smem in use (KiB)"]
+
+
+@flows
+def test_a_short_op_is_shown_with_all_its_programs(flow: str) -> None:
+    rep = short(flow)
+    shown = excerpt(rep, None, 1_000)
+    assert [part.program for part in shown.programs] == [step.program for step in rep.ops[0].steps]
+    assert shown.end == rep.ops[0].ticks - rep.ops[0].parts[0].overhead_ticks
+    axes = rep.plot_timeline(most_firings=1_000, by="stage", buffers=True).axes
+    assert axes[0].get_xlim() == axes[1].get_xlim() == (0, pytest.approx(shown.end * shown.scale[0]))
+    named = {"unfused": "", "spilled": ", flat qo pipelined spilled"}.get(flow, f", {shown.programs[0].program.name}")
+    assert axes[0].get_title(loc="left").strip() == f"Timeline of attention{named}"
+
+
+def test_timeline_by_stage_by_hand() -> None:
+    figure = by_hand().plot_timeline(by="stage")
+    found = bars(figure)
+    assert found["multiply"] == [pytest.approx(span) for span in ((1, 3), (3, 5), (5, 7))]
+    assert found["load"] == [pytest.approx(span) for span in ((0, 1), (1, 2), (3, 4))]
+    written = [text.get_text() for text in figure.axes[0].texts]
+    assert written[1:] == ["dma", "multiplier", "tile: tile", *"012", *"012"]
+    for collection in figure.axes[0].collections:
+        assert len({tuple(colour) for colour in collection.get_facecolor()}) == 3
+
+
+def test_tiles_are_numbered_by_the_levels_around_the_innermost() -> None:
+    shown = excerpt(short("flash2"), None, 1_000)
+    levels = [level.name for level in shown.programs[0].program.levels]
+    assert [levels[depth] for depth in shown.programs[0].tile_levels] == ["head", "row"]
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize("by", ["stage", "resource"])
+def test_texts_of_a_timeline_with_buffers_are_apart(flow: str, by: str) -> None:
+    figure = short(flow).plot_timeline(most_firings=1_000, by=by, buffers=True)
+    figure.draw_without_rendering()
+    texts = [text for axes in figure.axes for text in (*axes.texts, axes.xaxis.label, axes.yaxis.label)]
+    boxes = [text.get_window_extent() for text in texts if text.get_text()]
+    legends = [axes.get_legend() for axes in figure.axes]
+    boxes += [legend.get_window_extent() for legend in legends if legend is not None]
+    for box in boxes:
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
+    for one, other in combinations(boxes, 2):
+        assert not one.padded(-1).overlaps(other.padded(-1))
+
+
+def test_what_a_row_of_a_timeline_can_be() -> None:
+    with pytest.raises(accsim.InputError, match="Did you mean 'stage'"):
+        by_hand().plot_timeline(by="stages")

@@ -9,7 +9,9 @@ import pytest
 
 import accsim
 from accsim.engine.energy import price_list
+from accsim.report.describe import describe_row
 from accsim.report.result import SCHEMA_VERSION
+from accsim.report.words import op_shape
 from accsim.workload.models import ARCHITECTURES
 from accsim.workload.ops import Attention, Gemm, Softmax
 from accsim.workload.trace import Entry, Workload
@@ -120,7 +122,7 @@ def test_busy_stalls_and_done_fill_the_time(machine: str, workload: str) -> None
                 assert run.busy[name] + lost == run.total_ticks * servers
             for use in run.occupancy.values():
                 assert use.peak > 0
-                assert use.slot_ticks <= run.total_ticks * use.reserved
+                assert use.slot_ticks <= run.total_ticks * use.reserved * use.copies
     assert all(0 < use["average"] <= 1 for use in rep.occupancy.values())
 
 
@@ -259,7 +261,7 @@ def test_each_objective_is_best_at_its_own(objective: str) -> None:
     [
         (
             {"objective": "latncy"},
-            r"unknown objective 'latncy', allowed are latency, energy, edp. Did you mean 'latency'\?",
+            r"unknown objective 'latncy', allowed are latency, energy, edp, traffic, footprint. Did you mean 'latency'",
         ),
         ({"fidelity": "tiles"}, r"unknown fidelity 'tiles', allowed are analytic, tile, cycle. Did you mean 'tile'\?"),
         ({"dataflow": "flesh"}, r"unknown dataflow 'flesh', allowed are .*Did you mean 'flash'\?"),
@@ -277,3 +279,17 @@ def test_a_machine_with_four_memories_is_refused_once() -> None:
     with pytest.raises(accsim.InputError, match=r"memories: tpu_v4 has 4 memories; allowed .* at most 3") as error:
         accsim.simulate("bert_base", four)
     assert len(error.value.problems) == 1
+
+
+def test_a_pattern_does_not_change_how_a_product_runs() -> None:
+    dense = accsim.simulate(accsim.Gemm(96, 64, 128), "systolic_128")
+    sparse = accsim.simulate(accsim.Gemm(96, 64, 128, sparsity=accsim.NM(2, 4)), "systolic_128")
+    left, right = dense.to_dict(), sparse.to_dict()
+    assert left.pop("ops") == right.pop("ops")
+    assert left == right
+    assert sparse.ops[0].op.macs_effectual == dense.macs // 2
+    assert json.dumps(describe_row(sparse.ops[0])["op"]) == json.dumps(
+        {"kind": "gemm", "m": 96, "n": 64, "k": 128, "batch": 1, "dtype": "bf16", "name": "gemm", "weights": True,
+         "sparsity": "2:4", "sparse_operand": "B"}
+    )  # fmt: skip
+    assert "sparsity 2:4" in op_shape(sparse.ops[0].op)

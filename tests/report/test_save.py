@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -29,7 +30,7 @@ from tests.report.shipped import report
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {
     "summary.json", "ops.csv", "ops.parquet", "trace.json", "roofline.png", "energy.png", "utilization.png",
-    "timeline.png", "manifest.json",
+    "timeline.png", "buffers.png", "manifest.json",
 }  # fmt: skip
 OP = "gemm?m=64&n=64&k=64"
 
@@ -127,6 +128,10 @@ def test_workload_hash_tells_workloads_apart() -> None:
             (Entry(second),),
             (Entry(first, repeat=2),),
             (Entry(first, name="b"),),
+            (Entry(accsim.Gemm(4, 4, 8, sparsity=accsim.NM(2, 4))),),
+            (Entry(accsim.Gemm(4, 4, 8, sparsity=accsim.NM(2, 4), sparse_operand="A")),),
+            (Entry(accsim.Gemm(4, 4, 8, sparsity=accsim.Unstructured(mask=np.eye(8, 4)))),),
+            (Entry(accsim.Gemm(4, 4, 8, sparsity=accsim.Unstructured(mask=np.eye(8, 4, k=-1)))),),
             (Entry(first), Entry(second, name="b")),
             (Entry(second, name="b"), Entry(first)),
         )
@@ -137,7 +142,7 @@ def test_workload_hash_tells_workloads_apart() -> None:
 
 def test_a_lower_bound_has_no_timeline(tmp_path: Path) -> None:
     report("flat_edge", "attention_layer", "analytic").save(tmp_path / "run")
-    assert names(tmp_path / "run") == FILES - {"timeline.png"}
+    assert names(tmp_path / "run") == FILES - {"timeline.png", "buffers.png"}
 
 
 # What may be replaced

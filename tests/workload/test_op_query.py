@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accsim.errors import InputError
+from accsim.sparsity.nm import NM
 from accsim.workload.catalogue import describe_workload, load_workload
 from accsim.workload.op_query import op_kind
 from accsim.workload.ops import OPS, Attention, Conv2d, Elementwise, Embedding, Gemm, LstmCell, Norm, Pool2d, Softmax
@@ -16,6 +17,11 @@ from accsim.workload.ops import OPS, Attention, Conv2d, Elementwise, Embedding, 
 SPECS = [
     ("gemm?m=512&n=256&k=128", Gemm(512, 256, 128)),
     ("GEMM?m=5&n=6&k=7&batch=3&weights=false&dtype=half&name=mine", Gemm(5, 6, 7, 3, "fp16", "mine", False)),
+    ("gemm?m=5&n=6&k=8&sparsity=2:4", Gemm(5, 6, 8, sparsity=NM(2, 4))),
+    (
+        "gemm?m=5&n=6&k=8&sparsity=nm(1, 4)&sparse_operand=A",
+        Gemm(5, 6, 8, sparsity=NM(1, 4), sparse_operand="A"),
+    ),
     (
         "attention?batch=1&heads=12&q_len=512&kv_len=512&head_dim=64",
         Attention(batch=1, heads=12, q_len=512, kv_len=512, head_dim=64),
@@ -27,6 +33,10 @@ SPECS = [
     ("softmax?rows=3&cols=4", Softmax(3, 4)),
     ("norm?rows=3&cols=4&function=rms", Norm(3, 4, "rms")),
     ("elementwise?elements=10&function=add&inputs=3", Elementwise(10, "add", 3)),
+    (
+        "attention?heads=2&q_len=1&head_dim=64&kv_lens=512x2;9",
+        Attention(heads=2, q_len=1, head_dim=64, kv_lens=(512, 512, 9)),
+    ),
     (
         "attention?batch=1&heads=2&q_len=4&kv_len=9&head_dim=64&causal=true&window=3",
         Attention(1, 2, 4, 9, 64, causal=True, window=3),
@@ -78,6 +88,9 @@ BAD = [
     ("gemm?m=1&n=1&k=1&after=x", ["query:after"], "unknown key of gemm"),
     ("gemm?m=1&n=1&k=1&weight=no", ["query:weight"], "Did you mean 'weights'?"),
     ("gemm?m=1&n=1&k=1&weights=no", ["query:weights"], "read 'no'"),
+    ("gemm?m=1&n=1&k=1&sparsity=chanel(1)", ["query:sparsity"], "Did you mean 'channel'?"),
+    ("gemm?m=1&n=1&k=1&sparsity=4:2&sparse_operand=D", ["query:sparsity", "query:sparse_operand"], "at most m = 2"),
+    ("gemm?m=1&n=1&k=1&sparse_operand=A", ["query:sparse_operand"], "allowed without sparsity is none"),
     ("gemm?m=1&n=1&k=1&dtype=bf17", ["query:dtype"], "Did you mean 'bf16'?"),
     ("attention?batch=1&heads=4&kv_heads=3&q_len=1&kv_len=1&head_dim=1", ["query:kv_heads"], "a divisor"),
     ("attention?batch=1&heads=1&q_len=2&kv_len=1&head_dim=1&causal=true", ["query:q_len"], "at most kv_len = 1"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -12,7 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accsim.errors import InputError
-from accsim.units import DTYPES, dtype_bits
+from accsim.sparsity.attention_masks import Window
+from accsim.sparsity.masks import draw_mask
+from accsim.sparsity.nm import NM, VNM
+from accsim.sparsity.patterns import Block, Channel, Dense, Unstructured, WeightPattern
+from accsim.units import DTYPES, tensor_bits
 from accsim.workload.ops import (
     OPS,
     VECTOR_OPERATIONS,
@@ -45,6 +50,7 @@ EXAMPLES: tuple[Op, ...] = (
     Attention(1, 2, 3, 5, 8, causal=True, name="a", v_dim=6, shared_kv=True),
     Attention(1, 2, 3, 5, 8, causal=True, name="a", latent_dim=4),
     Gemm(2, 3, 5, batch=7, name="a", grouped=True),
+    Attention(heads=2, head_dim=8, causal=True, name="a", q_lens=(3, 1, 2), kv_lens=(5, 4, 9)),
 )
 
 
@@ -68,6 +74,14 @@ BAD: list[tuple[Callable[[], object], str, str]] = [
     (lambda: Gemm(1, 1, 1, name=3), "Gemm.name", "read 3"),  # type: ignore[arg-type]
     (lambda: Gemm(1, 1, 1, weights=1), "Gemm.weights", "allowed are True and False"),  # type: ignore[arg-type]
     (lambda: Gemm(1, 1, 1, batch=2, weights=False, grouped=True), "Gemm.grouped", "allowed without weights is False"),
+    (lambda: Gemm(1, 1, 1, sparsity=5), "Gemm.sparsity", "read 5, allowed is a pattern"),  # type: ignore[arg-type]
+    (lambda: Gemm(8, 8, 8, sparsity=NM(2, 4, "m")), "Gemm.sparsity", "the axes of the array are k, n"),
+    (lambda: Gemm(8, 8, 8, sparsity=NM(2, 4, "n"), sparse_operand="A"), "Gemm.sparsity", "are m, k"),
+    (lambda: Gemm(8, 8, 6, sparsity=NM(2, 4, transposable=True)), "Gemm.sparsity", "sides that 4 divides"),
+    (lambda: Gemm(8, 8, 8, sparsity=Unstructured(mask=np.eye(4))), "Gemm.sparsity", "has the shape (4, 4), not (8, 8)"),
+    (lambda: Gemm(8, 8, 8, sparsity=Window(4)), "Gemm.sparsity", "of attention scores"),  # type: ignore[arg-type]
+    (lambda: Gemm(8, 8, 8, sparsity=NM(2, 4), sparse_operand="C"), "Gemm.sparse_operand", "allowed are A, B"),
+    (lambda: Gemm(8, 8, 8, sparse_operand="A"), "Gemm.sparse_operand", "allowed without sparsity is none"),
     (lambda: Attention(0, 1, 1, 1, 1), "Attention.batch", "read 0"),
     (lambda: Attention(1, 12, 1, 1, 1, kv_heads=5), "Attention.kv_heads", "a divisor of the 12 heads"),
     (lambda: Attention(1, 2, 1, 1, 1, kv_heads=4), "Attention.kv_heads", "a divisor of the 2 heads"),
@@ -78,6 +92,17 @@ BAD: list[tuple[Callable[[], object], str, str]] = [
     (lambda: Attention(1, 1, 1, 1, 0), "Attention.head_dim", "read 0"),
     (lambda: Attention(1, 1, 4, 8, 1, causal=True, window=0), "Attention.window", "read 0"),
     (lambda: Attention(1, 1, 4, 8, 1, window=3), "Attention.window", "read 3, allowed without causal is none"),
+    (lambda: Attention(heads=1, head_dim=1, q_len=1, kv_lens=()), "Attention.kv_lens", "a list of 1 to 65536 whole"),
+    (lambda: Attention(heads=1, head_dim=1, q_len=1, kv_lens=(3, 0)), "Attention.kv_lens", "read (3, 0)"),
+    (lambda: Attention(heads=1, head_dim=1, kv_lens=(3, 4)), "Attention.q_len", "read nothing"),
+    (lambda: Attention(3, 1, 1, 4, 1, kv_lens=(3, 4)), "Attention.batch", "allowed is the number of lengths, 2"),
+    (lambda: Attention(2, 1, 1, 5, 1, kv_lens=(3, 4)), "Attention.kv_len", "allowed is the longest, 4"),
+    (lambda: Attention(heads=1, head_dim=1, q_lens=(1, 2), kv_lens=(3,)), "Attention.kv_lens", "the 2 of q_lens"),
+    (
+        lambda: Attention(heads=1, head_dim=1, q_lens=(1, 4), kv_lens=(3, 3), causal=True),
+        "Attention.q_len",
+        "kv_len = 3",
+    ),
     (lambda: Attention(1, 1, 1, 1, 1, v_dim=0), "Attention.v_dim", "read 0"),
     (lambda: Attention(1, 1, 1, 1, 4, v_dim=5, shared_kv=True), "Attention.v_dim", "at most head_dim = 4"),
     (lambda: Attention(1, 1, 1, 1, 1, shared_kv=1), "Attention.shared_kv", "True and False"),  # type: ignore[arg-type]
@@ -170,14 +195,46 @@ def brute_force_gemm(op: Gemm) -> dict[str, int]:
 def test_gemm_counts(shape: tuple[int, int, int, int], weights: bool, dtype: str) -> None:
     op = Gemm(*shape[:3], batch=shape[3], dtype=dtype, weights=weights)
     loop = brute_force_gemm(op)
-    bits = dtype_bits(dtype)
+
+    def size(elements: int) -> int:
+        return -(-tensor_bits(elements, dtype) // 8)
+
     assert op.macs == loop["macs"]
     assert op.flop == 2 * loop["macs"]
-    assert op.weight_bytes == (-(-loop["b"] * bits // 8) if weights else 0)
-    assert op.input_bytes == -(-(loop["a"] + (0 if weights else loop["b"])) * bits // 8)
-    assert op.output_bytes == -(-loop["c"] * bits // 8)
+    assert op.weight_bytes == (size(loop["b"]) if weights else 0)
+    assert op.input_bytes == size(loop["a"] + (0 if weights else loop["b"]))
+    assert op.output_bytes == size(loop["c"])
     assert op.vector_ops == {}
     assert op.products * op.rows * op.n * op.k == op.macs
+
+
+@pytest.mark.parametrize("operand", ["A", "B"])
+@pytest.mark.parametrize("weights", [True, False])
+@pytest.mark.parametrize(
+    "pattern",
+    [NM(2, 4), NM(1, 4, transposable=True), VNM(4, 2, 6), Block(4, 4, Fraction(1, 3)), Channel(Fraction(1, 2), "k"),
+     Unstructured(Fraction(1, 7))],
+)  # fmt: skip
+def test_effectual_macs_are_those_of_a_mask(pattern: WeightPattern, weights: bool, operand: str) -> None:
+    op = Gemm(4, 12, 8, batch=3, weights=weights, sparsity=pattern, sparse_operand=operand)
+    count = 0
+    for product in range(op.products):
+        a, b = np.ones((op.rows, op.k), dtype=int), np.ones((op.k, op.n), dtype=int)
+        if operand == "A":
+            a = a * draw_mask(pattern, a.shape, product, axes=("m", "k"))
+        else:
+            b = b * draw_mask(pattern, b.shape, product)
+        count += int((a @ b).sum())
+    assert op.macs_effectual == count
+    assert op.macs == 4 * 12 * 8 * 3
+    assert (op.flop, op.weight_bytes) == (2 * op.macs, replace(op, sparsity=None, sparse_operand=None).weight_bytes)
+
+
+def test_a_dense_pattern_is_none() -> None:
+    assert Gemm(4, 4, 4, sparsity=Dense()) == Gemm(4, 4, 4)
+    assert Gemm(4, 4, 4).macs_effectual == Gemm(4, 4, 4, sparsity=NM(4, 4)).macs_effectual == 64
+    assert Gemm(4, 4, 4, sparsity=NM(2, 4)).sparse_operand == "B"
+    assert Attention(1, 1, 4, 4, 8).macs_effectual == Attention(1, 1, 4, 4, 8).macs
 
 
 def test_gemm_with_weights_is_one_tall_product() -> None:
@@ -252,6 +309,32 @@ def test_a_grouped_product_is_products_with_weights_of_their_own() -> None:
         assert getattr(op, count) == 3 * getattr(one, count)
     assert (op.products, op.rows) == (3, 4)
     assert Gemm(4, 6, 8, grouped=True) == one
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, max_size=5),
+    st.booleans(),
+    st.none() | st.integers(1, 9),
+    st.none() | st.integers(1, 5),
+)
+def test_sequences_of_lengths_of_their_own_count_as_each_alone(
+    lengths: list[tuple[int, int]], causal: bool, window: int | None, latent: int | None
+) -> None:
+    more = {"head_dim": 4, "kv_heads": 2, "causal": causal, "window": window if causal else None, "latent_dim": latent}
+    op = Attention(heads=6, q_lens=tuple(q for q, _ in lengths), kv_lens=tuple(q + past for q, past in lengths), **more)  # type: ignore[arg-type]
+    alone = [Attention(1, 6, q, q + past, **more) for q, past in lengths]  # type: ignore[arg-type]
+    for name in ("scores", "macs", "input_bytes", "output_bytes", "kv_bytes", "cached_bytes"):
+        assert getattr(op, name) == sum(getattr(one, name) for one in alone)
+    assert op.batch == len(lengths) == sum(run.batch for run in op.runs)
+    order = Attention(heads=6, q_lens=[q for q, _ in lengths[::-1]], kv_lens=[q + k for q, k in lengths[::-1]], **more)  # type: ignore[arg-type]
+    assert order == op
+
+
+def test_equal_lengths_are_none() -> None:
+    assert Attention(heads=6, head_dim=8, q_lens=(3, 3)) == Attention(2, 6, 3, 3, 8)
+    assert Attention(heads=6, head_dim=8, q_len=2, kv_lens=(3, 3)) == Attention(2, 6, 2, 3, 8)
+    packed = Attention(heads=6, head_dim=8, q_lens=(3, 7), causal=True)
+    assert (packed.batch, packed.q_len, packed.kv_len, packed.kv_lens) == (2, 7, 7, (7, 3))
 
 
 def test_values_as_wide_as_keys_need_no_width() -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,8 @@ from hypothesis import strategies as st
 import accsim
 from accsim.config.reader import parse_yaml
 from accsim.errors import InputError
+from accsim.sparsity.nm import NM
+from accsim.sparsity.patterns import Block
 from accsim.workload.catalogue import describe_workload, load_workload
 from accsim.workload.ops import Attention, Conv2d, Elementwise, Gemm, LstmCell, Norm
 from accsim.workload.trace import Entry, Workload
@@ -35,6 +38,8 @@ STEPS: list[dict[str, object]] = [
      "window": 128, "after": "q_proj; k_proj"},
     {"op": "elementwise", "elements": 393216, "function": "add", "repeat": 2},
     {"op": "gemm", "name": "up", "m": 4, "n": 8, "k": 8, "batch": 2, "weights": False, "dtype": "INT8"},
+    {"op": "gemm", "name": "sparse", "m": 4, "n": 8, "k": 8, "sparsity": "2_4", "sparse_operand": "A"},
+    {"op": "gemm", "name": "blocks", "m": 4, "n": 8, "k": 8, "sparsity": "block(4, 4, 0.5)"},
     {"op": "lstm_cell", "batch": 2, "input_size": 3, "hidden_size": 4, "repeat": 5, "shared_weights": True},
 ]  # fmt: skip
 """Rows of a table; `after` as a CSV file has it."""
@@ -87,10 +92,41 @@ def test_equal_ops_are_one_entry(table: Path) -> None:
             Entry(Attention(1, 12, 512, 512, 64, causal=True, window=128), 3),
             Entry(Elementwise(393216, "add"), 6),
             Entry(Gemm(4, 8, 8, 2, "int8", "up", False), 3),
+            Entry(Gemm(4, 8, 8, name="sparse", sparsity=NM(2, 4), sparse_operand="A"), 3),
+            Entry(Gemm(4, 8, 8, name="blocks", sparsity=Block(4, 4, Fraction(1, 2))), 3),
             Entry(LstmCell(2, 3, 4), 15, weight_sets=3),
         ),
-        source=f"{table}, 21 rows",
+        source=f"{table}, 27 rows",
     )
+
+
+LATENT = Attention(
+    heads=4, q_len=1, head_dim=24, kv_heads=1, causal=True, v_dim=16, shared_kv=True, kv_lens=(512, 512, 512, 40)
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("lengths", ["512x3; 40", "40;512;512;512", "[512, 40, 512, 512]"])
+def test_lengths_in_a_cell_and_in_a_trace(tmp_path: Path, lengths: str) -> None:
+    row: dict[str, object] = {
+        "op": "attention", "heads": 4, "q_len": 1, "head_dim": 24, "kv_heads": 1, "causal": True, "v_dim": 16,
+        "shared_kv": True, "kv_lens": lengths,
+    }  # fmt: skip
+    for work in (load_workload(write(tmp_path, as_csv([row]))), read_trace(parse_yaml(as_yaml([row], 1), "t.yaml"))):
+        assert work.entries[0].op == LATENT
+
+
+def test_lengths_as_a_list_in_parquet_and_yaml(tmp_path: Path) -> None:
+    row = {
+        "op": "attention", "heads": 4, "q_len": 1, "head_dim": 24, "kv_heads": 1, "causal": True, "v_dim": 16,
+        "shared_kv": True, "kv_lens": [512, 512, 40, 512],
+    }  # fmt: skip
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.Table.from_pylist([row]), path)
+    for work in (load_workload(path), read_trace(parse_yaml(as_yaml([row], 1), "t.yaml"))):
+        assert work.entries[0].op == LATENT
+    for wrong in ("512xa", "512;;3", "-3"):
+        with pytest.raises(InputError, match="kv_lens"):
+            load_workload(write(tmp_path, as_csv([{**row, "kv_lens": wrong}])))
 
 
 def test_totals_are_those_of_the_trace_with_repeats(table: Path) -> None:
@@ -281,7 +317,7 @@ def test_nothing_to_set(table: Path) -> None:
 def test_description_is_plain_data(table: Path) -> None:
     described = describe_workload(table)
     assert described["kind"] == "trace"
-    assert described["op_count"] == 36
+    assert described["op_count"] == 42
     assert json.loads(json.dumps(described)) == described
 
 

@@ -9,12 +9,12 @@ from typing import Annotated, ClassVar, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from accsim.config.checks import COUNT_TEXT, MAX_SIZE
 from accsim.config.fields import DtypeName, Name, Notes, Text
 from accsim.config.frozen import FrozenDict
 from accsim.config.reader import FileModel, PlacedError, Wrong
 from accsim.errors import nearest
 from accsim.units import canonical_dtype
-from accsim.workload.checks import COUNT_TEXT, MAX_SIZE
 from accsim.workload.ops import Attention, Conv2d, Elementwise, Embedding, Gemm, Norm, Op
 from accsim.workload.ops_base import FROM_OTHERS
 from accsim.workload.trace import Entry, Workload

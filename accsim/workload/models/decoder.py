@@ -6,8 +6,8 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
+from accsim.config.checks import COUNT_TEXT
 from accsim.config.reader import PlacedError, Wrong
-from accsim.workload.checks import COUNT_TEXT
 from accsim.workload.models.base import Block, Count, Hyperparameters, ModelFile, Parameters, check_heads
 from accsim.workload.ops import Attention
 from accsim.workload.trace import Entry

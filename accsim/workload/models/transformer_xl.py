@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from accsim.config.checks import MAX_SIZE
 from accsim.config.reader import PlacedError, Wrong
-from accsim.workload.checks import MAX_SIZE
 from accsim.workload.models.base import Block, Count, Hyperparameters, ModelFile, Parameters
 from accsim.workload.ops import Attention, Gemm
 from accsim.workload.trace import Entry

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 
 from accsim.config.frozen import FrozenDict
 from accsim.errors import InputError, Problem, nearest
@@ -11,6 +12,9 @@ from accsim.units import UnitError, canonical_dtype
 
 MAX_SIZE = 2**40 - 1
 """Largest extent, repeat or element count of one op."""
+
+MAX_LIST = 2**16
+"""Most numbers in a list."""
 
 COUNT_TEXT = "a whole number from 1 to 2^40 - 1"
 """What such a number may be, for messages."""
@@ -70,11 +74,37 @@ class ArgumentChecks:
                 object.__setattr__(self._owner, field, number)
         return good
 
+    def counts(self, field: str, most: int = MAX_LIST) -> bool:
+        """A list of at least one and at most `most` whole numbers from 1 on, kept as a tuple; True if it is."""
+        value = getattr(self._owner, field)
+        items = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+        numbers = [number for number in map(_whole, items[: most + 1]) if number is not None]
+        if 0 < len(items) == len(numbers) <= most and all(1 <= number <= MAX_SIZE for number in numbers):
+            object.__setattr__(self._owner, field, tuple(numbers))
+            return True
+        allowed = f"a list of 1 to {most} whole numbers from 1 to 2^40 - 1"
+        self.fail(field, f"read {shown(value)}, allowed is {allowed}")
+        object.__setattr__(self._owner, field, None)
+        return False
+
     def fill(self, field: str, value: object) -> bool:
         """Give a field that was left out its value; True if it was."""
         if getattr(self._owner, field) is not None:
             return False
         object.__setattr__(self._owner, field, value)
+        return True
+
+    def share(self, field: str) -> bool:
+        """A number above 0 and at most 1, kept as the exact fraction that was written; True if it is one."""
+        value = getattr(self._owner, field)
+        try:
+            exact = Fraction(str(value)) if isinstance(value, (int, float, str, Fraction)) else None
+        except (ValueError, ZeroDivisionError):
+            exact = None
+        if exact is None or not 0 < exact <= 1:
+            self.fail(field, f"read {shown(value)}, allowed is a number above 0 and at most 1, such as 0.25 or 1/3")
+            return False
+        object.__setattr__(self._owner, field, exact)
         return True
 
     def flag(self, *fields: str) -> None:

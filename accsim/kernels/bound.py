@@ -1,0 +1,172 @@
+"""Lower bounds of many points of one program shape, in closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from accsim.kernels.block import class_indices, trips_at
+from accsim.kernels.jit import kernel
+from accsim.kernels.layout import (
+    CARRIED,
+    D0,
+    D1,
+    DEP0,
+    DEP1,
+    HI,
+    LAG,
+    LEVEL,
+    LEVELS,
+    LO,
+    MAX_STAGE_TICKS,
+    MAX_TICKS,
+    RATE1,
+    RUN0,
+    SRC,
+    UNIT,
+)
+
+
+@kernel
+def count_fires(level, trips, runs, row, stages, classes, fires, scratch):
+    """How often each row fires, in closed form: over the levels, the overlap of its span with its class's run.
+
+    Parameters
+    ----------
+    level, trips, runs, row : as in ``ProgramArrays``.
+    stages : their number; each has one row for every combination of ``classes``.
+    scratch : int64[3, 4], room for the classes of a combination and the ends of their runs.
+    """
+    index, first, last = scratch[0], scratch[1], scratch[2]
+    combos = 1
+    for k in range(LEVELS):
+        combos *= classes[k]
+    for combo in range(combos):
+        class_indices(combo, classes, index)
+        reached = True
+        for k in range(LEVELS):
+            run = level[k, RUN0] + index[k]
+            first[k] = 0 if index[k] == 0 else runs[run - 1]
+            last[k] = min(runs[run], trips_at(level, trips, k, index))
+            reached = reached and first[k] < last[k]
+        for s in range(stages):
+            r = s * combos + combo
+            count = 1 if reached else 0
+            if reached:
+                for k in range(LEVELS):
+                    count *= max(0, min(row[r, HI + k], last[k]) - max(row[r, LO + k], first[k]))
+            fires[r] = count
+
+
+@kernel
+def held_after(held, fires, ticks):
+    """Ticks that a resource is held after ``fires`` more of ``ticks`` each, no more than just above ``MAX_TICKS``."""
+    if held + float(fires) * ticks > MAX_TICKS:
+        return MAX_TICKS + 1
+    return held + fires * ticks
+
+
+@kernel(allocates=True)
+def bound_block(shape, block, classes, chains, deep, bound, fires):
+    """Lower bound of every point's ticks; more than ``MAX_TICKS`` where a point or one of its stages is too long.
+
+    A resource is held for all its stages, one after the other, with the least latency of one behind. ``deep`` adds what
+    must come before the first and behind the last, and the slots of ``chains``: a slot is held for all of the stages of
+    its chain, one after the other, and there are only so many. Also fills ``fires`` (int64[N, rows]) in closed form.
+
+    Parameters
+    ----------
+    chains : int64[chains, 1 + stages], the buffer, and 1 for each stage of the chain.
+    """
+    stages, resources = shape.stage.shape[0], shape.servers.shape[0]
+    combos = 1
+    for k in range(LEVELS):
+        combos *= classes[k]
+    busy, tail, reach = np.zeros((3, resources), np.int64)
+    held, least, before, behind = np.zeros((4, stages), np.int64)
+    scratch = np.zeros((3, LEVELS), np.int64)
+    for i in range(block.trips.shape[0]):
+        row = block.row[i]
+        count_fires(shape.level, block.trips[i], block.runs[i], row, stages, classes, fires[i], scratch)
+        busy[:] = 0
+        held[:] = 0
+        least[:] = MAX_TICKS
+        tail[:] = MAX_TICKS
+        reach[:] = MAX_TICKS
+        for s in range(stages):
+            unit = shape.stage[s, UNIT]
+            for r in range(s * combos, (s + 1) * combos):
+                if fires[i, r] == 0:
+                    continue
+                slowest = row[r, D0]
+                for k in range(2):
+                    rate = shape.stage[s, RATE1 + k]
+                    if rate >= 0:
+                        busy[rate] = held_after(busy[rate], fires[i, r], row[r, D1 + k])
+                        slowest = max(slowest, row[r, D1 + k])
+                held[s] = held_after(held[s], fires[i, r], slowest)
+                least[s] = min(least[s], slowest)
+                if slowest > MAX_STAGE_TICKS:
+                    held[s] = MAX_TICKS + 1
+            busy[unit] = min(busy[unit] + held[s], MAX_TICKS + 1)
+        before[:] = 0
+        behind[:] = block.latency[i]
+        if deep:
+            _add_neighbours(shape, row, combos, block.latency[i], least, before, behind)
+        for s in range(stages):
+            for k in range(3):
+                resource = shape.stage[s, UNIT + k]
+                if resource >= 0 and least[s] < MAX_TICKS:
+                    reach[resource] = min(reach[resource], before[s])
+                    tail[resource] = min(tail[resource], behind[s])
+        most = 0
+        for r in range(resources):
+            if reach[r] < MAX_TICKS:
+                most = max(most, reach[r] + busy[r] // shape.servers[r] + tail[r])
+        if deep:
+            for c in range(chains.shape[0]):
+                whole = 0
+                for s in range(stages):
+                    whole = min(whole + chains[c, 1 + s] * held[s], MAX_TICKS + 1)
+                most = max(most, whole // block.slots[i, chains[c, 0]])
+        bound[i] = most
+
+
+@kernel
+def _add_neighbours(shape, row, combos, latency, least, before, behind):
+    """The least time before a stage's first start and behind its last work.
+
+    ``before`` gets one firing of each stage that all firings wait for, and ``behind``, which has the latencies, one of
+    each stage that waits for the last.
+    """
+    stages = shape.stage.shape[0]
+    for forward in (True, False):
+        for n in range(stages):
+            s = n if forward else stages - 1 - n
+            for d in range(shape.stage[s, DEP0], shape.stage[s, DEP1]):
+                source, level = shape.dep[d, SRC], shape.dep[d, LEVEL]
+                if shape.dep[d, LAG] > 0 or shape.dep[d, CARRIED] == 1:
+                    continue
+                if least[source] == MAX_TICKS or least[s] == MAX_TICKS:
+                    continue
+                ours, theirs = row[s * combos : (s + 1) * combos], row[source * combos : (source + 1) * combos]
+                if forward and _covers(theirs, ours, level, LO):
+                    before[s] = max(before[s], before[source] + least[source] + latency[source])
+                if not forward and _covers(ours, theirs, level, HI):
+                    behind[source] = max(behind[source], latency[source] + least[s] + behind[s])
+
+
+@kernel
+def _covers(outer, inner, level, end):
+    """Whether a stage fires in every iteration of a level in which another does, and begins (``LO``) or ends with it.
+
+    Given are the rows of both: of the first one, no span may be empty.
+    """
+    for c in range(outer.shape[0]):
+        for k in range(LEVELS):
+            if outer[c, HI + k] <= outer[c, LO + k]:
+                return False
+            if (k < level or (k == level and end == LO)) and outer[c, LO + k] > inner[c, LO + k]:
+                return False
+            if (k < level or (k == level and end == HI)) and outer[c, HI + k] < inner[c, HI + k]:
+                return False
+    return True

@@ -1,0 +1,42 @@
+"""Mappings of an op as several ops, one after the other, each with a mapping of its own."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from accsim.config.machine import Accelerator
+from accsim.mapping.base import Dataflow, Step
+from accsim.workload.ops import Op
+
+
+@dataclass(frozen=True)
+class Part:
+    """An op within an op.
+
+    Attributes
+    ----------
+    options : the dataflows that it may be mapped with; the one given, where there is one.
+    useful : share of its multiply-accumulates that no mask hides.
+    """
+
+    op: Op
+    options: tuple[Dataflow, ...]
+    useful: float = 1.0
+
+
+class Composed(Dataflow):
+    """A frozen dataclass with a field for the mapping of each part; one that is None is searched."""
+
+    @abstractmethod
+    def parts(self, op: Op, acc: Accelerator) -> Mapping[str, Part]:
+        """Field -> the part it maps, in the order in which they run."""
+
+    def steps(self, op: Op, acc: Accelerator) -> tuple[Step, ...]:
+        """The programs of the parts; what is left open is the first of its space."""
+        return tuple(
+            replace(step, useful=part.useful)
+            for part in self.parts(op, acc).values()
+            for step in part.options[0].steps(part.op, acc)
+        )

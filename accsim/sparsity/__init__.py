@@ -1,0 +1,1 @@
+"""Sparsity patterns and masks, what hardware can make of them, how they are stored, and number formats."""

@@ -1,0 +1,256 @@
+"""Which products of a layer a pattern can speed up on a sparse unit, and why not the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+from itertools import pairwise
+from typing import TypeAlias
+
+from accsim.errors import check_choice
+from accsim.sparsity.base import Axes, Bools, axis_index, groups, sides
+from accsim.sparsity.nm import NM, VENOM_COLUMNS, VNM
+from accsim.sparsity.patterns import Block, Channel, Dense, Unstructured, WeightPattern
+from accsim.sparsity.sparse_unit import SparseUnit
+
+OPERANDS: Mapping[str, Axes] = {"A": ("m", "k"), "B": ("k", "n"), "C": ("m", "n")}
+"""Axes of the operands of C[m,n] = A[m,k] B[k,n]: A activations, B weights, C the result (or its gradient)."""
+
+CONTRACTS: Mapping[str, str] = {"forward": "k", "dgrad": "n", "wgrad": "m"}
+"""Axis that each product of a training step contracts: C = A B, dA = dC Bᵀ, dB = Aᵀ dC."""
+
+
+_Judged: TypeAlias = tuple["Verdict", str, Fraction]
+_ONE = Fraction(1)
+
+
+class Verdict(Enum):
+    """What a unit makes of a pattern in one product."""
+
+    RUNS = "runs"
+    """Every multiplication by a pruned value is left out."""
+    PADDED = "runs padded"
+    """It runs at the unit's own density, which is higher than the pattern's."""
+    RE_PRUNE = "needs re-pruning"
+    """A run of the unit may hold more nonzeros than the unit takes."""
+    WRONG_AXIS = "wrong axis"
+    """The pattern runs along an axis that this product does not contract."""
+    NOT_AN_OPERAND = "not an operand"
+    """The product writes, or does not touch, the sparse tensor."""
+    NO_STRUCTURE = "no structure"
+    """The unit needs a structure, and the pattern promises none."""
+    NO_UNIT = "no sparse unit"
+    """The unit multiplies zeros like any other value."""
+    DENSE = "dense"
+    """Nothing is pruned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Eligibility:
+    """What a unit makes of a pattern in one product.
+
+    Attributes
+    ----------
+    product
+        ``"forward"``, ``"dgrad"`` or ``"wgrad"``.
+    verdict, reason
+        In one word, and in a sentence.
+    executed_density
+        Multiplications that are executed, as a share of the dense product's; 1 where nothing is gained.
+    """
+
+    product: str
+    verdict: Verdict
+    reason: str
+    executed_density: Fraction = Fraction(1)
+
+    @property
+    def legal(self) -> bool:
+        """True if the unit gains from the pattern as it is."""
+        return self.executed_density < 1
+
+
+@dataclass(frozen=True, slots=True)
+class Legality:
+    """What a unit makes of a pattern in each product of a training step."""
+
+    pattern: WeightPattern
+    unit: SparseUnit
+    operand: str
+    products: tuple[Eligibility, ...]
+
+    def __getitem__(self, product: str) -> Eligibility:
+        """The entry of one product."""
+        check_choice("product", product, tuple(CONTRACTS))
+        return next(entry for entry in self.products if entry.product == product)
+
+    @property
+    def training_density(self) -> Fraction:
+        """Executed share of the three products together, each of which has as many multiplications."""
+        return sum((entry.executed_density for entry in self.products), Fraction(0)) / len(self.products)
+
+    def __str__(self) -> str:
+        return "\n".join(f"{e.product}: {e.verdict.value}: {e.reason}" for e in self.products)
+
+
+def legality(
+    pattern: WeightPattern, unit: SparseUnit, operand: str = "B", extents: Mapping[str, int] | None = None
+) -> Legality:
+    """Which of forward, dgrad and wgrad a pattern speeds up on a unit, and why not the others.
+
+    Parameters
+    ----------
+    pattern
+        Of the operand; a pattern of one mask is judged by that mask, stored with its axes in the order of `OPERANDS`.
+    unit
+        What the hardware can leave out.
+    operand
+        Operand of the forward product that is sparse: ``"B"`` (weights), ``"A"`` (activations), or ``"C"`` (the
+        gradient of the result).
+    extents
+        Extents of the axes m, n and k, as far as they are known: runs that do not divide the one that a product
+        contracts are padded, and cost that.
+
+    Raises
+    ------
+    InputError
+        If the operand is unknown, has no axis that the pattern names, or is a mask that is no matrix.
+
+    Examples
+    --------
+    >>> from accsim.sparsity.sparse_unit import SPARSE_TENSOR_CORE
+    >>> print(legality(NM(2, 4), SPARSE_TENSOR_CORE))
+    forward: runs: 2:4 of 2:4
+    dgrad: wrong axis: the pattern runs along k, the product contracts n: it would have to be transposable
+    wgrad: not an operand: the product contracts m, which the operand B does not have
+    >>> legality(NM(2, 6), SPARSE_TENSOR_CORE)["forward"].verdict.value
+    'needs re-pruning'
+    """
+    check_choice("operand", operand, tuple(OPERANDS))
+    axes = OPERANDS[operand]
+    if isinstance(pattern, (NM, VNM, Channel)):
+        axis_index(pattern.axis, axes)
+    if isinstance(pattern, Unstructured) and pattern.mask is not None:
+        sides("of one mask", pattern.mask.shape)
+    entries = []
+    for product, contracted in CONTRACTS.items():
+        length = (extents or {}).get(contracted)
+        verdict, reason, density = _judge(pattern, unit, operand, contracted, length)
+        entries.append(Eligibility(product, verdict, reason, density))
+    return Legality(pattern, unit, operand, tuple(entries))
+
+
+def _judge(pattern: WeightPattern, unit: SparseUnit, operand: str, contracted: str, length: int | None) -> _Judged:
+    axes = OPERANDS[operand]
+    if isinstance(pattern, Dense) or pattern.density == 1:
+        return Verdict.DENSE, "nothing is pruned", _ONE
+    if isinstance(pattern, Channel):
+        return _channel(pattern, operand, contracted)
+    if contracted not in axes:
+        what = f"the product contracts {contracted}, which the operand {operand} does not have"
+        return Verdict.NOT_AN_OPERAND, what, _ONE
+    if unit.unstructured:
+        return Verdict.RUNS, "the unit skips single zeros", pattern.density
+    if isinstance(pattern, Block):
+        return _block(pattern, unit, axes, contracted)
+    if not unit.modes:
+        return Verdict.NO_UNIT, f"the unit {unit.name} has no N:M mode", _ONE
+    if isinstance(pattern, Unstructured):
+        return _mask(pattern, unit, axes, contracted)
+    both_ways = isinstance(pattern, NM) and pattern.transposable
+    if pattern.axis != contracted and not both_ways:
+        what = f"the pattern runs along {pattern.axis}, the product contracts {contracted}"
+        return Verdict.WRONG_AXIS, f"{what}: it would have to be transposable", _ONE
+    if isinstance(pattern, VNM):
+        return _venom(pattern, unit, length)
+    return _structured(pattern, unit, length)
+
+
+def _structured(pattern: NM, unit: SparseUnit, length: int | None) -> _Judged:
+    """The fastest mode that takes every mask of the pattern."""
+    fitting = [mode for mode in unit.modes if most_in_run(pattern.n, pattern.m, mode[1]) <= mode[0]]
+    own = f"{pattern.n}:{pattern.m}"
+    if not fitting:
+        worst = ", ".join(f"{most_in_run(pattern.n, pattern.m, m)} of {m} (at most {n})" for n, m in unit.modes)
+        return Verdict.RE_PRUNE, f"an aligned run of a {own} mask can hold {worst}", _ONE
+    n, m = min(fitting, key=lambda mode: Fraction(*mode))
+    density, padding = _run_density(n, m, length)
+    verdict = Verdict.RUNS if Fraction(n, m) == pattern.density and not padding else Verdict.PADDED
+    return verdict, f"{own} of {n}:{m}{padding}", density
+
+
+def _run_density(n: int, m: int, length: int | None) -> tuple[Fraction, str]:
+    """Executed share of runs that cover `length`, and what to say if they do not divide it."""
+    if length is None or length % m == 0:
+        return Fraction(n, m), ""
+    runs = -(-length // m)
+    return min(Fraction(runs * n, length), _ONE), f", {length} padded to {runs * m}"
+
+
+def _venom(pattern: VNM, unit: SparseUnit, length: int | None) -> _Judged:
+    gathers = unit.gathered_rows > 0 and pattern.v % unit.gathered_rows == 0
+    if not (gathers and (pattern.n, VENOM_COLUMNS) in unit.modes):
+        verdict, reason, density = _structured(pattern.row, unit, length)
+        return verdict, f"row by row, {reason}", density
+    density, padding = _run_density(pattern.n, pattern.m, length)
+    verdict = Verdict.PADDED if padding else Verdict.RUNS
+    return verdict, f"{VENOM_COLUMNS} columns of {pattern.m} gathered{padding}", density
+
+
+def _block(pattern: Block, unit: SparseUnit, axes: Axes, contracted: str) -> _Judged:
+    if unit.blocks is None:
+        return Verdict.NO_UNIT, f"the unit {unit.name} skips no blocks", _ONE
+    block = (pattern.rows, pattern.cols)
+    along, other = block if axes[0] == contracted else block[::-1]
+    if along % unit.blocks[0] or other % unit.blocks[1]:
+        least = f"{unit.blocks[0]} by {unit.blocks[1]}"
+        return Verdict.RE_PRUNE, f"blocks of {along} along {contracted} by {other} are no multiple of {least}", _ONE
+    return Verdict.RUNS, "whole blocks are skipped", pattern.density
+
+
+def _channel(pattern: Channel, operand: str, contracted: str) -> _Judged:
+    """A dropped channel makes all three products smaller, on any unit: each of them has all three axes."""
+    how = "fewer terms a sum" if pattern.axis == contracted else "fewer sums"
+    return Verdict.RUNS, f"the product is smaller along {pattern.axis} of {operand}: {how}", pattern.density
+
+
+def _mask(pattern: Unstructured, unit: SparseUnit, axes: Axes, contracted: str) -> _Judged:
+    """A mask by itself: the fastest mode in whose every run it fits."""
+    if pattern.mask is None:
+        return Verdict.NO_STRUCTURE, "zeros may lie anywhere: only a mask, or pruning to N:M, can tell", _ONE
+    places = pattern.mask.array
+    fitting = [mode for mode in unit.modes if NM(*mode, axis=contracted).allows(places, axes)]
+    if not fitting:
+        over = ", ".join(f"{100 * _crowded(places, axes, contracted, n, m):.3g} % of {n}:{m}" for n, m in unit.modes)
+        return Verdict.RE_PRUNE, f"runs along {contracted} that hold too many: {over}", _ONE
+    n, m = min(fitting, key=lambda mode: Fraction(*mode))
+    density, padding = _run_density(n, m, pattern.mask.shape[axes.index(contracted)])
+    verdict = Verdict.RUNS if density == pattern.density else Verdict.PADDED
+    return verdict, f"every run along {contracted} fits {n}:{m}{padding}", density
+
+
+def _crowded(places: Bools, axes: Axes, contracted: str, n: int, m: int) -> float:
+    return float((groups(places, axes.index(contracted), m).sum(axis=-1) > n).mean())
+
+
+def most_in_run(n: int, m: int, run: int) -> int:
+    """Most nonzeros that a mask of n:m can have in an aligned run of another length.
+
+    Notes
+    -----
+    A run from place s on meets the pattern's own runs in pieces; each piece of p places holds at most min(n, p). The
+    positions s mod m repeat after lcm(m, run) places.
+
+    Examples
+    --------
+    >>> most_in_run(2, 8, 4), most_in_run(2, 6, 4), most_in_run(1, 2, 4)
+    (2, 4, 2)
+    """
+    most = 0
+    for start in range(0, math.lcm(m, run), run):
+        edges = [start, *range((start // m + 1) * m, start + run, m), start + run]
+        most = max(most, sum(min(n, b - a) for a, b in pairwise(edges)))
+    return most

@@ -1,0 +1,65 @@
+"""Descriptions of what matrix units can leave out of a product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accsim.config.checks import ArgumentChecks
+
+
+@dataclass(frozen=True, slots=True)
+class SparseUnit:
+    """What a matrix unit can leave out. It reads its sparse operand compressed along the axis that it contracts.
+
+    Parameters
+    ----------
+    name
+        For reports.
+    modes
+        Pairs (n, m): of each aligned run of m it multiplies n, m / n times as fast as dense. Several: a flexible unit.
+    gathered_rows
+        Rows that share the columns it reads, where it gathers just those that a V:N:M pattern keeps (VENOM's kernel); V
+        is a multiple. 0: it does not gather.
+    blocks
+        Sides (along the contracted axis, the other) of the blocks that it can skip, or None.
+    unstructured
+        True: it skips single zeros wherever they are.
+    """
+
+    name: str
+    modes: tuple[tuple[int, int], ...] = ()
+    gathered_rows: int = 0
+    blocks: tuple[int, int] | None = None
+    unstructured: bool = False
+
+    def __post_init__(self) -> None:
+        check = ArgumentChecks(self)
+        check.name()
+        check.flag("unstructured")
+        check.count("gathered_rows", least=0)
+        check.sequence("modes", tuple, "pairs (n, m)")
+        for mode in self.modes:
+            if len(mode) != 2 or not 0 < mode[0] < mode[1]:
+                check.fail("modes", f"read {mode}, allowed are pairs (n, m) with 0 < n < m")
+        if self.blocks is not None and (len(self.blocks) != 2 or min(self.blocks) < 1):
+            check.fail("blocks", f"read {self.blocks}, allowed are two sides of at least 1")
+        check.finish()
+
+
+NO_SPARSE_UNIT = SparseUnit("dense")
+"""A unit that multiplies everything."""
+
+SPARSE_TENSOR_CORE = SparseUnit("sparse_tensor_core", modes=((2, 4),))
+"""Ampere and later, and AMD's SMFMA, with 16- and 8-bit operands. Source: Mishra et al., arXiv 2104.08378."""
+
+SPARSE_TENSOR_CORE_TF32 = SparseUnit("sparse_tensor_core_tf32", modes=((1, 2),))
+"""The same with TF32 operands. Source: as above."""
+
+VEGETA = SparseUnit("vegeta", modes=((1, 4), (2, 4)))
+"""Flexible N:4. Source: Jeong et al., VEGETA, HPCA 2023."""
+
+FLEXIBLE_TENSOR_CORE = SparseUnit("flexible_tensor_core", modes=((2, 4), (2, 6), (2, 8)))
+"""The flexible sparse tensor core of Sparseloop's case study. Source: Wu et al., MICRO 2022, figure 15."""
+
+VENOM_KERNEL = SparseUnit("venom", modes=((2, 4),), gathered_rows=16)
+"""VENOM's kernel on a 2:4 tensor core, whose instructions have 16 rows. Source: Castro et al., SC 2023."""
