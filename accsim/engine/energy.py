@@ -13,6 +13,9 @@ from accsim.config.energy import VECTOR_OPS, Range
 from accsim.config.machine import Accelerator
 from accsim.units import canonical_dtype
 
+MACS = ("mac", "mac_padded", "mac_exp")
+"""Multiply-accumulates of the matrix unit, all at one price: useful ones, masked ones, those of exponentials on PEs."""
+
 
 @dataclass(frozen=True)
 class Energy:
@@ -41,7 +44,7 @@ def price_list(acc: Accelerator, dtype: str) -> dict[str, Range]:
     """Picojoules of every priced action of a machine: ``mac.bf16``, ``vector.exp``, ``read.sg`` (a byte), ..."""
     name = canonical_dtype(dtype)
     table = acc.energy
-    prices = {f"mac.{name}": table.mac_pj(name), f"mac_padded.{name}": table.mac_pj(name)}
+    prices = {f"{kind}.{name}": table.mac_pj(name) for kind in MACS}
     prices |= {f"vector.{op}": table.vector_pj(op) for op in VECTOR_OPS}
     for memory in acc.memories:
         price = table.memory_pj_per_byte(memory.kind, memory.capacity_bytes // memory.banks)
@@ -54,7 +57,7 @@ def component(action: str) -> str:
     head, _, tail = action.partition(".")
     if head in ("read", "write"):
         return tail
-    return "mac" if head in ("mac", "mac_padded") else "vector"
+    return "mac" if head in MACS else "vector"
 
 
 def energy_of(actions: Mapping[str, float], prices: Mapping[str, Range], idle_w: float, latency_s: float) -> Energy:

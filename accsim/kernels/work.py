@@ -5,7 +5,8 @@ from __future__ import annotations
 from accsim.kernels.banks import waiting_bytes
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import D0, D1, D2
-from accsim.kernels.matrix import SUM_BYTES, TICKS, local_ticks, ticks_of, tile_work, vector_ticks
+from accsim.kernels.matrix import SUM_BYTES, TICKS, TileWork, local_ticks, ticks_of, tile_work, vector_ticks
+from accsim.kernels.systolic import OUTPUT_STATIONARY, gemm_fold_timing
 
 ACTIONS = (
     "mac",
@@ -25,12 +26,14 @@ ACTIONS = (
     "main_write",
     "pe_steady_cycles",
     "pe_busy_cycles",
+    "mac_exp",
 )
 """Columns of ``Block.actions``, in order; memories by their place from the array outward."""
 
 MAC, MAC_PADDED, VECTOR = 0, 1, 2
+MAX, ADD = 2, 4
 LOCAL_READ, LOCAL_WRITE, MIDDLE_READ, MIDDLE_WRITE, MAIN_READ, MAIN_WRITE = 9, 10, 11, 12, 13, 14
-PE_STEADY, PE_BUSY = 15, 16
+PE_STEADY, PE_BUSY, MAC_EXP = 15, 16, 17
 VECTOR_OPERATIONS = 7
 
 
@@ -108,6 +111,29 @@ def write_matmul(block, i, row, tile, useful, form, read, write, machine, want):
         block.actions[i, row, PE_STEADY] = work.steady * pes
         block.actions[i, row, PE_BUSY] = work.busy * pes
     return work.once * TICKS
+
+
+@kernel
+def write_array(block, i, row, steps, tile, streamed, counts, write, machine, want):
+    """``steps`` operations of every PE of a systolic array on what it holds, one fold of an array that overlaps folds.
+
+    Of the operands of a :class:`~accsim.kernels.matrix.Tile`, A along the array's rows and B along its columns,
+    ``streamed`` elements come in. ``counts`` are useful MACs, MACs of exponentials, maxima and additions on all PEs;
+    ``write`` the bytes that stream out.
+    """
+    overhead = gemm_fold_timing(1, 1, steps, machine.rows, machine.cols, OUTPUT_STATIONARY, machine.overlap)[2]
+    block.row[i, row, D0] = ticks_of((steps + overhead) / machine.rate * TICKS, 1.0)
+    work = TileWork(steps + overhead, steps, 0, streamed[0], streamed[1], 0, 0)
+    waits = waiting_bytes(tile, work, OUTPUT_STATIONARY, 0.0, 0.0, machine)
+    write_local(block, i, row, (streamed[0] + streamed[1]) * machine.element_bytes, write, waits, machine, want)
+    if want:
+        block.actions[i, row, MAC] = counts[0]
+        block.actions[i, row, MAC_EXP] = counts[1]
+        block.actions[i, row, MAX] = counts[2]
+        block.actions[i, row, ADD] = counts[3]
+        pes = machine.rows * machine.cols * machine.count
+        block.actions[i, row, PE_STEADY] = float(steps) * pes
+        block.actions[i, row, PE_BUSY] = float(steps + overhead) * pes
 
 
 @kernel

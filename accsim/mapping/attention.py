@@ -285,21 +285,22 @@ def write_loops(block, i, level, problem, row_tile, share, key_block, loops, kep
     """Trips, cuts and classes of the loops over groups, row tiles and key blocks.
 
     ``loops`` loops over the keys follow one another: one; two of all key blocks; or three, the second of them over the
-    blocks beyond the first ``kept`` (spilled ones), which are a section of their own in the two others.
+    blocks beyond the first ``kept`` (spilled ones). Where some are spilled (``kept`` is not 0) these are a section of
+    their own in the two others.
     Returns the row tiles of a core and the key blocks of the longest one.
     """
     tiles = ceil_div(share.rows, row_tile)
     blocks = ceil_div(seen_keys(problem, row_tile, share, 0), key_block)
-    spilled = max(0, blocks - kept) if loops == 3 else 0
+    spilled = max(0, blocks - kept) if kept else 0
     block.trips[i, level[1, TRIP0]] = share.groups
     block.trips[i, level[2, TRIP0]] = tiles
     if problem.causal:
         for t in range(tiles):
             seen = ceil_div(seen_keys(problem, row_tile, share, t), key_block)
-            _write_sections(block, i, level, t, loops, seen, max(0, seen - kept) if loops == 3 else 0)
+            _write_sections(block, i, level, t, loops, seen, kept)
             block.runs[i, level[2, RUN0] + t] = t + 1
         return tiles, blocks
-    _write_sections(block, i, level, 0, loops, blocks, spilled)
+    _write_sections(block, i, level, 0, loops, blocks, kept)
     if share.rows % row_tile:
         block.runs[i, level[2, RUN0]] = tiles - 1
     if problem.keys % key_block:
@@ -313,18 +314,21 @@ def write_loops(block, i, level, problem, row_tile, share, key_block, loops, kep
 
 
 @kernel
-def _write_sections(block, i, level, tile, loops, blocks, spilled):
+def _write_sections(block, i, level, tile, loops, blocks, kept):
     """Trips of the loops over the keys of one row tile, and where their sections begin and end."""
-    block.trips[i, level[3, TRIP0] + tile] = blocks * min(loops, 2) + spilled
-    if loops == 2:
+    spilled = max(0, blocks - kept) if kept else 0
+    middle = spilled if loops == 3 else 0
+    block.trips[i, level[3, TRIP0] + tile] = blocks * min(loops, 2) + middle
+    if loops == 2 and not kept:
         block.cuts[i, 3 * tile + 1] = blocks
         block.cuts[i, 3 * tile + 2] = 2 * blocks
-    elif loops == 3:
-        block.cuts[i, 6 * tile + 1] = blocks - spilled
-        block.cuts[i, 6 * tile + 2] = blocks
-        block.cuts[i, 6 * tile + 3] = blocks + spilled
-        block.cuts[i, 6 * tile + 4] = 2 * blocks
-        block.cuts[i, 6 * tile + 5] = 2 * blocks + spilled
+    elif loops > 1:
+        at = (loops + 3) * tile  # cuts of a tile: 0, two of Logit, one of a middle loop, two of Attend
+        block.cuts[i, at + 1] = blocks - spilled
+        block.cuts[i, at + 2] = blocks
+        block.cuts[i, at + loops] = blocks + middle
+        block.cuts[i, at + loops + 1] = 2 * blocks + middle - spilled
+        block.cuts[i, at + loops + 2] = 2 * blocks + middle
 
 
 @kernel

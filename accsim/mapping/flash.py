@@ -1,21 +1,23 @@
-"""FlashAttention-2: query tiles outside, key blocks inside, an online softmax, one division at the end.
+"""FlashAttention-2 and -3: query tiles outside, key blocks inside, an online softmax, one division at the end.
 
 Source: Dao, "FlashAttention-2: Faster Attention with Better Parallelism and Work Partitioning", 2023 (arXiv
-2307.08691), Algorithm 1. ``docs/attention.md`` has the model. On tensor cores
-:mod:`accsim.mapping.flash_blocks` lowers it, as ``docs/gpu.md`` says.
+2307.08691), Algorithm 1; Shah et al., "FlashAttention-3", 2024 (arXiv 2407.08608), for what overlaps.
+``docs/attention.md`` has the model. On tensor cores :mod:`accsim.mapping.flash_blocks` lowers it, as ``docs/gpu.md``
+says.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import ClassVar
 
 import numpy as np
 
 from accsim.config.compute_units import TensorCore
 from accsim.config.machine import Accelerator
-from accsim.errors import MappingError
+from accsim.errors import InputError, MappingError
+from accsim.errors import Problem as Fault
 from accsim.kernels.block import fill_spans
 from accsim.kernels.jit import kernel
 from accsim.mapping.attention import (
@@ -39,25 +41,38 @@ from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.flash_blocks import block_points, lower_blocks
 from accsim.mapping.flash_pool import pool_of_tiles
 from accsim.mapping.flash_queue import Queued, lower_queue, queue_points
-from accsim.mapping.flash_tile import CHAINS, At, tile_buffers, tile_stages, write_buffers, write_tile
+from accsim.mapping.flash_tile import (
+    At,
+    Form,
+    half_places,
+    tile_buffers,
+    tile_stages,
+    write_buffers,
+    write_tile,
+)
 from accsim.mapping.flash_tiles import tiles_of
 from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape
 from accsim.workload.ops import Attention, Op
 
+EXECUTIONS = ("interleaved", "pipelined", "ping_pong")
+
 
 @dataclass(frozen=True)
 class Flash(CompiledDataflow):
-    """A FlashAttention-2 mapping; choices left ``None`` are searched.
+    """A FlashAttention-2 or -3 mapping; choices left ``None`` are searched.
 
     Parameters
     ----------
     block_q : query rows of a tile.
     block_kv : keys of a block.
-    pipeline : True runs Attend one key block behind Logit, so that the softmax of one overlaps the GEMM of the other.
+    pipeline : True runs Attend one key block behind Logit, so that the softmax of one overlaps the GEMM of the other:
+        short for an execution that is pipelined or (False) interleaved.
     stationary : form of both operators on the array.
     split_kv : parts of the keys of the longest tile, on as many cores or thread blocks; searched where there are fewer
         tiles than cores. Of other tiles there are as many as keep each no longer than those.
+    execution : ``"interleaved"``, ``"pipelined"``, or ``"ping_pong"``: pipelined, and a tile is two halves that
+        alternate, as in FlashAttention-3 (``flash3``). Searched are the first two. Tensor cores run it as pipelined.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("attention",)
@@ -67,13 +82,16 @@ class Flash(CompiledDataflow):
     pipeline: bool | None = None
     stationary: str | None = None
     split_kv: int | None = None
+    execution: str | None = None
 
     def __post_init__(self) -> None:
         check_choices(
             self,
             positive=("block_q", "block_kv", "split_kv"),
-            among={"pipeline": (True, False), "stationary": tuple(STATIONARY)},
+            among={"pipeline": (True, False), "stationary": tuple(STATIONARY), "execution": EXECUTIONS},
         )
+        if self.pipeline is not None and self.execution is not None:
+            raise InputError(Fault("", "execution", "pipeline is short for it; give one of the two"))
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         return self._space(op, acc, fine=False)
@@ -83,28 +101,38 @@ class Flash(CompiledDataflow):
 
     def _space(self, op: Op, acc: Accelerator, *, fine: bool) -> list[Points]:
         assert isinstance(op, Attention)
-        pipelines = [self.pipeline] if self.pipeline is not None else [False, True]
+        executions = self._executions()
         if isinstance(acc.matrix_unit, TensorCore):
-            found = block_points(op, acc, self.block_q, self.block_kv, pipelines, self.split_kv)
+            ahead = [execution != "interleaved" for execution in executions]
+            found = block_points(op, acc, self.block_q, self.block_kv, ahead, self.split_kv)
             if not found:
                 raise MappingError(f"the parts of '{op.name}' meet in no memory of {acc.name}: split_kv must be 1")
             return found
         rows = row_tile_sizes(op, acc, self.block_q, fine=fine)
         keys = [self.block_kv] if self.block_kv else key_block_sizes(op, acc, 5, fine=fine)
         forms = form_codes(acc, self.stationary)
-        queued = queue_points(op, acc, rows, keys, forms, pipelines, self.split_kv)
+        queued = queue_points(op, acc, rows, keys, forms, executions, self.split_kv)
         if len(op.runs) > 1 or (self.split_kv or 1) > 1:
             return queued
         tables = point_tables(op, acc, rows, keys, [(code,) for code in forms])
-        return [Points((ahead, loops), table) for loops, table in tables.items() for ahead in pipelines] + queued
+        uniform = [Points((execution, loops), table) for loops, table in tables.items() for execution in executions]
+        return uniform + queued
+
+    def _executions(self) -> tuple[str, ...]:
+        if self.execution is not None:
+            return (self.execution,)
+        return ("interleaved", "pipelined") if self.pipeline is None else (EXECUTIONS[self.pipeline],)
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Flash:
         if isinstance(acc.matrix_unit, TensorCore):
             row, key, parts = points.table[i].tolist()
             return Flash(row, key, points.variant[0], split_kv=parts)
-        row, key, form, *split = points.table[i].tolist()
-        names = {code: name for name, code in STATIONARY.items()}
-        return Flash(row, key, points.variant[0], names[form], *(split or [1]))
+        row, key, code, *split = points.table[i].tolist()
+        stationary = {code: name for name, code in STATIONARY.items()}[code]
+        execution, parts = points.variant[0], split[0] if split else 1
+        if execution == "ping_pong":
+            return Flash(row, key, None, stationary, parts, execution)
+        return Flash(row, key, execution == "pipelined", stationary, parts)
 
     def steps(self, op: Op, acc: Accelerator) -> tuple[Step, ...]:
         assert isinstance(op, Attention)
@@ -121,13 +149,14 @@ class Flash(CompiledDataflow):
             return lower_blocks(op, acc, points, actions=actions)
         if isinstance(points.variant, Queued):
             return lower_queue(op, acc, points, actions=actions)
-        ahead, loops = points.variant
-        shape = _shape(acc, ahead, op.shared_kv, loops)
-        at = At(*shape.places(At._fields))
+        execution, loops = points.variant
+        form = Form(execution, op.shared_kv)
+        shape = _shape(acc, form, loops)
+        at, halves = At(*shape.places(At._fields)), half_places(shape, form)
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
         _lower(
-            points.table, problem_of(op), op.scores, ahead, at, machine_numbers(acc, op.dtype),
+            points.table, problem_of(op), op.scores, form.behind, at, halves, machine_numbers(acc, op.dtype),
             shape.level_table(), shape.kinds, shape.classes, block, copies,
         )  # fmt: skip
         return Lowered(shape, block, copies)
@@ -135,25 +164,26 @@ class Flash(CompiledDataflow):
 
 register_dataflow("flash", Flash)
 register_dataflow("flash2", Flash)
+register_dataflow("flash3", partial(Flash, execution="ping_pong"))
 
 
 @lru_cache(maxsize=256)
-def _shape(acc: Accelerator, ahead: bool, shared_kv: bool, loops: Loops) -> Shape:
+def _shape(acc: Accelerator, form: Form, loops: Loops) -> Shape:
     memory, capacities = memory_plan(acc)
     return Shape(
-        "flash2" + (" pipelined" if ahead else ""),
+        form.title,
         loops.levels(1),
         ways(acc).resources("dma", "matrix", "vector"),
-        tile_buffers(memory, shared_kv),
-        tile_stages(acc, ahead, shared_kv),
+        tile_buffers(memory, form),
+        tile_stages(acc, form),
         capacities,
         loops.varying,
-        chains=CHAINS,
+        chains=form.chains,
     )
 
 
 @kernel(allocates=True)
-def _lower(points, problem, scores, ahead, at, machine, level, kinds, classes, block, copies):
+def _lower(points, problem, scores, behind, at, halves, machine, level, kinds, classes, block, copies):
     """Write the numbers of every point (columns: query rows, keys of a block, stationary form)."""
     want = block.actions.shape[0] > 0
     row_classes, key_classes = classes[2], classes[3]
@@ -164,7 +194,7 @@ def _lower(points, problem, scores, ahead, at, machine, level, kinds, classes, b
         share = share_of(problem, row_tile, machine.cores)
         tiles, blocks = write_loops(block, i, level, problem, row_tile, share, key_block, 1, 0)
         fill_spans(block, i, level, kinds, classes)
-        write_buffers(block, i, row_tile, key_block, problem, ahead, machine)
+        write_buffers(block, i, row_tile, key_block, problem, behind, halves.shape[0], machine)
         write_latencies(block, i, (at.load_q, at.load_k, at.load_v, at.store_o), machine)
         fetched = fetched_share(problem, row_tile, share, tiles, key_block, machine, False)
         own_rows, visible = own_work(problem, row_tile, share, tiles)
@@ -177,13 +207,10 @@ def _lower(points, problem, scores, ahead, at, machine, level, kinds, classes, b
                 keys = key_block if kc == 0 else problem.keys - (blocks - 1) * key_block
                 c = rc * key_classes + kc
                 part = float(useful) * rows * keys / done
-                logit, attend = write_tile(
-                    block, i, c, combos, at, (rows, keys, keys), part, form, problem, fetched, share.active, machine,
-                    want,
+                write_tile(
+                    block, i, c, combos, at, halves, (rows, keys, keys), part, form, problem, fetched, share.active,
+                    machine, want,
                 )  # fmt: skip
-                if c == 0:
-                    block.latency[i, at.logit] = logit
-                    block.latency[i, at.attend] = attend
         if want:
             moves = (at.load_q, at.store_o, at.load_k, at.load_v)
             count_all(

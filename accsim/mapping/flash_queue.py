@@ -1,12 +1,13 @@
-"""FlashAttention-2 on arrays where sequences differ or cores share the keys of a row tile (Flash-Decoding).
+"""FlashAttention on arrays where sequences differ or cores share the keys of a row tile (Flash-Decoding).
 
 The program is the queue of the core that is busy longest, a tile or part of one after the other; they are dealt by the
-time of their own programs. Source of the split and
-the merge: Dao et al., *Flash-Decoding for long-context inference* (2023). ``docs/attention.md`` has the model.
+time of their own programs. Source of the split and the merge: Dao et al., *Flash-Decoding for long-context inference*
+(2023). ``docs/attention.md`` has the model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -21,7 +22,16 @@ from accsim.kernels.matrix import SUM_BYTES
 from accsim.kernels.work import leave_between, scale_bytes, write_load, write_store, write_vector
 from accsim.mapping.attention import MOST_CAUSAL_TILES, problems_of, write_latencies
 from accsim.mapping.compiled import Lowered, Points, run_points
-from accsim.mapping.flash_tile import CHAINS, STATISTICS, At, tile_buffers, tile_stages, write_buffers, write_tile
+from accsim.mapping.flash_tile import (
+    STATISTICS,
+    At,
+    Form,
+    half_places,
+    tile_buffers,
+    tile_stages,
+    write_buffers,
+    write_tile,
+)
 from accsim.mapping.flash_tiles import Heads, Part, busiest, kinds_of
 from accsim.mapping.machine_numbers import machine_numbers, memory_plan, places, ways
 from accsim.mapping.shape import Shape
@@ -30,16 +40,16 @@ from accsim.workload.ops import Attention
 
 
 class Queued(NamedTuple):
-    """What decides the shape of a queue's program: whether Attend is one block behind, kinds of parts, split keys."""
+    """What decides the shape of a queue's program: how a tile is worked on, kinds of parts, split keys."""
 
-    ahead: bool
+    execution: str
     kinds: int
     split: bool
 
 
 def queue_points(
-    op: Attention, acc: Accelerator, rows: list[int], keys: list[int], forms: list[int], ahead: list[bool],
-    split: int | None,
+    op: Attention, acc: Accelerator, rows: list[int], keys: list[int], forms: list[int],
+    executions: Sequence[str], split: int | None,
 ) -> list[Points]:  # fmt: skip
     """Points (query rows, keys of a block, stationary form, parts) by shape; none where the uniform program serves.
 
@@ -56,8 +66,8 @@ def queue_points(
                 kinds = len(kinds_of(problems, row, key, parts))
                 if kinds > MOST_CAUSAL_TILES and row != rows[-1]:
                     continue
-                for behind in ahead:
-                    table = found.setdefault(Queued(behind, kinds, parts > 1), [])
+                for execution in executions:
+                    table = found.setdefault(Queued(execution, kinds, parts > 1), [])
                     table += [(row, key, form, parts) for form in forms]
     return [Points(variant, np.array(table, np.int64)) for variant, table in found.items()]
 
@@ -67,26 +77,26 @@ def lower_queue(op: Attention, acc: Accelerator, points: Points, *, actions: boo
     variant = Queued(*points.variant)
     writer = _Writer(op, acc, variant, len(points.table), actions)
     for i, (row, key, form, parts) in enumerate(points.table.tolist()):
-        counts = queue_of(op, acc, variant.ahead, row, key, form, parts)
+        counts = queue_of(op, acc, variant.execution, row, key, form, parts)
         writer.write(i, (row, key, form, parts), tuple(kinds_of(writer.problems, row, key, parts)), counts)
     return writer.lowered()
 
 
 @lru_cache(maxsize=4096)
 def queue_of(
-    op: Attention, acc: Accelerator, ahead: bool, row: int, key: int, form: int, parts: int
+    op: Attention, acc: Accelerator, execution: str, row: int, key: int, form: int, parts: int
 ) -> tuple[int, ...]:
     """How many parts of each kind the core has that is busy longest: all of them where there is but one core."""
     counts = tuple(kinds_of(problems_of(op), row, key, parts).values())
     if acc.cores == 1:
         return counts
-    return busiest(part_ticks(op, acc, ahead, row, key, form, parts), counts, acc.cores)
+    return busiest(part_ticks(op, acc, execution, row, key, form, parts), counts, acc.cores)
 
 
-def part_ticks(op: Attention, acc: Accelerator, ahead: bool, row: int, key: int, form: int, parts: int) -> IntArray:
+def part_ticks(op: Attention, acc: Accelerator, execution: str, row: int, key: int, form: int, parts: int) -> IntArray:
     """Time of a part of each kind from a program of its own, as if it were a tile that shares its keys with none."""
     kinds = kinds_of(problems_of(op), row, key, parts)
-    alone = _Writer(op, acc, Queued(ahead, 1, False), len(kinds), actions=False)
+    alone = _Writer(op, acc, Queued(execution, 1, False), len(kinds), actions=False)
     for i, kind in enumerate(kinds):
         alone.write(i, (row, key, form, parts), (kind,), (1,))
     return run_points(alone.lowered())
@@ -96,11 +106,12 @@ class _Writer:
     """Writes the points of an op that have one shape into a block."""
 
     def __init__(self, op: Attention, acc: Accelerator, variant: Queued, points: int, actions: bool) -> None:
-        self.shape = _shape(acc, variant, op.shared_kv)
-        self.at = At(*self.shape.places(At._fields))
+        form = Form(variant.execution, op.shared_kv, variant.split)
+        self.shape = _shape(acc, form, variant.kinds)
+        self.at, self.halves = At(*self.shape.places(At._fields)), half_places(self.shape, form)
         self.block = self.shape.new_block(points, actions=actions)
         self.copies = np.zeros(points)
-        self.ahead = variant.ahead
+        self.behind = form.behind
         self.level = self.shape.level_table()
         self.problems, self.machine = problems_of(op), machine_numbers(acc, op.dtype)
         self.scores = float(op.scores)
@@ -119,8 +130,8 @@ class _Writer:
         )
         _lower_point(
             i, form, self.problems[0], Heads.of(self.problems), np.array(kinds, np.int64)[order],
-            np.array(counts, np.int64)[order], totals, self.ahead, self.at, self.machine, self.level, self.block,
-            self.copies,
+            np.array(counts, np.int64)[order], totals, self.behind, self.at, self.halves, self.machine, self.level,
+            self.block, self.copies,
         )  # fmt: skip
         fill_spans(self.block, i, self.level, self.shape.kinds, self.shape.classes)
 
@@ -136,28 +147,28 @@ def _splits(op: Attention, key: int, few: bool) -> list[int]:
 
 
 @lru_cache(maxsize=256)
-def _shape(acc: Accelerator, variant: Queued, shared_kv: bool) -> Shape:
+def _shape(acc: Accelerator, form: Form, kinds: int) -> Shape:
     memory, capacities = memory_plan(acc)
-    buffers = tile_buffers(memory, shared_kv)
-    if variant.split:
+    buffers = tile_buffers(memory, form)
+    if form.split:
         at = places(acc)
         meet = at.get("middle", at["main"])
         capacities = {**capacities, meet.name: meet.capacity_bytes}
         buffers |= {"partials": meet.name, "merged": memory}
     return Shape(
-        "flash2" + " pipelined" * variant.ahead + (", split keys" if variant.split else ", queue"),
-        (("row", variant.kinds), ("key", 1)),
+        form.title + (", split keys" if form.split else ", queue"),
+        (("row", kinds), ("key", 1)),
         ways(acc).resources("dma", "matrix", "vector"),
         buffers,
-        tile_stages(acc, variant.ahead, shared_kv, variant.split),
+        tile_stages(acc, form),
         capacities,
-        {"key": "row"} if variant.kinds > 1 else {},
-        chains=CHAINS,
+        {"key": "row"} if kinds > 1 else {},
+        chains=form.chains,
     )
 
 
 @kernel(allocates=True)
-def _lower_point(i, form, problem, heads, kinds, counts, totals, ahead, at, machine, level, block, copies):
+def _lower_point(i, form, problem, heads, kinds, counts, totals, behind, at, halves, machine, level, block, copies):
     """Write the numbers of one point.
 
     ``kinds`` are the parts of the queue (columns: key blocks; rows, keys and scores of the tile; parts of it),
@@ -184,20 +195,18 @@ def _lower_point(i, form, problem, heads, kinds, counts, totals, ahead, at, mach
         own_rows += float(counts[c]) * rows
         own_keys += counts[c] * float(seen) / parts
         useful = float(visible) / (parts * blocks)
-        logit, attend = write_tile(
-            block, i, c, classes, at, (rows, size, loaded), useful, form, problem, fetched, active, machine, want
-        )
+        write_tile(
+            block, i, c, classes, at, halves, (rows, size, loaded), useful, form, problem, fetched, active, machine,
+            want,
+        )  # fmt: skip
         if at.store_partial >= 0:
             size_out = float(rows * (problem.value_dim + STATISTICS) * SUM_BYTES)
             write_store(block, i, at.store_partial * classes + c, size_out, active, machine, want)
             if machine.middle_capacity > 0:
                 leave_between(block, i, at.store_partial * classes + c, want)
-        if c == 0:
-            block.latency[i, at.logit] = logit
-            block.latency[i, at.attend] = attend
     block.trips[i, level[2, TRIP0]] = done
     copies[i] = scores / own_scores
-    write_buffers(block, i, tile_rows, tile_keys, problem, ahead, machine)
+    write_buffers(block, i, tile_rows, tile_keys, problem, behind, halves.shape[0], machine)
     write_latencies(block, i, (at.load_q, at.load_k, at.load_v, at.store_o), machine)
     if want:
         for c in range(classes):

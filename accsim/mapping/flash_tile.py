@@ -1,35 +1,67 @@
-"""What FlashAttention-2 does with a row tile and a block of keys on an array: the stages, and their numbers."""
+"""What FlashAttention does with a row tile and a block of keys on an array: the stages, and their numbers.
+
+A tile is worked on as a whole or, in ping-pong, as two halves that alternate: the array works on one while the softmax
+of the other runs, and Attend is one key block behind besides. Source: Shah et al., "FlashAttention-3: Fast and Accurate
+Attention with Asynchrony and Low-precision", 2024 (arXiv 2407.08608), sections 3.1 and 3.2, whose halves are two
+warpgroups of a thread block.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from accsim.config.machine import Accelerator
 from accsim.engine.program import After, Hold
+from accsim.engine.tables import IntArray
 from accsim.kernels.block import END, START
 from accsim.kernels.jit import kernel
-from accsim.kernels.matrix import SUM_BYTES, Tile
+from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
 from accsim.kernels.work import write_load, write_matmul, write_store, write_vector
 from accsim.mapping.machine_numbers import ways
-from accsim.mapping.shape import StageShape
+from accsim.mapping.shape import Shape, StageShape
 
 STATISTICS = 2
 """Numbers a row has beside its output: the maximum so far, and the sum."""
-CHAINS = {"scores": ("logit", "softmax", "attend")}
-"""``Shape.chains``: what is done while a block of scores is held."""
+
+
+class Form(NamedTuple):
+    """How a tile is worked on."""
+
+    execution: str
+    """``interleaved``: Logit, softmax, Attend in turn; else Attend is a key block behind; ``ping_pong``: in halves."""
+    shared_kv: bool
+    split: bool = False
+    """A tile is a part of one, which has other keys than the other parts."""
+
+    @property
+    def behind(self) -> int:
+        """Key blocks that Attend is behind Logit."""
+        return int(self.execution != "interleaved")
+
+    @property
+    def halves(self) -> tuple[str, ...]:
+        """What is appended to the names of the stages and buffers of each half of a tile, or of all of it."""
+        return ("_a", "_b") if self.execution == "ping_pong" else ("",)
+
+    @property
+    def title(self) -> str:
+        """Name of a program of such tiles."""
+        return {"interleaved": "flash2", "pipelined": "flash2 pipelined", "ping_pong": "flash3"}[self.execution]
+
+    @property
+    def chains(self) -> dict[str, tuple[str, ...]]:
+        """``Shape.chains``: what is done while a block of scores is held."""
+        return {f"scores{h}": (f"logit{h}", f"softmax{h}", f"attend{h}") for h in self.halves}
 
 
 class At(NamedTuple):
-    """Where a shape's stages are listed; -1 for those it does not have."""
+    """Where the stages of a whole tile are listed; -1 for those that a shape does not have."""
 
     load_q: int
     load_k: int
-    logit: int
-    softmax: int
     load_v: int
-    attend: int
     finish: int
     store_o: int
     store_partial: int
@@ -37,110 +69,161 @@ class At(NamedTuple):
     merge: int
 
 
-def tile_stages(acc: Accelerator, ahead: bool, shared_kv: bool, split: bool = False) -> tuple[StageShape, ...]:
+def half_places(shape: Shape, form: Form) -> IntArray:
+    """Where Logit, softmax and Attend of each half are listed: int64[halves, 3]."""
+    return np.array([shape.places((f"logit{h}", f"softmax{h}", f"attend{h}")) for h in form.halves], np.int64)
+
+
+def tile_stages(acc: Accelerator, form: Form) -> tuple[StageShape, ...]:
     """The stages of a row tile over its key blocks; keys that are values too stay until Attend.
 
-    With ``split`` a tile is a part of one: its output, maximum and sum leave as they are for the memory that cores
-    share, and after the last one each core merges an equal share of all rows.
+    The output, maximum and sum of a tile that is a part of one leave as they are for the memory that cores share, and
+    after the last one each core merges an equal share of all rows.
     """
+    found = {stage.name: stage for stage in (*_shared_stages(acc, form), *_half_stages(acc, form))}
+    return tuple(found[name] for name in _order(form) if name in found)
+
+
+def _shared_stages(acc: Accelerator, form: Form) -> list[StageShape]:
+    """What is done with a whole tile; the loads are for all halves."""
     loads, stores, local = ways(acc)
-    behind = 1 if ahead else 0
-    values = Hold("k") if shared_kv else Hold("v")
+    last: dict[str, Any] = {"shift": 1 + form.behind, "shift_level": "key"}
+    attended = tuple(After(f"attend{h}") for h in form.halves)
+
+    def every(buffer: str) -> tuple[Hold, ...]:
+        return tuple(Hold(f"{buffer}{h}") for h in form.halves)
+
+    meets = (Hold("partials", first=("row",)),) if form.split else ()
     stages = [
-        StageShape("load_q", "dma", loads, {"key": START}, acquires=(Hold("q"),)),
-        StageShape("load_k", "dma", loads, acquires=(Hold("k"),)),
-        StageShape(
-            "logit", "matrix", local, after=(After("load_q", level="row"), After("load_k")),
-            acquires=(Hold("scores"),), releases=(Hold("q", last=("key",)), *(() if shared_kv else (Hold("k"),))),
-        ),
-        StageShape("softmax", "vector", local, after=(After("logit"),)),
-        StageShape("load_v", "dma", loads, acquires=(Hold("v"),)),
-        StageShape(
-            "attend", "matrix", local, after=(After("softmax"), After("load_k" if shared_kv else "load_v")),
-            acquires=(Hold("out", first=("key",)),), releases=(Hold("scores"), values),
-            shift=behind, shift_level="key",
-        ),
-        StageShape("finish", "vector", local, {"key": END}, after=(After("attend"),), shift=behind, shift_level="key"),
-        StageShape(
-            "store_o", "dma", stores, {"key": END},
-            shift=1 + behind, shift_level="key", after=(After("finish"),), releases=(Hold("out"),),
-        ),
-    ]  # fmt: skip
-    if split:
-        once = {"row": END, "key": END}
-        stages[0] = StageShape(
-            "load_q", "dma", loads, {"key": START}, acquires=(Hold("q"), Hold("partials", first=("row",)))
-        )
-        stages[-2:] = [
+        StageShape("load_q", "dma", loads, {"key": START}, acquires=(*every("q"), *meets)),
+        StageShape("load_k", "dma", loads, acquires=every("k")),
+    ]
+    if not form.shared_kv:
+        stages.append(StageShape("load_v", "dma", loads, acquires=every("v")))
+    if not form.split:
+        return [
+            *stages,
             StageShape(
-                "store_partial", "dma", stores, {"key": END}, shift=1 + behind, shift_level="key",
-                after=(After("attend"),), releases=(Hold("out"),),
+                "finish", "vector", local, {"key": END}, after=attended, shift=form.behind, shift_level="key",
             ),
+            StageShape("store_o", "dma", stores, {"key": END}, after=(After("finish"),), releases=every("out"), **last),
+        ]  # fmt: skip
+    once = {"row": END, "key": END}
+    return [
+        *stages,
+        StageShape("store_partial", "dma", stores, {"key": END}, after=attended, releases=every("out"), **last),
+        StageShape(
+            "load_partials", "dma", loads, once, after=(After("store_partial"),), acquires=(Hold("merged"),), **last
+        ),
+        StageShape("merge", "vector", local, once, after=(After("load_partials"),), **last),
+        StageShape(
+            "store_o", "dma", stores, once, after=(After("merge"),), releases=(Hold("merged"), Hold("partials")), **last
+        ),
+    ]
+
+
+def _half_stages(acc: Accelerator, form: Form) -> list[StageShape]:
+    """Logit, softmax and Attend of each half."""
+    local = ways(acc).local
+    stages = []
+    for h in form.halves:
+        used, values = (Hold(f"q{h}", last=("key",)), Hold(f"k{h}")), Hold(f"k{h}" if form.shared_kv else f"v{h}")
+        stages += [
             StageShape(
-                "load_partials", "dma", loads, once, shift=1 + behind, shift_level="key",
-                after=(After("store_partial"),), acquires=(Hold("merged"),),
+                f"logit{h}", "matrix", local, after=(After("load_q", level="row"), After("load_k")),
+                acquires=(Hold(f"scores{h}"),), releases=used[:1] if form.shared_kv else used,
             ),
+            StageShape(f"softmax{h}", "vector", local, after=(After(f"logit{h}"),)),
             StageShape(
-                "merge", "vector", local, once, shift=1 + behind, shift_level="key", after=(After("load_partials"),)
-            ),
-            StageShape(
-                "store_o", "dma", stores, once, shift=1 + behind, shift_level="key", after=(After("merge"),),
-                releases=(Hold("merged"), Hold("partials")),
+                f"attend{h}", "matrix", local,
+                after=(After(f"softmax{h}"), After("load_k" if form.shared_kv else "load_v")),
+                acquires=(Hold(f"out{h}", first=("key",)),), releases=(Hold(f"scores{h}"), values),
+                shift=form.behind, shift_level="key",
             ),
         ]  # fmt: skip
-    return tuple(stage for stage in stages if not (shared_kv and stage.name == "load_v"))
+    return stages
 
 
-def tile_buffers(memory: str, shared_kv: bool) -> dict[str, str]:
-    """The buffers of the stages, all in the local memory."""
-    return dict.fromkeys(("q", "k", *(() if shared_kv else ("v",)), "scores", "out"), memory)
+def _order(form: Form) -> tuple[str, ...]:
+    """The stages as they are issued, which is how ports serve them: what waits long comes after what need not."""
+    last = ("finish", "store_partial", "load_partials", "merge", "store_o")
+    if form.execution == "ping_pong":
+        return (
+            "load_q", "load_k", "logit_a", "logit_b", "attend_a", "load_v", "softmax_a", "attend_b", "softmax_b", *last,
+        )  # fmt: skip
+    return ("load_q", "load_k", "logit", "softmax", "load_v", "attend", *last)
+
+
+def tile_buffers(memory: str, form: Form) -> dict[str, str]:
+    """The buffers of the stages, all in the local memory: each half of a tile has its share of what all of it uses."""
+    names = ("q", "k", "scores", "out") if form.shared_kv else ("q", "k", "v", "scores", "out")
+    return {f"{name}{h}": memory for h in form.halves for name in names}
 
 
 @kernel
-def write_buffers(block, i, row_tile, key_block, problem, ahead, machine):
+def write_buffers(block, i, row_tile, key_block, problem, behind, halves, machine):
     """Slots and bytes of the buffers; keys that stay until an Attend that is one block behind have a third slot."""
     element = machine.element_bytes
     shared_kv = problem.kv_width == problem.dim
-    scores = 2 if shared_kv else 3
+    rows, scores = ceil_div(row_tile, halves), 2 if shared_kv else 3
     block.slots[i, :] = 2
-    block.slot_bytes[i, 0] = int(np.ceil(row_tile * problem.dim * element))
-    block.slot_bytes[i, 1] = int(np.ceil(key_block * problem.dim * element))
-    if shared_kv:
-        block.slots[i, 1] = 3 if ahead else 2
-    else:
-        block.slot_bytes[i, 2] = int(np.ceil(key_block * problem.value_dim * element))
-    block.slots[i, scores] = 2 if ahead else 1
-    block.slot_bytes[i, scores] = row_tile * key_block * SUM_BYTES
-    block.slot_bytes[i, scores + 1] = row_tile * (problem.value_dim + STATISTICS) * SUM_BYTES
+    for half in range(halves):
+        q = half * (scores + 2)
+        block.slot_bytes[i, q] = int(np.ceil(rows * problem.dim * element))
+        block.slot_bytes[i, q + 1] = int(np.ceil(key_block * problem.dim * element / halves))
+        if shared_kv:
+            block.slots[i, q + 1] = 2 + behind
+        else:
+            block.slot_bytes[i, q + 2] = int(np.ceil(key_block * problem.value_dim * element / halves))
+        block.slots[i, q + scores] = 1 + behind
+        block.slot_bytes[i, q + scores] = rows * key_block * SUM_BYTES
+        block.slot_bytes[i, q + scores + 1] = rows * (problem.value_dim + STATISTICS) * SUM_BYTES
 
 
 @kernel
-def write_tile(block, i, c, combos, at, tile, useful, form, problem, fetched, active, machine, want):
+def write_tile(block, i, c, combos, at, halves, tile, useful, form, problem, fetched, active, machine, want):
     """Numbers of class c: ``tile`` is rows, keys of a block, and those loaded; ``useful`` of its scores are visible.
 
-    ``fetched`` is the share of K and V that main memory delivers. Returns what stretches of Logit and of Attend pay
-    once, in ticks.
+    ``fetched`` is the share of K and V that main memory delivers.
     """
-    rows, keys, loaded = tile
+    rows, _, loaded = tile
     dim, value_dim, element = problem.dim, problem.value_dim, machine.element_bytes
     q_bytes, k_bytes, v_bytes = rows * dim * element, loaded * dim * element, loaded * value_dim * element
     write_load(block, i, at.load_q * combos + c, q_bytes, q_bytes, active, machine, want)
     write_load(block, i, at.load_k * combos + c, k_bytes, k_bytes * fetched, active, machine, want)
     if at.load_v >= 0:
         write_load(block, i, at.load_v * combos + c, v_bytes, v_bytes * fetched, active, machine, want)
-    score_bytes = float(rows * keys * SUM_BYTES)
-    sum_bytes = float(rows * value_dim * SUM_BYTES)
-    operands, row = Tile(rows, keys, dim, 1, 0), at.logit * combos + c
-    logit = write_matmul(block, i, row, operands, useful * dim, form, 0.0, score_bytes, machine, want)
-    each = float(rows * keys)
-    counts = (each, each, each, 0.0, 0.0, float(rows * value_dim), 0.0)
-    passes = score_bytes + sum_bytes
-    write_vector(block, i, at.softmax * combos + c, counts, passes, passes, machine, want)
-    operands, row = Tile(rows, value_dim, keys, 0, 0), at.attend * combos + c
-    attend = write_matmul(block, i, row, operands, useful * value_dim, form, sum_bytes, sum_bytes, machine, want)
+    write_halves(block, i, c, combos, halves, tile, useful, form, problem, machine, want)
     if at.finish < 0:
-        return logit, attend
-    last = (0.0, 0.0, 0.0, 0.0, float(rows * value_dim), 0.0, float(rows * value_dim))
-    write_vector(block, i, at.finish * combos + c, last, sum_bytes, sum_bytes, machine, want)
+        return
+    outputs = float(rows * value_dim)
+    last = (0.0, 0.0, 0.0, 0.0, outputs, 0.0, outputs)
+    write_vector(block, i, at.finish * combos + c, last, outputs * SUM_BYTES, outputs * SUM_BYTES, machine, want)
     write_store(block, i, at.store_o * combos + c, rows * value_dim * element, active, machine, want)
-    return logit, attend
+
+
+@kernel
+def write_halves(block, i, c, combos, halves, tile, useful, form, problem, machine, want):
+    """Numbers of class c of Logit, softmax and Attend, listed at ``halves``, which the rows of a tile are dealt to.
+
+    The first class sets what stretches of Logit and of Attend pay once.
+    """
+    rows, keys, _ = tile
+    dim, value_dim = problem.dim, problem.value_dim
+    for half in range(halves.shape[0]):
+        logit, softmax, attend = halves[half]
+        own = (rows + half) // halves.shape[0]
+        if own == 0:
+            continue
+        visible, each, outputs = useful * own / rows, float(own * keys), float(own * value_dim)
+        scores, sums = each * SUM_BYTES, outputs * SUM_BYTES
+        operands, row = Tile(own, keys, dim, 1, 0), logit * combos + c
+        once = write_matmul(block, i, row, operands, visible * dim, form, 0.0, scores, machine, want)
+        if c == 0:
+            block.latency[i, logit] = once
+        counts = (each, each, each, 0.0, 0.0, outputs, 0.0)
+        write_vector(block, i, softmax * combos + c, counts, scores + sums, scores + sums, machine, want)
+        operands, row = Tile(own, value_dim, keys, 0, 0), attend * combos + c
+        once = write_matmul(block, i, row, operands, visible * value_dim, form, sums, sums, machine, want)
+        if c == 0:
+            block.latency[i, attend] = once

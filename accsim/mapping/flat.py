@@ -290,7 +290,8 @@ def _lower(points, problem, together, scores, kept, ahead, at, machine, level, k
         key_block = min(points[i, 1], problem.keys // together)
         share = share_of(problem, row_tile, machine.cores)
         here = points[i, KEPT] if spilled else 0
-        tiles, blocks = write_loops(block, i, level, problem, row_tile, share, key_block, 3 if spilled else 2, here)
+        loops = 3 if spilled and not ahead else 2
+        tiles, blocks = write_loops(block, i, level, problem, row_tile, share, key_block, loops, here)
         here = here if spilled else blocks
         fill_spans(block, i, level, kinds, classes)
         sum_bytes = element if blocks == together and not in_registers else float(SUM_BYTES)

@@ -37,6 +37,11 @@ class Variant(NamedTuple):
     """K of a head stays and is V too: one buffer, loaded once."""
 
     @property
+    def beside(self) -> bool:
+        """Softmax of spilled blocks runs beside Attend of the row tile before."""
+        return self.spilled and self.pipelined
+
+    @property
     def staged(self) -> str:
         """The tensors that stay, as in ``Flat.staged``."""
         return "".join(letter for letter in "qkv" if getattr(self, letter)) + "o"
@@ -75,8 +80,7 @@ def flat_shape(acc: Accelerator, variant: Variant) -> Shape:
     k, v = _kept("k", variant.k), _kept("v", variant.v)
     values = k if variant.shared_kv else v
     scores = Hold("scores", last=("key",))
-    # cuts of the key level: Logit | Attend; spilled: Logit | its spilled part | softmax | Attend | its spilled part
-    spill, attend, end = (2, 3, 5) if spilled else (1, 1, 2)
+    spill, fetch, attend, end = _cuts(variant)
     # what stays longer than a firing is given back by the last to use it; a row tile may have no spilled part, so that
     # then it is the next stage that all row tiles have
     logit_reads = ((q, variant.q), *(() if variant.shared_kv else ((k.back, variant.k),)))
@@ -113,17 +117,19 @@ def flat_shape(acc: Accelerator, variant: Variant) -> Shape:
             shift=1, shift_level="key", after=(After("logit_spilled"),), releases=(Hold("leaving"),),
         ),
         StageShape(
-            "softmax", "vector", local, {"key": last_before(spill)},
+            "softmax", "vector", local, {"key": END if variant.beside else last_before(spill)},
             after=(After("logit"), After("logit_spilled")) if spilled else (After("logit"),),
             releases=tuple(late),
         ),
         StageShape(
-            "fetch_scores", "dma", loads, {"key": between(2, 3)},
+            "fetch_scores", "dma", loads, {"key": between(fetch, fetch + 1)},
             after=(After("spill_scores", level="row"),), acquires=(Hold("fetched"),),
         ),
-        StageShape("softmax_spilled", "vector", local, {"key": between(2, 3)}, after=(After("fetch_scores"),)),
         StageShape(
-            "spill_weights", "dma", stores, {"key": between(2, 3)},
+            "softmax_spilled", "vector", local, {"key": between(fetch, fetch + 1)}, after=(After("fetch_scores"),)
+        ),
+        StageShape(
+            "spill_weights", "dma", stores, {"key": between(fetch, fetch + 1)},
             shift=1, shift_level="key", after=(After("softmax_spilled"),), releases=(Hold("fetched"),),
         ),
         StageShape(
@@ -136,12 +142,12 @@ def flat_shape(acc: Accelerator, variant: Variant) -> Shape:
             shift=behind, shift_level="row",
         ),
         StageShape(
-            "fetch_weights", "dma", loads, {"key": between(4, 5)},
+            "fetch_weights", "dma", loads, {"key": between(attend + 1, end)},
             after=(After("spill_weights", level="row"),), acquires=(Hold("weights"),),
             shift=behind, shift_level="row",
         ),
         StageShape(
-            "attend_spilled", "matrix", local, {"key": between(4, 5)},
+            "attend_spilled", "matrix", local, {"key": between(attend + 1, end)},
             after=(After("fetch_weights"), *attend_after, After("attend")), releases=weights_gives,
             shift=behind, shift_level="row",
         ),
@@ -160,7 +166,7 @@ def flat_shape(acc: Accelerator, variant: Variant) -> Shape:
     ]  # fmt: skip
     return Shape(
         f"flat {variant.staged}" + " pipelined" * variant.pipelined + " spilled" * spilled,
-        variant.loops.levels(3 if spilled else 2),
+        variant.loops.levels(2 if variant.beside or not spilled else 3),
         way.resources("dma", "matrix", "vector"),
         {name: sums if name == "out" else memory for name in buffers},
         tuple(stage for stage in stages if stage.name not in left_out),
@@ -169,6 +175,17 @@ def flat_shape(acc: Accelerator, variant: Variant) -> Shape:
         end,
         {"scores": ("logit", "softmax", "attend")},
     )
+
+
+def _cuts(variant: Variant) -> tuple[int, int, int, int]:
+    """Cuts of the key level: where Logit ends, softmax of spilled blocks and Attend begin, and Attend ends.
+
+    Logit | Attend; spilled: Logit | its spilled part | softmax of that | Attend | its spilled part. Where Attend is a
+    row tile behind, the softmax of a tile's spilled part runs beside the spilled part of the Attend of the one before.
+    """
+    if not variant.spilled:
+        return 1, 1, 1, 2
+    return (2, 3, 2, 4) if variant.beside else (2, 2, 3, 5)
 
 
 class _Kept(NamedTuple):

@@ -192,7 +192,7 @@ def ways(acc: Accelerator) -> Ways:
 
 def action_names(acc: Accelerator, dtype: str) -> Mapping[str, str]:
     """Action name of each column of ``Block.actions`` on this machine, e.g. ``local_read`` -> ``read.sg``."""
-    names = {"mac": f"mac.{dtype}", "mac_padded": f"mac_padded.{dtype}"}
+    names = {"mac": f"mac.{dtype}", "mac_padded": f"mac_padded.{dtype}", "mac_exp": f"mac_exp.{dtype}"}
     names |= {op: f"vector.{op}" for op in ("max", "exp", "add", "multiply", "divide", "rescale", "convert")}
     names |= {column: column for column in ("pe_steady_cycles", "pe_busy_cycles")}
     for place, memory in places(acc).items():

@@ -39,7 +39,7 @@ def describe_machine(acc: Accelerator) -> dict[str, Any]:
         action: price
         for dtype in acc.matrix_unit.rates
         for action, price in price_list(acc, dtype).items()
-        if not action.startswith("mac_padded")
+        if not action.startswith("mac_")
     }
     return {
         "kind": "machine",

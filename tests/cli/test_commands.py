@@ -253,7 +253,7 @@ def test_describe_dataflow(name: str) -> None:
     assert "searched" in told("describe", name)
     found = plain("describe", name)
     assert found["maps"]
-    assert set(found["choices"].values()) <= {None, "row", "three_pass"}
+    assert set(found["choices"].values()) <= {None, "row", "three_pass", 6, True}
 
 
 @pytest.mark.parametrize("kind", ["gemm", "attention", "softmax", "norm", "elementwise"])

@@ -26,6 +26,8 @@ MAPPED: dict[str, tuple[str | accsim.Accelerator, accsim.Dataflow, Op]] = {
     "gemm": ("tpu_v4", accsim.WeightStationary(64, 128, 64, "mn", True, 1, 2), Gemm(150, 300, 200)),
     "thread blocks": ("h100_sxm", accsim.ThreadBlocks(64, 32, 3), Gemm(150, 300, 2000)),
     "flash": ("tpu_v4", accsim.Flash(32, 32, True), Attention(1, 4, 70, 90, 16, 2, causal=True)),
+    "flash3": ("tpu_v4", accsim.Flash(32, 32, execution="ping_pong"), Attention(1, 4, 70, 90, 16, 2, causal=True)),
+    "fusemax": ("tpu_v4", accsim.FuseMax(256, 1), Attention(1, 4, 700, 300, 16, 2)),
     "flash blocks": ("h100_sxm", accsim.Flash(32, 32, True), Attention(1, 4, 70, 90, 16, 2, causal=True)),
     "window": ("tpu_v4", accsim.Flash(32, 32, False), Attention(1, 4, 70, 90, 16, 2, causal=True, window=40)),
     "conv": ("h100_sxm", accsim.OutputStationary(40, 32, 27, "mn", False, 2, 1), Conv2d(6, 40, 14, 3, stride=2)),

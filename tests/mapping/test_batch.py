@@ -39,6 +39,10 @@ CASES: list[tuple[str, CompiledDataflow, Op]] = [
     ("h100_sxm", accsim.Flash(block_q=32), CAUSAL),
     ("h100_sxm", accsim.Flash(), RAGGED),
     ("h100_sxm", accsim.Flash(block_kv=64), Attention(2, 8, 1, 1000, 32, kv_heads=2, causal=True)),
+    ("flat_edge", accsim.Flash(execution="ping_pong"), RAGGED),
+    ("tpu_v4", accsim.Flash(block_q=32, execution="ping_pong"), CAUSAL),
+    ("flat_edge", accsim.FuseMax(), RAGGED),
+    ("tpu_v4", accsim.FuseMax(lag=2), Attention(2, 8, 700, 600, 32, kv_heads=2)),
     ("tpu_v4", accsim.Flash(block_kv=64), DECODE),
     ("tpu_v5p", accsim.Flash(block_q=8, block_kv=64, split_kv=3), DECODE),
     ("h100_sxm", accsim.Flash(block_kv=64), DECODE),
@@ -146,5 +150,5 @@ def test_columns_of_actions_have_the_names_they_are_written_under() -> None:
     named = {name.lower(): getattr(work, name.upper()) for name in work.ACTIONS if hasattr(work, name.upper())}
     named |= {"max": work.VECTOR, "convert": work.VECTOR + work.VECTOR_OPERATIONS - 1}
     named |= {"pe_steady_cycles": work.PE_STEADY, "pe_busy_cycles": work.PE_BUSY}
-    assert len(named) == 12
+    assert len(named) == 14
     assert {name: work.ACTIONS.index(name) for name in named} == named

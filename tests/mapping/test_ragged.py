@@ -17,7 +17,7 @@ from accsim.config.machine import Accelerator
 from accsim.engine.run import run_program
 from accsim.mapping.attention import problems_of
 from accsim.mapping.base import Step
-from accsim.mapping.flash import Flash
+from accsim.mapping.flash import EXECUTIONS, Flash
 from accsim.mapping.flash_queue import part_ticks, queue_of
 from accsim.mapping.flash_tiles import Part, busiest, kinds_of, tiles_of
 from accsim.mapping.machine_numbers import STATIONARY
@@ -175,22 +175,28 @@ def test_the_longest_sequence_goes_first() -> None:
     # Two cores: one has 4096 keys, the other 3072 and 1024; in the order given, 3072 and 4096 would follow each other.
     acc = accsim.load_accelerator("tpu_v4")
     op = Attention(heads=1, head_dim=128, q_len=1, kv_lens=(3072, 1024, 4096))
-    own = queue_of(op, acc, True, 8, 256, STATIONARY["output_stationary"], 1)
+    own = queue_of(op, acc, "pipelined", 8, 256, STATIONARY["output_stationary"], 1)
     kinds = kinds_of(problems_of(op), 8, 256)
     assert [kind.keys for kind in kinds] == [4096, 3072, 1024]
     assert own in ((1, 0, 0), (0, 1, 1))
 
 
-@given(op=ragged(), row=st.integers(8, 70), key=st.integers(16, 80), parts=st.integers(1, 3), ahead=st.booleans())
+@given(
+    op=ragged(),
+    row=st.integers(8, 70),
+    key=st.integers(16, 80),
+    parts=st.integers(1, 3),
+    execution=st.sampled_from(EXECUTIONS),
+)
 @settings(max_examples=30, deadline=None)
 def test_no_core_is_busy_longer_than_the_queue_by_more_than_a_tile(
-    op: Attention, row: int, key: int, parts: int, ahead: bool
+    op: Attention, row: int, key: int, parts: int, execution: str
 ) -> None:
     # Two cores: the queue takes at least half of what both have, and at most a part more than that.
     acc, form = room("tpu_v4"), STATIONARY["output_stationary"]
     kinds = kinds_of(problems_of(op), row, key, parts)
-    alone = part_ticks(op, acc, ahead, row, key, form, parts)
-    own = queue_of(op, acc, ahead, row, key, form, parts)
+    alone = part_ticks(op, acc, execution, row, key, form, parts)
+    own = queue_of(op, acc, execution, row, key, form, parts)
     work = sum(ticks * count for ticks, count in zip(alone, kinds.values(), strict=True))
     queue = sum(ticks * count for ticks, count in zip(alone, own, strict=True))
     assert work <= acc.cores * queue <= work + (acc.cores - 1) * max(alone)
