@@ -26,6 +26,10 @@ STATISTICS = 2
 """Numbers a row has beside its output: the maximum so far, and the sum."""
 
 
+LEAD = 1
+"""Key blocks that loads are ahead of Logit: while one is worked on, the next comes, and waits for no port behind it."""
+
+
 class Form(NamedTuple):
     """How a tile is worked on."""
 
@@ -87,7 +91,7 @@ def tile_stages(acc: Accelerator, form: Form) -> tuple[StageShape, ...]:
 def _shared_stages(acc: Accelerator, form: Form) -> list[StageShape]:
     """What is done with a whole tile; the loads are for all halves."""
     loads, stores, local = ways(acc)
-    last: dict[str, Any] = {"shift": 1 + form.behind, "shift_level": "key"}
+    last = _later(LEAD + form.behind + 1)
     attended = tuple(After(f"attend{h}") for h in form.halves)
 
     def every(buffer: str) -> tuple[Hold, ...]:
@@ -99,12 +103,12 @@ def _shared_stages(acc: Accelerator, form: Form) -> list[StageShape]:
         StageShape("load_k", "dma", loads, acquires=every("k")),
     ]
     if not form.shared_kv:
-        stages.append(StageShape("load_v", "dma", loads, acquires=every("v")))
+        stages.append(StageShape("load_v", "dma", loads, acquires=every("v"), **_later(LEAD + form.behind - 1)))
     if not form.split:
         return [
             *stages,
             StageShape(
-                "finish", "vector", local, {"key": END}, after=attended, shift=form.behind, shift_level="key",
+                "finish", "vector", local, {"key": END}, after=attended, **_later(LEAD + form.behind),
             ),
             StageShape("store_o", "dma", stores, {"key": END}, after=(After("finish"),), releases=every("out"), **last),
         ]  # fmt: skip
@@ -131,27 +135,35 @@ def _half_stages(acc: Accelerator, form: Form) -> list[StageShape]:
         stages += [
             StageShape(
                 f"logit{h}", "matrix", local, after=(After("load_q", level="row"), After("load_k")),
-                acquires=(Hold(f"scores{h}"),), releases=used[:1] if form.shared_kv else used,
+                acquires=(Hold(f"scores{h}"),), releases=used[:1] if form.shared_kv else used, **_later(LEAD),
             ),
-            StageShape(f"softmax{h}", "vector", local, after=(After(f"logit{h}"),)),
+            StageShape(f"softmax{h}", "vector", local, after=(After(f"logit{h}"),), **_later(LEAD)),
             StageShape(
                 f"attend{h}", "matrix", local,
                 after=(After(f"softmax{h}"), After("load_k" if form.shared_kv else "load_v")),
                 acquires=(Hold(f"out{h}", first=("key",)),), releases=(Hold(f"scores{h}"), values),
-                shift=form.behind, shift_level="key",
+                **_later(LEAD + form.behind),
             ),
         ]  # fmt: skip
     return stages
 
 
+def _later(blocks: int) -> dict[str, Any]:
+    """What has a stage work on the key block of that many iterations before."""
+    return {"shift": blocks, "shift_level": "key"}
+
+
 def _order(form: Form) -> tuple[str, ...]:
-    """The stages as they are issued, which is how ports serve them: what waits long comes after what need not."""
+    """The stages as they are issued, which is how ports serve them: what waits long comes after what need not.
+
+    So values come after Logit, which need not wait for their slot, and before softmax, which waits for Logit.
+    """
     last = ("finish", "store_partial", "load_partials", "merge", "store_o")
     if form.execution == "ping_pong":
         return (
             "load_q", "load_k", "logit_a", "logit_b", "attend_a", "load_v", "softmax_a", "attend_b", "softmax_b", *last,
         )  # fmt: skip
-    return ("load_q", "load_k", "logit", "softmax", "load_v", "attend", *last)
+    return ("load_q", "load_k", "logit", "load_v", "softmax", "attend", *last)
 
 
 def tile_buffers(memory: str, form: Form) -> dict[str, str]:
