@@ -48,7 +48,7 @@ class Streamed(CompiledDataflow):
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         unit, items = _unit(op)
         share = -(-items // acc.cores) * unit
-        sizes = sorted({unit * max(1, (share >> k) // unit) for k in range(24)})
+        sizes = sorted({unit, *(unit * max(1, (share >> k) // unit) for k in range(24))})
         chosen = [self.chunk_elements] if self.chunk_elements else sizes
         if isinstance(op, Softmax) and min(chosen) < op.cols:
             return [Points((BLOCKS,), np.array([(self.chunk_elements,)], np.int64))]

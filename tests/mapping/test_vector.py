@@ -84,6 +84,14 @@ def test_a_row_that_does_not_fit_comes_in_blocks() -> None:
     assert fits.traffic_bytes["dram"]["read"] == 2 * 4 * 2**15
 
 
+def test_a_single_row_is_tried_however_many_there_are() -> None:
+    # Four rows of 64 KiB, two in and two out, fit the 512 KiB; of 2^30 rows a 2^23th part would be 128.
+    rep = accsim.simulate(Softmax(2**30, 2**15), "flat_edge")
+    assert rep.traffic_bytes["dram"]["read"] == 2 * 2**30 * 2**15
+    (step,) = rep.ops[0].steps
+    assert step.program.reserved_bytes("sg") == 4 * 2 * 2**15
+
+
 def test_unfused_attention_of_a_million_keys_fits() -> None:
     op = accsim.Attention(batch=1, heads=1, q_len=64, kv_len=2**20, head_dim=64)
     rep = accsim.simulate(op, "flat_edge", dataflow="unfused")
