@@ -31,11 +31,10 @@ def test_share_of_multiplications_is_the_closed_form(made: Maker) -> None:
 def test_share_grows_with_length_and_with_a_charged_softmax(made: Maker) -> None:
     here = made("share")
     for platform in ("edge", "cloud"):
-        charged = here.select(mode=f"engine, {platform}")["simulated"].dropna()
-        free = here.select(mode=f"engine, free softmax, {platform}")["simulated"].dropna()
+        charged = here.select(mode=f"engine, {platform}")["simulated"]
+        free = here.select(mode=f"engine, free softmax, {platform}")["simulated"]
         assert charged.is_monotonic_increasing
         assert (charged.to_numpy() > free.to_numpy()).all()
-    assert here.select(mode="engine, edge", seq_len=65536)["simulated"].isna().all()
 
 
 # Speedup
@@ -61,7 +60,7 @@ def test_headlines_that_do_and_do_not_reproduce(made: Maker) -> None:
     for mode in ("flat-corrected", "engine", "engine, free softmax"):
         edge = here.select(platform="edge", statement="body", seq_len="512-64K", quantity="speedup", mode=mode)
         assert edge["published"].item() == 1.75
-        assert edge["simulated"].item() < 1.3
+        assert edge["relative_error"].item() < -0.2
         assert edge["relative_error"].item() < -0.25
     cloud = here.select(platform="cloud", statement="body", seq_len="512-64K", quantity="speedup")
     modes = cloud.set_index("mode")["relative_error"]
@@ -99,7 +98,7 @@ def test_order_of_the_dataflows_is_met_and_the_heights_are_not(made: Maker) -> N
     here = made("buffer")
     simulated = here.rows.pivot(index=["mode", "level", "seq_len", "buffer"], columns="dataflow", values="simulated")
     known = simulated.dropna()
-    assert len(known) == 8 + 7 * 3, "corrected: L-A alone; engine: all levels but where nothing fits"
+    assert len(known) == 8 + 8 * 3, "corrected: L-A alone; engine: all levels"
     assert (known["FLAT"] >= known["FLEX"]).all()
     assert (known["FLEX"] >= known["Naive"]).all()
     bars = here.rows.drop_duplicates(["level", "seq_len", "buffer", "dataflow"])

@@ -90,8 +90,8 @@ def edge_of_one_bank_a_column() -> Accelerator:
 
 
 def test_keys_lie_along_the_head_dimension() -> None:
-    # Logit takes 32 rows of Q at once and 32 rows of K, which are 64 bf16 = 32 words long: all in one bank. Attend takes
-    # rows of 64 scores, as long, but V along its rows.
+    # Logit takes 32 rows of Q at once and 32 rows of K, which are 64 bf16 = 32 words long: all in one bank. Attend
+    # takes rows of 64 scores, as long, but V along its rows.
     acc = edge_of_one_bank_a_column()
     op = Attention(batch=1, heads=1, q_len=32, kv_len=64, head_dim=64)
     mapping = accsim.Flat(rows=32, block_kv=64, staged="qo", pipelined=False, stationary="output_stationary", spill=0)

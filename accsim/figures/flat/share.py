@@ -71,7 +71,6 @@ def notes(rows: pd.DataFrame) -> list[str]:
         "(unless free), and a head width of 64 fills a quarter of the cloud's array. Multiplications show none of it.",
         "flat-frame: attention takes less, since FRAME gives a product without a batch (all those with weights) one of "
         "its four arrays alone.",
-        "none: the softmax of an un-fused row of 64K does not fit the edge's buffer.",
     ]
 
 

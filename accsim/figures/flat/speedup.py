@@ -129,7 +129,7 @@ def notes(rows: pd.DataFrame) -> list[str]:
         "the chip's border four times there (Logit, softmax in and out, Attend), and twice in flat-corrected. "
         "With a free softmax the cloud's FLAT is no longer bound by it, and gains more. Nothing was tuned.",
         "Energy: flat-corrected counts off-chip bytes alone (32 pJ/B), the engine all actions at 45 nm prices; the "
-        "paper publishes no energies of accesses. No value: un-fused softmax does not fit the edge at 64K.",
+        "paper publishes no energies of accesses.",
     ]
 
 
