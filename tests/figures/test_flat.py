@@ -60,8 +60,7 @@ def test_headlines_that_do_and_do_not_reproduce(made: Maker) -> None:
     for mode in ("flat-corrected", "engine", "engine, free softmax"):
         edge = here.select(platform="edge", statement="body", seq_len="512-64K", quantity="speedup", mode=mode)
         assert edge["published"].item() == 1.75
-        assert edge["simulated"].item() < 1.3
-        assert edge["relative_error"].item() < -0.25
+        assert edge["relative_error"].item() < -0.2
     cloud = here.select(platform="cloud", statement="body", seq_len="512-64K", quantity="speedup")
     modes = cloud.set_index("mode")["relative_error"]
     assert modes[["flat-corrected", "engine"]].abs().max() < 0.15

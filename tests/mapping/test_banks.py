@@ -75,10 +75,9 @@ def test_the_stationary_form_decides_which_operands_wait(form: str, read: int, w
     assert port_cycles(op, linear, whole(form, op), "matmul", "write") == write
 
 
-def test_keys_lie_along_the_head_dimension() -> None:
-    # flat_edge with 32 banks of 4 bytes at 128 bytes a cycle. Logit takes 32 rows of Q at once and 32 rows of K, which
-    # are 64 bf16 = 32 words long: all in one bank. Attend takes rows of 64 scores, as long, but V along its rows.
-    acc = accsim.load_accelerator(
+def edge_of_one_bank_a_column() -> Accelerator:
+    """flat_edge with 32 banks of 4 bytes at 128 bytes a cycle: words of rows of 64 bf16 below each other meet."""
+    return accsim.load_accelerator(
         "flat_edge",
         set={
             "clock": "1 GHz",
@@ -88,11 +87,38 @@ def test_keys_lie_along_the_head_dimension() -> None:
             "memories.sg.layout": "linear",
         },
     )
+
+
+def test_keys_lie_along_the_head_dimension() -> None:
+    # Logit takes 32 rows of Q at once and 32 rows of K, which are 64 bf16 = 32 words long: all in one bank. Attend
+    # takes rows of 64 scores, as long, but V along its rows.
+    acc = edge_of_one_bank_a_column()
     op = Attention(batch=1, heads=1, q_len=32, kv_len=64, head_dim=64)
     mapping = accsim.Flat(rows=32, block_kv=64, staged="qo", pipelined=False, stationary="output_stationary", spill=0)
     q, k, scores, v = 2 * 32 * 64, 2 * 64 * 64, 2 * 32 * 64, 2 * 64 * 64
     assert port_cycles(op, acc, mapping, "logit", "read") == 32 * (2 * q + k) / 128
     assert port_cycles(op, acc, mapping, "attend", "read") == (32 * 2 * scores + v) / 128
+
+
+def test_halves_of_a_tile_wait_as_whole_tiles_do() -> None:
+    # A half has 32 rows. Those of Q, K and scores are 64 bf16 and meet in a bank; V and the fp32 sums come along rows.
+    acc = edge_of_one_bank_a_column()
+    op = Attention(batch=1, heads=1, q_len=64, kv_len=64, head_dim=64)
+    mapping = accsim.Flash(64, 64, stationary="output_stationary", execution="ping_pong")
+    q, k, scores, v, sums = 2 * 32 * 64, 2 * 64 * 64, 2 * 32 * 64, 2 * 64 * 64, 4 * 32 * 64
+    for half in ("a", "b"):
+        assert port_cycles(op, acc, mapping, f"logit_{half}", "read") == 32 * (2 * q + k) / 128
+        assert port_cycles(op, acc, mapping, f"attend_{half}", "read") == (32 * 2 * scores + v + sums) / 128
+
+
+def test_fusemax_takes_keys_queries_and_values_across_their_rows() -> None:
+    # A tile is 32 keys and 32 queries. Rows of 64 bf16 meet in a bank; a partial output leaves along its column.
+    acc = edge_of_one_bank_a_column()
+    op = Attention(batch=1, heads=1, q_len=64, kv_len=64, head_dim=64)
+    mapping, rows = accsim.FuseMax(64, 1), 2 * 32 * 64
+    assert port_cycles(op, acc, mapping, "logit", "read") == 32 * (rows + rows) / 128
+    assert port_cycles(op, acc, mapping, "attend", "read") == 32 * rows / 128
+    assert port_cycles(op, acc, mapping, "attend", "write") == rows / 128
 
 
 def test_a_block_of_a_tensor_core_takes_from_as_many_rows_as_it_has() -> None:
@@ -133,7 +159,7 @@ def test_more_banks_of_the_same_width_never_make_it_slower() -> None:
 
 MAPPINGS: list[tuple[str, Any]] = [
     *(("gemm", form) for form in FORMS.values()),
-    *(("attention", dataflow) for dataflow in ("unfused", "flat", "flash1", "flash2")),
+    *(("attention", dataflow) for dataflow in ("unfused", "flat", "flash1", "flash2", "flash3")),
 ]
 OPS: dict[str, Op] = {
     "gemm": Gemm(96, 80, 160),

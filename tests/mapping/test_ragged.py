@@ -106,16 +106,18 @@ def room(machine: str) -> Accelerator:
 
 
 @given(
-    op=ragged(), row=st.integers(1, 70), key=st.integers(4, 80), ahead=st.booleans(), parts=st.integers(1, 4),
-    machine=st.sampled_from(("flat_edge", "tpu_v4", "tpu_v5p", "h100_sxm")),
+    op=ragged(), row=st.integers(1, 70), key=st.integers(4, 80), execution=st.sampled_from(EXECUTIONS),
+    parts=st.integers(1, 4), machine=st.sampled_from(("flat_edge", "tpu_v4", "tpu_v5p", "h100_sxm")),
 )  # fmt: skip
 @settings(max_examples=60, deadline=None)
-def test_work_and_bytes_are_conserved(op: Attention, row: int, key: int, ahead: bool, parts: int, machine: str) -> None:
+def test_work_and_bytes_are_conserved(
+    op: Attention, row: int, key: int, execution: str, parts: int, machine: str
+) -> None:
     acc = room(machine)
     parts = max(parts, 2) if len(op.runs) == 1 else parts  # equal lengths, keys not split: test_attention.py has that
     shared = op.heads // op.kv_heads
     row = max(shared, row // shared * shared)
-    total, ticks = counted(Flash(row, key, ahead, split_kv=parts), op, acc)
+    total, ticks = counted(Flash(row, key, split_kv=parts, execution=execution), op, acc)
     main = acc.main_memory.name
     tiles = naive_tiles(op, row)
     most = ceil(max(ceil(keys / key) for _, keys, _ in tiles) / parts)

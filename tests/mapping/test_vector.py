@@ -91,6 +91,14 @@ def test_a_row_that_fits_is_found_among_however_many(rows: int) -> None:
     assert rep.ops[0].mapping == accsim.Streamed(2**16)
 
 
+def test_a_single_row_is_tried_however_many_there_are() -> None:
+    # Four rows of 64 KiB, two in and two out, fit the 512 KiB; of 2^30 rows a 2^23th part would be 128.
+    rep = accsim.simulate(Softmax(2**30, 2**15), "flat_edge")
+    assert rep.traffic_bytes["dram"]["read"] == 2 * 2**30 * 2**15
+    (step,) = rep.ops[0].steps
+    assert step.program.reserved_bytes("sg") == 4 * 2 * 2**15
+
+
 def test_unfused_attention_of_a_million_keys_fits() -> None:
     op = accsim.Attention(batch=1, heads=1, q_len=64, kv_len=2**20, head_dim=64)
     rep = accsim.simulate(op, "flat_edge", dataflow="unfused")

@@ -149,8 +149,8 @@ def notes(rows: pd.DataFrame) -> list[str]:
         "Naive is weight-stationary with tiles of the array's size here, so a larger buffer does not help it; the "
         "paper's tile is not published. Block is taken as Logit, Attend and the projections, Model as all of BERT.",
         "Engine: softmax and on-chip bandwidth are free, as in the paper; un-fused scores move four times instead of "
-        "two. In 20 KiB no FLAT mapping fits (39 KiB at 512), and at 4K no row of un-fused softmax either (32 KiB): it "
-        "reads its scores twice.",
+        "two. In 20 KiB no FLAT mapping fits (39 KiB at 512), so that FLAT is un-fused there too; at 4K the un-fused "
+        "softmax takes its rows (32 KiB) in blocks, and twice.",
     ]
 
 

@@ -78,11 +78,26 @@ def notes(rows: pd.DataFrame) -> list[str]:
         f"FlashAttention-2 is up to {gain['edge']:.1f}× (edge) and {gain['cloud']:.1f}× (cloud) as fast as FLAT: an "
         "online softmax tiles the keys too, so no row of scores has to fit the chip, and has three operations a score "
         f"in place of four. FLAT spills its rows at {spilled['edge']} (edge), {spilled['cloud']} (cloud) and beyond.",
-        "The softmax of un-fused attention reads its scores twice where a row of them does not fit the buffer.",
+        "Un-fused attention takes the rows of its softmax in blocks, and twice, where one does not fit the buffer.",
     ]
+    if not {"flash3", "fusemax"} & set(missing):
+        found += _beyond(latency)
     if missing:
         found.append(f"No dataflow here yet: {', '.join(missing)}.")
     return found
+
+
+def _beyond(latency: pd.DataFrame) -> list[str]:
+    """Notes of the two dataflows after FlashAttention-2."""
+    halves = 100 * (latency["flash3"] / latency["flash2"] - 1)
+    gain = (latency["flash2"] / latency["fusemax"]).groupby("platform").max()
+    return [
+        f"FlashAttention-3's halves in ping-pong: {halves.min():+.1f} to {halves.max():+.1f} % of FlashAttention-2's "
+        "time, since its pipelined form overlaps softmax and GEMMs too.",
+        f"FuseMax is up to {gain['edge']:.1f}× (edge) and {gain['cloud']:.1f}× (cloud) as fast as FlashAttention-2: "
+        "the array takes the exponentials, and the lanes a correction for each output and tile. The cloud has 256 PEs "
+        "a lane, the edge 32.",
+    ]
 
 
 FIGURE = PaperFigure(

@@ -150,9 +150,8 @@ def notes(rows: pd.DataFrame) -> list[str]:
     return [
         *found,
         "FLAT, engine, is slower from 64K on. There only tiles of less than the array's 256 rows fit. Longer rows of "
-        "scores are spilled, and vector unit and main memory then take turns in part, where the published model takes "
-        "the longer of the two.",
-        "Un-fused, engine: the softmax of a row that does not fit the buffer reads it twice.",
+        "scores are spilled, and a quarter of their transfers is not hidden, where the published model takes the "
+        "longer of vector unit and main memory.",
         "Traffic of FLAT: up to 16K mappings of equal latency with less traffic are taken, where the published ones "
         "minimize latency alone; at 64K it is more, since smaller tiles read K and V more often.",
         "Energy: other prices (published: fp16 MAC 17.16 pJ; here Horowitz at 45 nm, 2.0 pJ).",
