@@ -95,7 +95,7 @@ def notes(rows: pd.DataFrame) -> list[str]:
         f"Cycles, bitmask: {SIDE}^3 at every density, as gating saves no time: {cycles['bitmask', 0.2]:+.1f} %; the "
         f"artefact takes {SIDE}^2 more; what for is not known here.",
         f"Cycles, coordinate list: d {SIDE}^3, the nonzeros of one operand, bounds it from below: "
-        f"{listed.min():+.0f} to {listed.max():+.0f} %. The published ones are proportional to d up to 0.4 as well, "
+        f"{listed.min():+.0f} to {listed.max():+.0f} %. The published ones double from 0.2 to 0.4 as well, "
         "but more than the products takes time there, and at 0.8 the bandwidth of the coordinates binds, so that the "
         "bitmask wins. That machine's widths and bandwidths are not known here, and none was fitted.",
         "Energy is not simulated, for the same reason. The published one crosses between densities of 0.04 and 0.08.",
