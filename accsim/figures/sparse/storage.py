@@ -124,7 +124,8 @@ def _by_density(axes: Axes, rows: pd.DataFrame, bits: int) -> None:
 
 def _by_pattern(axes: Axes, rows: pd.DataFrame, bits: int) -> None:
     """Bars: encoded masks, and the least that any format needs."""
-    table = rows.drop_duplicates(["form", "case"], keep="last").pivot(index="case", columns="form", values="simulated")
+    shown = rows[(rows["mode"] == ENCODED) | (rows["form"] == LEAST)]
+    table = shown.pivot(index="case", columns="form", values="simulated")
     names = [str(pattern) for pattern in PATTERNS]
     series = {form: table.loc[names, form].tolist() for form in (LEAST, NM_INDEX, *FORMATS)}
     draw.bars(axes, names, series, colours=_colours())
