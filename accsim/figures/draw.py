@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -136,9 +136,14 @@ def log_axis(axes: Axes) -> None:
 
 def lengths_axis(axes: Axes, lengths: npt.ArrayLike) -> None:
     """A logarithmic axis of sequence lengths with a tick at each."""
-    found = sorted({int(length) for length in np.asarray(lengths)})
+    values_axis(axes, lengths, lambda length: tokens(int(length)))
+
+
+def values_axis(axes: Axes, values: npt.ArrayLike, name: Callable[[float], str] = "{:g}".format) -> None:
+    """A logarithmic horizontal axis with a tick, and its name, at each value."""
+    found = sorted(set(np.asarray(values).tolist()))
     axes.set_xscale("log", base=2)
-    axes.set_xticks(found, [tokens(length) for length in found], fontsize=SMALL)
+    axes.set_xticks(found, [name(value) for value in found], fontsize=SMALL)
     axes.minorticks_off()
     axes.grid(color=LIGHT, linewidth=0.6)
 

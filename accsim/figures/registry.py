@@ -17,6 +17,7 @@ from accsim.figures.flat import (
     validation,
 )
 from accsim.figures.paper_figure import PaperFigure
+from accsim.figures.sparse import crossover, formats, imbalance, legality, storage
 
 FIGURES: tuple[PaperFigure, ...] = (
     validation.FIGURE,
@@ -30,6 +31,11 @@ FIGURES: tuple[PaperFigure, ...] = (
     sparse.FIGURE,
     softmax.FIGURE,
     family.FIGURE,
+    storage.FIGURE,
+    crossover.FIGURE,
+    legality.FIGURE,
+    imbalance.FIGURE,
+    formats.FIGURE,
 )
 """All figures, in the order in which they are listed."""
 

@@ -43,21 +43,22 @@ Maker = Callable[..., Made]
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Maker:
-    """Makes a figure of FLAT, or finds it made, by this process or by another of the same run."""
+    """Makes a figure, of FLAT by default, or finds it made, by this process or by another of the same run."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
-    def make(name: str, data: Path | None = None) -> Made:
-        out = shared / f"figure-{name}-{data.stem if data else 'alone'}"
+    def make(name: str, data: Path | None = None, paper: str = "flat") -> Made:
+        out = shared / f"figure-{paper}-{name}-{data.stem if data else 'alone'}"
+        file = f"{paper}_{name}"
         with (shared / f"{out.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             told = out.with_suffix(".json")
             if not told.exists():
                 options = ["--data", str(data)] if data else []
-                result = CliRunner().invoke(app, ["figure", "flat", name, "--out", str(out), "--json", *options])
+                result = CliRunner().invoke(app, ["figure", paper, name, "--out", str(out), "--json", *options])
                 assert result.exit_code == 0, result.stderr
-                assert sorted(path.name for path in out.iterdir()) == [f"flat_{name}.csv", f"flat_{name}.png"]
+                assert sorted(path.name for path in out.iterdir()) == [f"{file}.csv", f"{file}.png"]
                 told.write_text(result.stdout)
-        return Made(json.loads(told.read_text()), pd.read_csv(out / f"flat_{name}.csv"), out / f"flat_{name}.png")
+        return Made(json.loads(told.read_text()), pd.read_csv(out / f"{file}.csv"), out / f"{file}.png")
 
     return make

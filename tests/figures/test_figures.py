@@ -26,7 +26,9 @@ LONG = {"family"}
 every = pytest.mark.parametrize(
     "figure",
     [
-        pytest.param(figure, id=figure.name, marks=[pytest.mark.slow] if figure.name in LONG else [])
+        pytest.param(
+            figure, id=f"{figure.paper} {figure.name}", marks=[pytest.mark.slow] if figure.name in LONG else []
+        )
         for figure in FIGURES
         if figure.data is None
     ],
@@ -40,7 +42,7 @@ def told(*options: str) -> tuple[int, str, str]:
 
 @every
 def test_one_command_makes_picture_and_table(figure: PaperFigure, made: Maker) -> None:
-    here = made(figure.name)
+    here = made(figure.name, paper=figure.paper)
     assert tuple(here.rows.columns[-len(CSV_COLUMNS) :]) == CSV_COLUMNS
     assert len(here.rows) == len(here.told["rows"]) > 0
     assert here.told["columns"] == list(here.rows.columns)
@@ -54,7 +56,7 @@ def test_one_command_makes_picture_and_table(figure: PaperFigure, made: Maker) -
 
 @every
 def test_errors_are_relative_to_the_published_value_and_blank_without_one(figure: PaperFigure, made: Maker) -> None:
-    rows = made(figure.name).rows
+    rows = made(figure.name, paper=figure.paper).rows
     both = rows["published"].notna() & rows["simulated"].notna()
     wanted = (rows["simulated"] - rows["published"])[both] / rows["published"][both]
     np.testing.assert_allclose(rows["relative_error"][both], wanted, rtol=1e-9, atol=1e-12)
@@ -63,7 +65,7 @@ def test_errors_are_relative_to_the_published_value_and_blank_without_one(figure
 
 @every
 def test_the_picture_is_not_blank(figure: PaperFigure, made: Maker) -> None:
-    png = made(figure.name).png
+    png = made(figure.name, paper=figure.paper).png
     width, height = struct.unpack(">II", png.read_bytes()[16:24])
     pixels = image.imread(png)[:, :, :3]
     assert (height, width) == pixels.shape[:2]
@@ -74,7 +76,7 @@ def test_the_picture_is_not_blank(figure: PaperFigure, made: Maker) -> None:
 
 @every
 def test_no_text_of_the_picture_is_cut_off_or_covered(figure: PaperFigure, made: Maker) -> None:
-    here = made(figure.name)
+    here = made(figure.name, paper=figure.paper)
     rows = pd.DataFrame(here.told["rows"], columns=here.told["columns"])
     drawn = figure.plot(rows)
     drawn.draw_without_rendering()
@@ -103,9 +105,10 @@ def test_list_has_every_figure() -> None:
     assert listed == {(figure.paper, figure.name, figure.data is not None) for figure in FIGURES}
 
 
-def test_every_module_of_a_paper_is_registered() -> None:
-    modules = {path.stem for path in (ROOT / "accsim" / "figures" / "flat").glob("*.py")} - {"__init__", "runs"}
-    assert modules == {figure.name for figure in FIGURES if figure.paper == "flat"}
+@pytest.mark.parametrize("paper", sorted({figure.paper for figure in FIGURES}))
+def test_every_module_of_a_paper_is_registered(paper: str) -> None:
+    modules = {path.stem for path in (ROOT / "accsim" / "figures" / paper).glob("*.py")} - {"__init__", "runs"}
+    assert modules == {figure.name for figure in FIGURES if figure.paper == paper}
     assert len({(figure.paper, figure.name) for figure in FIGURES}) == len(FIGURES)
 
 
@@ -119,8 +122,8 @@ def test_table_for_a_terminal_has_notes(made: Maker) -> None:
 @pytest.mark.parametrize(
     ("options", "wanted"),
     [
-        (("falt", "speedup"), "unknown paper 'falt', allowed are flat. Did you mean 'flat'?"),
-        (("falt", "--list"), "unknown paper 'falt', allowed are flat. Did you mean 'flat'?"),
+        (("falt", "speedup"), "unknown paper 'falt', allowed are flat, sparse. Did you mean 'flat'?"),
+        (("falt", "--list"), "unknown paper 'falt', allowed are flat, sparse. Did you mean 'flat'?"),
         (("flat", "speed_up"), "Did you mean 'speedup'?"),
         (("flat",), "needs a PAPER and a FIGURE"),
         ((), "needs a PAPER and a FIGURE"),
