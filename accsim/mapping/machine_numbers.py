@@ -126,6 +126,8 @@ def _bank_numbers(local: Memory, clock_hz: float) -> BankNumbers:
 def nine_digits(value: float) -> float:
     """A number rounded to nine significant digits."""
     return float(f"{value:.9g}")
+
+
 def overhead_ticks(acc: Accelerator, name: str) -> int:
     """A named fixed cost of the machine file, 0 where it has none."""
     overhead = acc.overheads.get(name)
