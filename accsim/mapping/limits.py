@@ -18,7 +18,7 @@ def least_seconds(op: Op, acc: Accelerator) -> float:
     main = acc.main_memory
     read_s = (op.input_bytes + op.weight_bytes) / main.usable_read_bytes_per_s
     write_s = op.output_bytes / main.usable_write_bytes_per_s
-    compute_s = op.macs / acc.peak_macs_per_s(op.dtype) if op.macs else 0.0
+    compute_s = op.macs_effectual / acc.peak_macs_per_s(op.dtype) if op.macs_effectual else 0.0
     return max(compute_s, read_s + write_s if main.shared_bandwidth else max(read_s, write_s))
 
 
