@@ -396,7 +396,7 @@ def validate(
 
 @app.command(short_help="Make a published figure again: published and simulated values.")
 def figure(
-    paper: Annotated[str | None, typer.Argument(metavar="PAPER", help="flat, ...; --list has all.")] = None,
+    paper: Annotated[str | None, typer.Argument(metavar="PAPER", help="flat, sparseloop; --list has all.")] = None,
     name: Annotated[str | None, typer.Argument(metavar="FIGURE", help="speedup, ...; --list has all.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
     data: Annotated[

@@ -17,6 +17,7 @@ from accsim.figures.flat import (
     validation,
 )
 from accsim.figures.paper_figure import PaperFigure
+from accsim.figures.sparseloop import stc
 
 FIGURES: tuple[PaperFigure, ...] = (
     validation.FIGURE,
@@ -30,6 +31,7 @@ FIGURES: tuple[PaperFigure, ...] = (
     sparse.FIGURE,
     softmax.FIGURE,
     family.FIGURE,
+    stc.FIGURE,
 )
 """All figures, in the order in which they are listed."""
 
