@@ -92,8 +92,8 @@ class StcRows:
         problems += rows.wrong(rows["activation_density"] == 0, "activation_density", "above 0")
         for dim, column in (("M", "M"), ("N", "N"), ("K", "K_padded" if "K_padded" in rows else "K")):
             extents = np.array([nest.extent(dim) if nest else 0 for nest in nests])
-            bad = (extents > 0) & ((extents < rows[dim]) if column == "K" else (extents != rows[column]))
-            problems += rows.wrong(bad, column, f"that of the loops over {dim} in the mapping")
+            bad = (extents > 0) & (extents < rows[column])
+            problems += rows.wrong(bad, column, f"at most that of the loops over {dim} in the mapping")
         used = [n.macs / n.steps * float(d) if n and d else 0.0 for n, d in zip(nests, densities, strict=True)]
         several = rows["design"] != DUAL_SIDE
         too_many = several & (np.array(used) > rows["n_mac"] * (1 + _ROUNDING))
