@@ -373,7 +373,7 @@ def _print_mapped(report: Report, program: bool, as_json: bool) -> None:
 
 @app.command(short_help="Hold results against measured or published rows.")
 def validate(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="What the rows are of: flat.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="What the rows are of: flat or stc.")],
     data: Annotated[Path, typer.Option(metavar="FILE", help="The rows: CSV, with comments after #, or Parquet.")],
     machine: Annotated[str | None, typer.Option(metavar="MACHINE", help="Only the rows of this machine.")] = None,
     as_json: Json = False,
@@ -396,7 +396,7 @@ def validate(
 
 @app.command(short_help="Make a published figure again: published and simulated values.")
 def figure(
-    paper: Annotated[str | None, typer.Argument(metavar="PAPER", help="flat, ...; --list has all.")] = None,
+    paper: Annotated[str | None, typer.Argument(metavar="PAPER", help="flat, sparseloop; --list has all.")] = None,
     name: Annotated[str | None, typer.Argument(metavar="FIGURE", help="speedup, ...; --list has all.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
     data: Annotated[

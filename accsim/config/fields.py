@@ -100,7 +100,8 @@ Text = Annotated[str, Field(min_length=1, max_length=2000)]
 DtypeName = Annotated[str, Field(json_schema_extra={"examples": list(DTYPES)})]
 
 
-def _canonical_keys(value: Any) -> Any:
+def canonical_keys(value: Any) -> Any:
+    """A mapping with the canonical names of the data types that are its keys."""
     if not isinstance(value, Mapping):
         return value
     wrong: list[Wrong] = []
@@ -129,7 +130,7 @@ freeze: Callable[[Any], Any] = FrozenDict
 """Turns a validated mapping into a read-only one."""
 
 ByDtype = Annotated[
-    Mapping[DtypeName, V], AfterValidator(freeze), AfterValidator(_not_empty), BeforeValidator(_canonical_keys)
+    Mapping[DtypeName, V], AfterValidator(freeze), AfterValidator(_not_empty), BeforeValidator(canonical_keys)
 ]
 """Mapping whose keys are data types in any spelling; the model holds canonical names."""
 

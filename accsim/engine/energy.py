@@ -45,6 +45,7 @@ def price_list(acc: Accelerator, dtype: str) -> dict[str, Range]:
     name = canonical_dtype(dtype)
     table = acc.energy
     prices = {f"{kind}.{name}": table.mac_pj(name) for kind in MACS}
+    prices[f"mac_gated.{name}"] = table.mac_pj(name).scaled(acc.matrix_unit.sparse.gated_energy)
     prices |= {f"vector.{op}": table.vector_pj(op) for op in VECTOR_OPS}
     for memory in acc.memories:
         price = table.memory_pj_per_byte(memory.kind, memory.capacity_bytes // memory.banks)
@@ -57,7 +58,7 @@ def component(action: str) -> str:
     head, _, tail = action.partition(".")
     if head in ("read", "write"):
         return tail
-    return "mac" if head in MACS else "vector"
+    return "mac" if head in (*MACS, "mac_gated") else "vector"
 
 
 def energy_of(actions: Mapping[str, float], prices: Mapping[str, Range], idle_w: float, latency_s: float) -> Energy:

@@ -17,7 +17,7 @@ from accsim.figures.flat import (
     validation,
 )
 from accsim.figures.paper_figure import PaperFigure
-from accsim.figures.sparse import crossover, formats, imbalance, legality, storage
+from accsim.figures.sparse import crossover, formats, imbalance, legality, stc, storage
 
 FIGURES: tuple[PaperFigure, ...] = (
     validation.FIGURE,
@@ -31,6 +31,7 @@ FIGURES: tuple[PaperFigure, ...] = (
     sparse.FIGURE,
     softmax.FIGURE,
     family.FIGURE,
+    stc.FIGURE,
     storage.FIGURE,
     crossover.FIGURE,
     legality.FIGURE,

@@ -18,6 +18,11 @@ class Machine(NamedTuple):
     ``middle_*`` is the memory between the local one and main memory; its capacity is 0 where there is none.
     ``costs`` of the vector unit are cycles an element on one lane. ``local_banks`` is 1 where no accesses meet in a
     bank; ``local_*_words`` are words of ``local_bank_bytes`` that a port moves a cycle.
+
+    The last fields are of a product: of each ``run`` places along k the unit multiplies ``kept``; ``bytes_*`` are those
+    stored for a place of A and B, indices included, and ``decoded_*`` the values with an index among them; ``gated`` is
+    the share of the executed multiplications whose operand is zero and held still. Of a dense one, 1, 1, the bytes of
+    an element, and 0.
     """
 
     cores: int
@@ -51,6 +56,13 @@ class Machine(NamedTuple):
     main_write: float
     load_latency: int
     store_latency: int
+    kept: int
+    run: int
+    bytes_a: float
+    bytes_b: float
+    decoded_a: float
+    decoded_b: float
+    gated: float
 
 
 class Tile(NamedTuple):
@@ -90,6 +102,18 @@ def ceil_div(a, b):
 
 
 @kernel
+def kept_places(k, kept, run):
+    """Most places along k that a pattern kept:run keeps: those that have a value of their own."""
+    return k // run * kept + min(k % run, kept)
+
+
+@kernel
+def slots_of(k, machine):
+    """Places along k that the unit multiplies: ``kept`` of each ``run``, a last short run like a whole one."""
+    return ceil_div(k, machine.run) * machine.kept
+
+
+@kernel
 def ticks_of(count, per_tick):
     """Ticks to move ``count`` (bytes, cycles of lanes) at ``per_tick``, rounded up; 0 for nothing.
 
@@ -111,23 +135,25 @@ def tile_work(tile, stationary, machine):
     -----
     Systolic: the folds of ``gemm_fold_timing``, spread over ``count`` arrays by columns of C (by rows of C where that
     is better); what an overlap mode pays once is latency, so that a stretch without a flush pays it once. Tensor core:
-    one rows x cols x depth block a cycle and unit. ``rate`` multiplies the speed of a data type.
+    one rows x cols x depth block a cycle and unit. ``rate`` multiplies the speed of a data type. A sparse product has
+    fewer multiplications along k; all of the operand that is not compressed is read, in less time.
 
     Source: operand counts follow from what stays in the array (SCALE-Sim, ISPASS 2020): the streamed operand is read
     once a fold, the stationary one once.
     """
     m, n, k = tile.m, tile.n, tile.k
+    slots = slots_of(k, machine)
     local_a = 1 - tile.a_in_registers
     if machine.systolic == 0:
         blocks = ceil_div(m, machine.rows) * ceil_div(n, machine.cols)
-        cycles = ceil_div(blocks, machine.count) * ceil_div(k, machine.depth) / machine.rate
+        cycles = ceil_div(blocks, machine.count) * ceil_div(slots, machine.depth) / machine.rate
         return TileWork(cycles, cycles, 0, m * k * local_a, k * n, 0, 0)
     folds, steady, overhead, once = gemm_fold_timing(
-        m, ceil_div(n, machine.count), k, machine.rows, machine.cols, stationary, machine.overlap
+        m, ceil_div(n, machine.count), slots, machine.rows, machine.cols, stationary, machine.overlap
     )
     if machine.count > 1:
         by_rows = gemm_fold_timing(
-            ceil_div(m, machine.count), n, k, machine.rows, machine.cols, stationary, machine.overlap
+            ceil_div(m, machine.count), n, slots, machine.rows, machine.cols, stationary, machine.overlap
         )
         if by_rows[0] * (by_rows[1] + by_rows[2]) < folds * (steady + overhead):
             folds, steady, overhead, once = by_rows
@@ -135,7 +161,7 @@ def tile_work(tile, stationary, machine):
     if stationary == OUTPUT_STATIONARY:
         reads_a, reads_b = m * k * ceil_div(n, machine.cols), k * n * ceil_div(m, machine.rows)
         return TileWork(busy, folds * steady / machine.rate, once, reads_a * local_a, reads_b, 0, 0)
-    sums = ceil_div(k, machine.rows) - 1
+    sums = ceil_div(slots, machine.rows) - 1
     if stationary == WEIGHT_STATIONARY:
         reads_a, reads_b = m * k * ceil_div(n, machine.cols), k * n
     else:

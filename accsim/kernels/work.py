@@ -5,7 +5,17 @@ from __future__ import annotations
 from accsim.kernels.banks import waiting_bytes
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import D0, D1, D2
-from accsim.kernels.matrix import SUM_BYTES, TICKS, TileWork, local_ticks, ticks_of, tile_work, vector_ticks
+from accsim.kernels.matrix import (
+    SUM_BYTES,
+    TICKS,
+    TileWork,
+    kept_places,
+    local_ticks,
+    slots_of,
+    ticks_of,
+    tile_work,
+    vector_ticks,
+)
 from accsim.kernels.systolic import OUTPUT_STATIONARY, gemm_fold_timing
 
 ACTIONS = (
@@ -27,13 +37,17 @@ ACTIONS = (
     "pe_steady_cycles",
     "pe_busy_cycles",
     "mac_exp",
+    "mac_gated",
+    "decode",
 )
-"""Columns of ``Block.actions``, in order; memories by their place from the array outward."""
+"""Columns of ``Block.actions``, in order; memories by their place from the array outward. ``mac_gated`` are MACs by a
+zero that is held still, ``decode`` the stored values whose index is read at the matrix unit."""
 
 MAC, MAC_PADDED, VECTOR = 0, 1, 2
 MAX, ADD = 2, 4
 LOCAL_READ, LOCAL_WRITE, MIDDLE_READ, MIDDLE_WRITE, MAIN_READ, MAIN_WRITE = 9, 10, 11, 12, 13, 14
 PE_STEADY, PE_BUSY, MAC_EXP = 15, 16, 17
+MAC_GATED, DECODE = 18, 19
 VECTOR_OPERATIONS = 7
 
 
@@ -92,7 +106,7 @@ def scale_bytes(block, i, row, factor, main):
 
 @kernel
 def write_matmul(block, i, row, tile, useful, form, read, write, machine, want):
-    """A :class:`~accsim.kernels.matrix.Tile` on the matrix unit; ``useful`` of its MACs are not masked.
+    """A :class:`~accsim.kernels.matrix.Tile` on the matrix unit; ``useful`` of its dense MACs are not masked.
 
     Counts A and B as the stationary form moves them, and partial sums that leave the array and come back in fp32.
     ``read`` and ``write`` are the bytes of the local memory besides: sums of earlier tiles, results. Returns what
@@ -100,13 +114,16 @@ def write_matmul(block, i, row, tile, useful, form, read, write, machine, want):
     """
     work = tile_work(tile, form, machine)
     waits = waiting_bytes(tile, work, form, read, write, machine)
-    read += (work.reads_a + work.reads_b) * machine.element_bytes + work.sum_reads * SUM_BYTES
+    read += work.reads_a * machine.bytes_a + work.reads_b * machine.bytes_b + work.sum_reads * SUM_BYTES
     write_local(block, i, row, read, write + work.sum_writes * SUM_BYTES, waits, machine, want)
     block.row[i, row, D0] = ticks_of(work.busy * TICKS, 1.0)
     if want:
-        done = float(tile.m) * tile.n * tile.k
-        block.actions[i, row, MAC] = min(useful, done)
-        block.actions[i, row, MAC_PADDED] = max(0.0, done - useful)
+        done = float(tile.m) * tile.n * slots_of(tile.k, machine)
+        executed = min(useful * kept_places(tile.k, machine.kept, machine.run) / tile.k, done)
+        block.actions[i, row, MAC] = executed * (1.0 - machine.gated)
+        block.actions[i, row, MAC_GATED] = executed * machine.gated
+        block.actions[i, row, MAC_PADDED] = done - executed
+        block.actions[i, row, DECODE] = work.reads_a * machine.decoded_a + work.reads_b * machine.decoded_b
         pes = machine.rows * machine.cols * machine.depth * machine.count * machine.rate
         block.actions[i, row, PE_STEADY] = work.steady * pes
         block.actions[i, row, PE_BUSY] = work.busy * pes

@@ -27,6 +27,7 @@ from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.conv import feature_map, operand_elements
 from accsim.mapping.machine_numbers import REGISTERS, STATIONARY, machine_numbers, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
+from accsim.mapping.sparse_run import product_numbers
 from accsim.mapping.thread_blocks import ThreadBlocks
 from accsim.mapping.tiling import splits, tile_sizes
 from accsim.workload.ops import Conv2d, Gemm, Op
@@ -101,7 +102,7 @@ class Stationary(CompiledDataflow):
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
         extents = (op.products, op.rows, op.n, op.k)
-        machine = machine_numbers(acc, op.dtype)
+        machine = product_numbers(op, acc)
         _lower(
             points.table, extents, feature_map(op), order == "mn", resident, STATIONARY[self.form], machine,
             shape.level_table(), shape.kinds, shape.classes, block, copies,
@@ -226,8 +227,8 @@ def _lower(points, extents, source, outer_is_m, resident, stationary, machine, l
         block.slots[i, 0] = 2 if not (resident and outer_is_m) else tiles[2] + 1
         block.slots[i, 1] = 2 if not (resident and not outer_is_m) else tiles[2] + 1
         block.slots[i, 2] = 2
-        block.slot_bytes[i, 0] = int(np.ceil(operand_elements(source, tile[0], tile[2]) * element))
-        block.slot_bytes[i, 1] = int(np.ceil(tile[2] * tile[1] * element))
+        block.slot_bytes[i, 0] = int(np.ceil(operand_elements(source, tile[0], tile[2]) * machine.bytes_a))
+        block.slot_bytes[i, 1] = int(np.ceil(tile[2] * tile[1] * machine.bytes_b))
         block.slot_bytes[i, 2] = int(np.ceil(tile[0] * tile[1] * sum_bytes))
         if machine.systolic == 0:
             block.slots[i, 3] = 1
@@ -235,9 +236,10 @@ def _lower(points, extents, source, outer_is_m, resident, stationary, machine, l
         block.latency[i, LOAD_A] = machine.load_latency
         block.latency[i, LOAD_B] = machine.load_latency
         block.latency[i, STORE] = machine.store_latency
-        elements_a = (operand_elements(source, tile[0], depth), operand_elements(source, m, depth))
-        elements_b = (tile[1] * depth, n * depth)
-        share_a, share_b = _main_shares(machine, elements_a, elements_b, tiles, (used_m, used_n), outer_is_m, resident)
+        panels_a = (operand_elements(source, tile[0], depth), operand_elements(source, m, depth))
+        sizes_a = (panels_a[0] * machine.bytes_a, panels_a[1] * machine.bytes_a)
+        sizes_b = (tile[1] * depth * machine.bytes_b, n * depth * machine.bytes_b)
+        share_a, share_b = _main_shares(machine, sizes_a, sizes_b, tiles, (used_m, used_n), outer_is_m, resident)
         revisit = (tiles[2] - 1.0) / tiles[2] if summed else 0.0
         for c in range(8):
             first, second, third = c >> 2 & 1, c >> 1 & 1, c & 1
@@ -248,7 +250,7 @@ def _lower(points, extents, source, outer_is_m, resident, stationary, machine, l
             tm = edge[0] if (first if outer_is_m else second) else tile[0]
             tn = edge[1] if (second if outer_is_m else first) else tile[1]
             tk = edge[2] if third else tile[2]
-            a_bytes, b_bytes = operand_elements(source, tm, tk) * element, tk * tn * element
+            a_bytes, b_bytes = operand_elements(source, tm, tk) * machine.bytes_a, tk * tn * machine.bytes_b
             write_load(block, i, 8 * LOAD_A + c, a_bytes, a_bytes * share_a, active, machine, want)
             write_load(block, i, 8 * LOAD_B + c, b_bytes, b_bytes * share_b, active, machine, want)
             if want:
@@ -267,24 +269,23 @@ def _lower(points, extents, source, outer_is_m, resident, stationary, machine, l
 
 
 @kernel
-def _main_shares(machine, elements_a, elements_b, tiles, used, outer_is_m, resident):
+def _main_shares(machine, sizes_a, sizes_b, tiles, used, outer_is_m, resident):
     """Share of each operand's loads that reach main memory: all without a middle memory.
 
-    ``elements_a`` and ``elements_b`` are those of one panel (all of k) of a core, and of all panels of a core.
+    ``sizes_a`` and ``sizes_b`` are the bytes of one panel (all of k) of a core, and of all panels of a core.
 
     Cores that use the same tile at the same time fetch it once. What is read again is found in the middle memory when
     the bytes touched in between fit there, and then counts once in all.
     """
     if machine.middle_capacity == 0:
         return 1.0, 1.0
-    element = machine.element_bytes
-    outer, inner = (elements_a, elements_b) if outer_is_m else (elements_b, elements_a)
-    outer_panel = outer[0] * element * (used[0] if outer_is_m else used[1])
-    inner_all = inner[1] * element * (used[1] if outer_is_m else used[0])
+    outer, inner = (sizes_a, sizes_b) if outer_is_m else (sizes_b, sizes_a)
+    outer_panel = outer[0] * (used[0] if outer_is_m else used[1])
+    inner_all = inner[1] * (used[1] if outer_is_m else used[0])
     outer_loads = 1.0 if resident else float(tiles[1] if outer_is_m else tiles[0])
     inner_loads = float(tiles[0] if outer_is_m else tiles[1])
     outer_share, inner_share = 1.0, 1.0
-    if outer_panel + inner[0] * element <= machine.middle_capacity:
+    if outer_panel + inner[0] <= machine.middle_capacity:
         outer_share = 1.0 / outer_loads
     if outer_panel + inner_all <= machine.middle_capacity:
         inner_share = 1.0 / inner_loads

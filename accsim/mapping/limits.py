@@ -14,11 +14,15 @@ REMEDY = "check its sizes and the machine's clock and rates, or split it into sm
 
 
 def least_seconds(op: Op, acc: Accelerator) -> float:
-    """What no mapping can beat: the op's MACs at the machine's peak, its inputs and outputs at main memory's rates."""
+    """What no mapping can beat: the op's MACs at the machine's peak, its inputs and outputs at main memory's rates.
+
+    Of a product with a pattern, those of the values that are kept.
+    """
     main = acc.main_memory
-    read_s = (op.input_bytes + op.weight_bytes) / main.usable_read_bytes_per_s
+    kept = op.macs_effectual / op.macs if op.macs else 1.0
+    read_s = kept * (op.input_bytes + op.weight_bytes) / main.usable_read_bytes_per_s
     write_s = op.output_bytes / main.usable_write_bytes_per_s
-    compute_s = op.macs / acc.peak_macs_per_s(op.dtype) if op.macs else 0.0
+    compute_s = op.macs_effectual / acc.peak_macs_per_s(op.dtype) if op.macs_effectual else 0.0
     return max(compute_s, read_s + write_s if main.shared_bandwidth else max(read_s, write_s))
 
 

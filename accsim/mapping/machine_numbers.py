@@ -51,7 +51,7 @@ def check_memories(acc: Accelerator) -> None:
 
 @lru_cache(maxsize=256)
 def machine_numbers(acc: Accelerator, dtype: str) -> Machine:
-    """Bare numbers of a machine for one data type.
+    """Bare numbers of a machine for dense products of one data type.
 
     Raises
     ------
@@ -95,7 +95,24 @@ def machine_numbers(acc: Accelerator, dtype: str) -> Machine:
         main_write=per_tick(main.usable_write_bytes_per_s),
         load_latency=ticks(main.latency_s + (middle.latency_s if middle else 0.0)),
         store_latency=ticks(main.latency_s + (middle.latency_s if middle else 0.0)),
+        **_dense(dtype_bits(dtype) / 8),
     )
+
+
+class ProductNumbers(TypedDict):
+    """What :class:`Machine` has of a product, see there."""
+
+    kept: int
+    run: int
+    bytes_a: float
+    bytes_b: float
+    decoded_a: float
+    decoded_b: float
+    gated: float
+
+
+def _dense(element: float) -> ProductNumbers:
+    return ProductNumbers(kept=1, run=1, bytes_a=element, bytes_b=element, decoded_a=0.0, decoded_b=0.0, gated=0.0)
 
 
 class BankNumbers(TypedDict):
@@ -192,7 +209,7 @@ def ways(acc: Accelerator) -> Ways:
 
 def action_names(acc: Accelerator, dtype: str) -> Mapping[str, str]:
     """Action name of each column of ``Block.actions`` on this machine, e.g. ``local_read`` -> ``read.sg``."""
-    names = {"mac": f"mac.{dtype}", "mac_padded": f"mac_padded.{dtype}", "mac_exp": f"mac_exp.{dtype}"}
+    names = {column: f"{column}.{dtype}" for column in ("mac", "mac_padded", "mac_exp", "mac_gated", "decode")}
     names |= {op: f"vector.{op}" for op in ("max", "exp", "add", "multiply", "divide", "rescale", "convert")}
     names |= {column: column for column in ("pe_steady_cycles", "pe_busy_cycles")}
     for place, memory in places(acc).items():

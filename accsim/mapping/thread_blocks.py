@@ -24,8 +24,9 @@ from accsim.kernels.systolic import OUTPUT_STATIONARY
 from accsim.kernels.work import write_fill, write_matmul, write_reduction, write_result, write_vector
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
-from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, overhead_ticks, places, ways
+from accsim.mapping.machine_numbers import REGISTERS, memory_plan, overhead_ticks, places, ways
 from accsim.mapping.shape import Shape, StageShape
+from accsim.mapping.sparse_run import product_numbers
 from accsim.workload.ops import Gemm, Op
 
 LAUNCH, LOAD, MATMUL, EPILOGUE, REDUCE = range(5)
@@ -71,10 +72,10 @@ class ThreadBlocks(CompiledDataflow):
             raise MappingError(f"{name} needs tensor cores, which {acc.name} does not have; use a stationary form")
         rows = [self.tile_m] if self.tile_m else tile_sides(op.rows, unit.m)
         cols = [self.tile_n] if self.tile_n else tile_sides(op.n, unit.n)
-        steps = -(-op.k // _step_elements(acc, op.dtype))
+        steps = -(-op.k // _step_elements(product_numbers(op, acc)))
         table = np.array([(m, n, s) for m in rows for n in cols for s in _splits(steps, self.split_k, acc)], np.int64)
         plan = np.zeros((len(table), PLAN_COLUMNS), np.int64)
-        _plan(table, _extents(op), machine_numbers(acc, op.dtype), _capacities(acc), plan)
+        _plan(table, _extents(op), product_numbers(op, acc), _capacities(acc), plan)
         found: dict[tuple[int, bool], list[int]] = {}
         for i, key in enumerate(zip(plan[:, BEHIND].tolist(), (plan[:, SPLIT] > 1).tolist(), strict=True)):
             found.setdefault(key, []).append(i)
@@ -89,7 +90,7 @@ class ThreadBlocks(CompiledDataflow):
         shape = _shape(acc, behind, split)
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
-        machine = machine_numbers(acc, op.dtype)
+        machine = product_numbers(op, acc)
         plan = np.zeros((len(points.table), PLAN_COLUMNS), np.int64)
         _plan(points.table, _extents(op), machine, _capacities(acc), plan)
         waits = (overhead_ticks(acc, "wave"), overhead_ticks(acc, "reduction"))
@@ -129,10 +130,6 @@ def _splits(steps: int, given: int | None, acc: Accelerator) -> list[int]:
 
 def _extents(op: Gemm) -> tuple[int, int, int, int]:
     return op.products, op.rows, op.n, op.k
-
-
-def _step_elements(acc: Accelerator, dtype: str) -> int:
-    return max(1, int(STEP_BYTES / machine_numbers(acc, dtype).element_bytes))
 
 
 def _capacities(acc: Accelerator) -> tuple[int, int]:
@@ -186,6 +183,16 @@ BLOCKS, STEPS, SPLIT, WAVES, RESIDENT, RING, BEHIND, STEP = range(PLAN_COLUMNS)
 
 
 @kernel
+def _step_elements(machine):
+    """Places along k of one step: ``STEP_BYTES`` of a dense row; of a sparse one, whole blocks of the tensor core."""
+    step = max(1, int(STEP_BYTES / machine.element_bytes))
+    if machine.kept == machine.run:
+        return step
+    block = ceil_div(machine.depth * machine.run, machine.kept)
+    return ceil_div(step, block) * block
+
+
+@kernel
 def _plan(points, extents, machine, capacities, plan):
     """Thread blocks, k steps of one, split, waves, blocks resident on an SM, ring slots, steps the epilogue is behind.
 
@@ -193,14 +200,14 @@ def _plan(points, extents, machine, capacities, plan):
     """
     products, rows, cols, depth = extents
     local, registers = capacities
-    step = max(1, int(STEP_BYTES / machine.element_bytes))
+    step = _step_elements(machine)
     for i in range(points.shape[0]):
         tile_m, tile_n = points[i, 0], points[i, 1]
         steps = ceil_div(ceil_div(depth, step), points[i, 2])
         split = ceil_div(ceil_div(depth, step), steps)
         blocks = products * ceil_div(rows, tile_m) * ceil_div(cols, tile_n) * split
         waves = ceil_div(blocks, machine.cores)
-        slot = int(np.ceil((tile_m + tile_n) * step * machine.element_bytes))
+        slot = int(np.ceil((tile_m * machine.bytes_a + tile_n * machine.bytes_b) * step))
         by_ring, by_sums = local // (STAGES[0] * slot), registers // (tile_m * tile_n * SUM_BYTES)
         resident = max(1, min(min(MOST_RESIDENT, waves), min(by_ring, by_sums)))
         ring = max(STAGES[0], min(STAGES[1] * resident, local // slot))
@@ -230,14 +237,14 @@ def _lower(points, plan, extents, waits, machine, level, kinds, classes, block, 
         fill_spans(block, i, level, kinds, classes)
         block.slots[i, 0] = plan[i, RING]
         block.slots[i, 1] = plan[i, RESIDENT]
-        block.slot_bytes[i, 0] = int(np.ceil((tile_m + tile_n) * plan[i, STEP] * element))
+        block.slot_bytes[i, 0] = int(np.ceil((tile_m * machine.bytes_a + tile_n * machine.bytes_b) * plan[i, STEP]))
         block.slot_bytes[i, 1] = tile_m * tile_n * SUM_BYTES
         block.latency[i, LAUNCH] = waits[0]
         block.latency[i, LOAD] = machine.load_latency
         copies[i] = full
         part_m, part_n = rows / float(ceil_div(rows, tile_m)), cols / float(ceil_div(cols, tile_n))
         part_k = depth / (float(split) * steps)
-        size = (part_m + part_n) * part_k * element
+        size = (part_m * machine.bytes_a + part_n * machine.bytes_b) * part_k
         missed = _missed_bytes(extents, (tile_m, tile_n), plan[i, RESIDENT], split, machine)
         fetched = min(1.0, missed / (size * blocks * steps))
         sums = part_m * part_n
@@ -275,8 +282,7 @@ def _missed_bytes(extents, tile, resident, split, machine):
     read again. The order of the walk is the one with fewer bytes.
     """
     products, rows, cols, depth = extents
-    element = machine.element_bytes
-    a_bytes, b_bytes = float(rows) * depth * element, float(cols) * depth * element
+    a_bytes, b_bytes = float(rows) * depth * machine.bytes_a, float(cols) * depth * machine.bytes_b
     if machine.middle_capacity == 0:
         return products * (a_bytes * ceil_div(cols, tile[1]) + b_bytes * ceil_div(rows, tile[0]))
     down, across = ceil_div(rows, tile[0]), ceil_div(cols, tile[1])

@@ -67,6 +67,11 @@ def print_run(console: Console, report: Report, *, ops: bool) -> None:
 def print_ops(console: Console, report: Report) -> None:
     """A row for each distinct op."""
     show(console, "Ops (time and energy of all their runs)", _ops(report))
+    if report.sparsity:
+        sparse = Sheet(("op", "sparse operand"), words=(0, 1), wrap=(1,))
+        for name, how in report.sparsity.items():
+            sparse.add(name, how)
+        show(console, "Sparsity", sparse)
 
 
 def print_runners_up(console: Console, report: Report) -> None:

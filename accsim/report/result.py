@@ -17,8 +17,9 @@ from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.mapping.base import Dataflow, Step
 from accsim.mapping.found import Found
 from accsim.mapping.goal import Goal
+from accsim.mapping.sparse_run import sparse_run
 from accsim.report import views
-from accsim.workload.ops import Attention, Op
+from accsim.workload.ops import Attention, Gemm, Op
 from accsim.workload.trace import Workload
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class Report:
 
     def _share_of(self, action: str) -> float:
         cycles = self._totals_actions.get(action, 0.0)
-        return self.macs / cycles if cycles else 0.0
+        return self.workload.macs_effectual / cycles if cycles else 0.0
 
     @property
     def overall_utilization(self) -> float:
@@ -226,7 +227,7 @@ class Report:
             for row in self.ops
             if row.op.dtype in self.accelerator.matrix_unit.rates
         )
-        return self.macs / (peak / TICKS_PER_CYCLE / self.clock_hz) if peak else 0.0
+        return self.workload.macs_effectual / (peak / TICKS_PER_CYCLE / self.clock_hz) if peak else 0.0
 
     @property
     def compute_cycles(self) -> float:
@@ -308,6 +309,12 @@ class Report:
     def mapping(self) -> dict[str, Dataflow]:
         """Op name -> its complete mapping."""
         return {row.names[0]: row.mapping for row in self.ops}
+
+    @property
+    def sparsity(self) -> dict[str, str]:
+        """Name of each op with a sparse operand -> how it runs: in which mode, or dense, and why."""
+        sparse = {row.names[0]: row.op for row in self.ops if isinstance(row.op, Gemm) and row.op.sparsity}
+        return {name: sparse_run(op, self.accelerator).reason for name, op in sparse.items()}
 
     @cached_property
     def runners_up(self) -> dict[str, tuple[RunnerUp, ...]]:

@@ -124,6 +124,7 @@ def report_dict(report: Report) -> dict[str, Any]:
         "overall_utilization": report.overall_utilization,
         "critical_path": report.critical_path,
         "stalls": report.stalls,
+        "sparsity": report.sparsity,
         "traffic_bytes": report.traffic_bytes,
         "memory": report.memory,
         "occupancy": report.occupancy,

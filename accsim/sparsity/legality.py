@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 from itertools import pairwise
-from typing import TypeAlias
+from typing import NamedTuple
 
 from accsim.errors import check_choice
 from accsim.sparsity.base import Axes, Bools, axis_index, groups, sides
@@ -23,7 +23,6 @@ CONTRACTS: Mapping[str, str] = {"forward": "k", "dgrad": "n", "wgrad": "m"}
 """Axis that each product of a training step contracts: C = A B, dA = dC Bᵀ, dB = Aᵀ dC."""
 
 
-_Judged: TypeAlias = tuple["Verdict", str, Fraction]
 _ONE = Fraction(1)
 
 
@@ -48,6 +47,15 @@ class Verdict(Enum):
     """Nothing is pruned."""
 
 
+class _Judged(NamedTuple):
+    """The fields of an :class:`Eligibility` after its product."""
+
+    verdict: Verdict
+    reason: str
+    executed_density: Fraction = _ONE
+    mode: tuple[int, int] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Eligibility:
     """What a unit makes of a pattern in one product.
@@ -60,12 +68,15 @@ class Eligibility:
         In one word, and in a sentence.
     executed_density
         Multiplications that are executed, as a share of the dense product's; 1 where nothing is gained.
+    mode
+        The (n, m) of the unit at which it runs; None where it runs in none.
     """
 
     product: str
     verdict: Verdict
     reason: str
     executed_density: Fraction = Fraction(1)
+    mode: tuple[int, int] | None = None
 
     @property
     def legal(self) -> bool:
@@ -138,32 +149,31 @@ def legality(
     entries = []
     for product, contracted in CONTRACTS.items():
         length = (extents or {}).get(contracted)
-        verdict, reason, density = _judge(pattern, unit, operand, contracted, length)
-        entries.append(Eligibility(product, verdict, reason, density))
+        entries.append(Eligibility(product, *_judge(pattern, unit, operand, contracted, length)))
     return Legality(pattern, unit, operand, tuple(entries))
 
 
 def _judge(pattern: WeightPattern, unit: SparseUnit, operand: str, contracted: str, length: int | None) -> _Judged:
     axes = OPERANDS[operand]
     if isinstance(pattern, Dense) or pattern.density == 1:
-        return Verdict.DENSE, "nothing is pruned", _ONE
+        return _Judged(Verdict.DENSE, "nothing is pruned")
     if isinstance(pattern, Channel):
         return _channel(pattern, operand, contracted)
     if contracted not in axes:
         what = f"the product contracts {contracted}, which the operand {operand} does not have"
-        return Verdict.NOT_AN_OPERAND, what, _ONE
+        return _Judged(Verdict.NOT_AN_OPERAND, what)
     if unit.unstructured:
-        return Verdict.RUNS, "the unit skips single zeros", pattern.density
+        return _Judged(Verdict.RUNS, "the unit skips single zeros", pattern.density)
     if isinstance(pattern, Block):
         return _block(pattern, unit, axes, contracted)
     if not unit.modes:
-        return Verdict.NO_UNIT, f"the unit {unit.name} has no N:M mode", _ONE
+        return _Judged(Verdict.NO_UNIT, f"the unit {unit.name} has no N:M mode")
     if isinstance(pattern, Unstructured):
         return _mask(pattern, unit, axes, contracted)
     both_ways = isinstance(pattern, NM) and pattern.transposable
     if pattern.axis != contracted and not both_ways:
         what = f"the pattern runs along {pattern.axis}, the product contracts {contracted}"
-        return Verdict.WRONG_AXIS, f"{what}: it would have to be transposable", _ONE
+        return _Judged(Verdict.WRONG_AXIS, f"{what}: it would have to be transposable")
     if isinstance(pattern, VNM):
         return _venom(pattern, unit, length)
     return _structured(pattern, unit, length)
@@ -175,11 +185,11 @@ def _structured(pattern: NM, unit: SparseUnit, length: int | None) -> _Judged:
     own = f"{pattern.n}:{pattern.m}"
     if not fitting:
         worst = ", ".join(f"{most_in_run(pattern.n, pattern.m, m)} of {m} (at most {n})" for n, m in unit.modes)
-        return Verdict.RE_PRUNE, f"an aligned run of a {own} mask can hold {worst}", _ONE
+        return _Judged(Verdict.RE_PRUNE, f"an aligned run of a {own} mask can hold {worst}")
     n, m = min(fitting, key=lambda mode: Fraction(*mode))
     density, padding = _run_density(n, m, length)
     verdict = Verdict.RUNS if Fraction(n, m) == pattern.density and not padding else Verdict.PADDED
-    return verdict, f"{own} of {n}:{m}{padding}", density
+    return _Judged(verdict, f"{own} of {n}:{m}{padding}", density, (n, m))
 
 
 def _run_density(n: int, m: int, length: int | None) -> tuple[Fraction, str]:
@@ -193,43 +203,43 @@ def _run_density(n: int, m: int, length: int | None) -> tuple[Fraction, str]:
 def _venom(pattern: VNM, unit: SparseUnit, length: int | None) -> _Judged:
     gathers = unit.gathered_rows > 0 and pattern.v % unit.gathered_rows == 0
     if not (gathers and (pattern.n, VENOM_COLUMNS) in unit.modes):
-        verdict, reason, density = _structured(pattern.row, unit, length)
-        return verdict, f"row by row, {reason}", density
+        by_row = _structured(pattern.row, unit, length)
+        return by_row._replace(reason=f"row by row, {by_row.reason}")
     density, padding = _run_density(pattern.n, pattern.m, length)
     verdict = Verdict.PADDED if padding else Verdict.RUNS
-    return verdict, f"{VENOM_COLUMNS} columns of {pattern.m} gathered{padding}", density
+    return _Judged(verdict, f"{VENOM_COLUMNS} columns of {pattern.m} gathered{padding}", density)
 
 
 def _block(pattern: Block, unit: SparseUnit, axes: Axes, contracted: str) -> _Judged:
     if unit.blocks is None:
-        return Verdict.NO_UNIT, f"the unit {unit.name} skips no blocks", _ONE
+        return _Judged(Verdict.NO_UNIT, f"the unit {unit.name} skips no blocks")
     block = (pattern.rows, pattern.cols)
     along, other = block if axes[0] == contracted else block[::-1]
     if along % unit.blocks[0] or other % unit.blocks[1]:
         least = f"{unit.blocks[0]} by {unit.blocks[1]}"
-        return Verdict.RE_PRUNE, f"blocks of {along} along {contracted} by {other} are no multiple of {least}", _ONE
-    return Verdict.RUNS, "whole blocks are skipped", pattern.density
+        return _Judged(Verdict.RE_PRUNE, f"blocks of {along} along {contracted} by {other} are no multiple of {least}")
+    return _Judged(Verdict.RUNS, "whole blocks are skipped", pattern.density)
 
 
 def _channel(pattern: Channel, operand: str, contracted: str) -> _Judged:
     """A dropped channel makes all three products smaller, on any unit: each of them has all three axes."""
     how = "fewer terms a sum" if pattern.axis == contracted else "fewer sums"
-    return Verdict.RUNS, f"the product is smaller along {pattern.axis} of {operand}: {how}", pattern.density
+    return _Judged(Verdict.RUNS, f"the product is smaller along {pattern.axis} of {operand}: {how}", pattern.density)
 
 
 def _mask(pattern: Unstructured, unit: SparseUnit, axes: Axes, contracted: str) -> _Judged:
     """A mask by itself: the fastest mode in whose every run it fits."""
     if pattern.mask is None:
-        return Verdict.NO_STRUCTURE, "zeros may lie anywhere: only a mask, or pruning to N:M, can tell", _ONE
+        return _Judged(Verdict.NO_STRUCTURE, "zeros may lie anywhere: only a mask, or pruning to N:M, can tell")
     places = pattern.mask.array
     fitting = [mode for mode in unit.modes if NM(*mode, axis=contracted).allows(places, axes)]
     if not fitting:
         over = ", ".join(f"{100 * _crowded(places, axes, contracted, n, m):.3g} % of {n}:{m}" for n, m in unit.modes)
-        return Verdict.RE_PRUNE, f"runs along {contracted} that hold too many: {over}", _ONE
+        return _Judged(Verdict.RE_PRUNE, f"runs along {contracted} that hold too many: {over}")
     n, m = min(fitting, key=lambda mode: Fraction(*mode))
     density, padding = _run_density(n, m, pattern.mask.shape[axes.index(contracted)])
     verdict = Verdict.RUNS if density == pattern.density else Verdict.PADDED
-    return verdict, f"every run along {contracted} fits {n}:{m}{padding}", density
+    return _Judged(verdict, f"every run along {contracted} fits {n}:{m}{padding}", density, (n, m))
 
 
 def _crowded(places: Bools, axes: Axes, contracted: str, n: int, m: int) -> float:

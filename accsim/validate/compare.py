@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from accsim.errors import InputError, Problem
 from accsim.report.result import SCHEMA_VERSION
-from accsim.validate.kind import Kind, Quantity
+from accsim.validate.kind import Kind, Prediction, Quantity
 from accsim.validate.statistics import ErrorStatistics, error_statistics
 from accsim.validate.table import Rows, read_rows, refuse
 
@@ -27,13 +27,20 @@ class Miss:
     given: float
     predicted: float
     error: float
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class QuantityErrors:
-    """The errors of one quantity: over all rows, and over each group of rows."""
+    """The errors of one quantity: over all rows, and over each group of rows.
+
+    Attributes
+    ----------
+    tolerances : those of its rows, each once, in ascending order.
+    """
 
     quantity: Quantity
+    tolerances: tuple[float, ...]
     all: ErrorStatistics
     regimes: Mapping[str, ErrorStatistics]
     misses: tuple[Miss, ...]
@@ -98,6 +105,7 @@ def _quantity_dict(one: QuantityErrors) -> dict[str, Any]:
         "column": quantity.column,
         "relative": quantity.relative,
         "tolerance": quantity.tolerance,
+        "tolerances": list(one.tolerances),
         "passed": one.passed,
         **asdict(one.all),
         "regimes": {name: asdict(stats) for name, stats in one.regimes.items()},
@@ -133,13 +141,13 @@ def compare(kind: Kind, path: Path, machine: str | None = None) -> Comparison:
     for quantity in kind.quantities:
         if quantity.column in here:
             errors = _errors(quantity, prediction.values[quantity.name], here)
-            misses = _misses(quantity, prediction.values[quantity.name], errors, here, prediction.labels)
+            misses, limits = _misses(quantity, prediction, errors, here)
             by_group = {
                 group: error_statistics(errors[prediction.regimes[way] == group])
                 for way, groups in ways.items()
                 for group in groups
             }
-            found.append(QuantityErrors(quantity, error_statistics(errors), by_group, misses))
+            found.append(QuantityErrors(quantity, limits, error_statistics(errors), by_group, misses))
     first = kind.quantities[0]
     baselines = {name: error_statistics(_errors(first, values, here)) for name, values in prediction.baselines.items()}
     skipped = len(rows) - len(here)
@@ -152,14 +160,24 @@ def _errors(quantity: Quantity, predicted: NDArray[np.float64], rows: Rows) -> N
 
 
 def _misses(
-    quantity: Quantity, predicted: NDArray[np.float64], errors: NDArray[np.float64], rows: Rows, labels: Any
-) -> tuple[Miss, ...]:
-    """The rows beyond tolerance; an error that is no number is."""
+    quantity: Quantity, prediction: Prediction, errors: NDArray[np.float64], rows: Rows
+) -> tuple[tuple[Miss, ...], tuple[float, ...]]:
+    """The rows beyond tolerance, an error that is no number is; and the tolerances."""
     if quantity.tolerance is None:
-        return ()
-    beyond = np.flatnonzero(~(np.abs(errors) <= quantity.tolerance))
-    given = rows[quantity.column]
-    return tuple(
-        Miss(int(rows.lines[i]), labels[i], quantity.name, float(given[i]), float(predicted[i]), float(errors[i]))
-        for i in beyond
+        return (), ()
+    limits = prediction.tolerances.get(quantity.name, np.full(len(rows), quantity.tolerance))
+    given, predicted = rows[quantity.column], prediction.values[quantity.name]
+    reasons = prediction.reasons or [""] * len(rows)
+    misses = tuple(
+        Miss(
+            int(rows.lines[i]),
+            prediction.labels[i],
+            quantity.name,
+            float(given[i]),
+            float(predicted[i]),
+            float(errors[i]),
+            reasons[i],
+        )
+        for i in np.flatnonzero(~(np.abs(errors) <= limits)).tolist()
     )
+    return misses, tuple(np.unique(limits).tolist())

@@ -41,12 +41,16 @@ class Prediction:
     regimes : ways to group the rows, by name: each row's group. Groups of different ways have different names.
     baselines : name of a simpler model to its numbers of the first quantity, to compare the errors with.
     labels : what each row is, in few words.
+    tolerances : name of a quantity to the largest error of each row that passes, where it is not the quantity's own.
+    reasons : why a row may be off, as far as it is known, else an empty text; empty: of no row.
     """
 
     values: Mapping[str, NDArray[np.float64]]
     regimes: Mapping[str, NDArray[Any]]
     labels: Sequence[str]
     baselines: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    tolerances: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    reasons: Sequence[str] = ()
 
 
 class Kind(Protocol):

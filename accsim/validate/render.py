@@ -36,6 +36,9 @@ def print_comparison(console: Console, found: Comparison) -> None:
         show(console, "Simpler models", table)
     if found.misses:
         show(console, f"Beyond tolerance ({len(found.misses)})", _misses(found))
+        for reason in dict.fromkeys(miss.reason for miss in found.misses if miss.reason):
+            lines = ", ".join(str(line) for line in sorted({m.line for m in found.misses if m.reason == reason}))
+            put(console, Text(f"lines {lines}: {reason}"))
 
 
 def _quantities(found: Comparison) -> Sheet:
@@ -48,10 +51,10 @@ def _quantities(found: Comparison) -> Sheet:
 def _quantity(one: QuantityErrors) -> tuple[str, ...]:
     quantity = one.quantity
     name = quantity.name.replace("_", " ") + ("" if quantity.relative else " (difference)")
-    if quantity.tolerance is None:
+    if not one.tolerances:
         return (name, *_cells(one.all, quantity.relative), "", "")
     verdict = "within" if one.passed else f"{len(one.misses):,} beyond"
-    limit = _error(quantity.tolerance, quantity.relative)
+    limit = ", ".join(_error(limit, quantity.relative) for limit in one.tolerances)
     return (name, *_cells(one.all, quantity.relative), limit, verdict)
 
 

@@ -46,9 +46,10 @@ class Column:
     words: bool = False
 
 
-def count(name: str, *, needed: bool = True) -> Column:
-    """A column of whole numbers from 1."""
-    return Column(name, COUNT_TEXT, lambda v: v if type(v) is int and 1 <= v <= MAX_SIZE else None, needed)
+def count(name: str, *, least: int = 1, needed: bool = True) -> Column:
+    """A column of whole numbers from `least`."""
+    allowed = COUNT_TEXT.replace("1", str(least), 1)
+    return Column(name, allowed, lambda v: v if type(v) is int and least <= v <= MAX_SIZE else None, needed)
 
 
 def positive(name: str, *, needed: bool = True) -> Column:

@@ -63,7 +63,7 @@ class Gemm(Counted):
         grouped product). Of one batch element it becomes False, the default.
     sparsity
         Where an operand has nonzero values: a pattern, its text (``"2:4"``) or mapping, or None. It counts in
-        `macs_effectual` alone: simulations run the product dense.
+        `macs_effectual`; a machine with a mode for it runs it sparse, others dense.
     sparse_operand
         ``"B"`` (the default with a sparsity), with the axes k and n, or ``"A"``, with m (m x batch rows with `weights`)
         and k.

@@ -126,6 +126,11 @@ class Workload:
         return sum(op.macs * count for op, count in self)
 
     @property
+    def macs_effectual(self) -> int:
+        """Multiply-accumulates of all ops by values that are not pruned."""
+        return sum(op.macs_effectual * count for op, count in self)
+
+    @property
     def flop(self) -> int:
         """Floating-point operations of the matrix work, 2 a MAC."""
         return 2 * self.macs

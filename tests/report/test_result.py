@@ -281,11 +281,15 @@ def test_a_machine_with_four_memories_is_refused_once() -> None:
     assert len(error.value.problems) == 1
 
 
-def test_a_pattern_does_not_change_how_a_product_runs() -> None:
+def test_without_a_mode_for_it_a_pattern_does_not_change_how_a_product_runs() -> None:
     dense = accsim.simulate(accsim.Gemm(96, 64, 128), "systolic_128")
     sparse = accsim.simulate(accsim.Gemm(96, 64, 128, sparsity=accsim.NM(2, 4)), "systolic_128")
     left, right = dense.to_dict(), sparse.to_dict()
     assert left.pop("ops") == right.pop("ops")
+    assert left.pop("sparsity") == {}
+    assert right.pop("sparsity")["gemm"].startswith("2:4 of B runs dense: no sparse unit")
+    for share in ("mapping_utilization", "array_utilization", "overall_utilization"):
+        assert right.pop(share) == left.pop(share) / 2
     assert left == right
     assert sparse.ops[0].op.macs_effectual == dense.macs // 2
     assert json.dumps(describe_row(sparse.ops[0])["op"]) == json.dumps(
