@@ -15,7 +15,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -182,16 +182,23 @@ def refresh() -> None:
     """Write what is printed now into all pages."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for page in PAGES:
-            text = page.read_text(encoding="utf-8")
-            pairs = list(run_python(page))
-            pairs += [
-                (shown, run_command(page, command, Path(folder))) for at, command, shown in COMMANDS if at == page
-            ]
-            for shown, got in pairs:
-                kept = shown.removesuffix("\n...\n")
-                if shown.strip() and "..." not in kept:
-                    text = text.replace(shown, refreshed(shown, got))
+            text = written_over(page.read_text(encoding="utf-8"), run_python(page))
+            commands = [(c, shown) for at, c, shown in COMMANDS if at == page]
+            text = written_over(text, ((shown, run_command(page, c, Path(folder))) for c, shown in commands))
             page.write_text(text, encoding="utf-8")
+
+
+def written_over(text: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """A page with what it shows replaced by what is printed, pairs in the order of the page."""
+    at = 0
+    for shown, got in pairs:
+        if not shown.strip():
+            continue
+        at = text.index(shown, at)
+        new = shown if "..." in shown.removesuffix("\n...\n") else refreshed(shown, got)
+        text = text[:at] + new + text[at + len(shown) :]
+        at += len(new)
+    return text
 
 
 if __name__ == "__main__":
