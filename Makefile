@@ -26,8 +26,8 @@ demo: setup ## Run the main job: three ways of attention compared on one machine
 test: setup ## Run the tests and the examples in docstrings
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
 
-test-all: setup ## Run the long tests too
-	$(BIN)/python -m pytest -n $(JOBS)
+test-all: setup ## Run the long tests too, and draw new examples for the property tests
+	$(BIN)/python -m pytest -n $(JOBS) --hypothesis-profile=new
 
 lint: setup ## Check style, format, types and import layers
 	$(BIN)/ruff check .

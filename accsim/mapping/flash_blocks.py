@@ -69,8 +69,9 @@ def block_points(
             for parts in _splits(op, whole, acc, split):
                 tiles = tiles_of(problems, row, key, parts)
                 classes = 0 if tiles.alike else len(tiles.lengths)
+                shared = tiles.in_all > whole.in_all  # not where each tile has a single block of keys
                 for pipelined in ahead:
-                    found.setdefault((pipelined, classes, parts > 1), []).append((row, key, parts))
+                    found.setdefault((pipelined, classes, shared), []).append((row, key, parts if shared else 1))
     return [Points(variant, np.array(points, np.int64)) for variant, points in found.items()]
 
 

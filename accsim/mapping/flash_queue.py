@@ -63,11 +63,12 @@ def queue_points(
             for parts in [split] if split else _splits(op, key, few):
                 if parts == 1 and len(problems) == 1:
                     continue
-                kinds = len(kinds_of(problems, row, key, parts))
-                if kinds > MOST_CAUSAL_TILES and row != rows[-1]:
+                kinds = kinds_of(problems, row, key, parts)
+                if len(kinds) > MOST_CAUSAL_TILES and row != rows[-1]:
                     continue
+                shared = any(kind.parts > 1 for kind in kinds)  # not where each tile has a single block of keys
                 for execution in executions:
-                    table = found.setdefault(Queued(execution, kinds, parts > 1), [])
+                    table = found.setdefault(Queued(execution, len(kinds), shared), [])
                     table += [(row, key, form, parts) for form in forms]
     return [Points(variant, np.array(table, np.int64)) for variant, table in found.items()]
 

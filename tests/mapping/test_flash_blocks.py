@@ -7,7 +7,7 @@ from math import ceil
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import accsim
@@ -308,6 +308,7 @@ def cases(draw: st.DrawFn) -> tuple[Attention, Flash, Accelerator]:
 
 
 @given(cases())
+@example((Attention(1, 1, 1, 1, 32, 1, False, "bf16", v_dim=16), Flash(16, 16, split_kv=2), machine(1)))
 @settings(max_examples=80, deadline=None)
 def test_work_and_bytes_are_conserved(case: tuple[Attention, Flash, Accelerator]) -> None:
     op, mapping, acc = case

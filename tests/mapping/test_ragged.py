@@ -124,8 +124,9 @@ def test_work_and_bytes_are_conserved(
     part_rows = sum(rows * ceil(ceil(keys / key) / most) * count for (rows, keys, _), count in tiles.items())
     assert total["mac.bf16"] == pytest.approx(op.macs, rel=1e-9)
     assert total["vector.divide"] == pytest.approx(sum(rows * n for (rows, _, _), n in tiles.items()) * op.value_dim)
-    # Partial outputs of 4 bytes, with a maximum and a sum each, leave and come back.
-    partial = 4 * part_rows * (op.value_dim + 2) if parts > 1 else 0
+    # Partial outputs of 4 bytes, with a maximum and a sum each, leave and come back; a single block is not split.
+    split = part_rows > sum(rows * count for (rows, _, _), count in tiles.items())
+    partial = 4 * part_rows * (op.value_dim + 2) if split else 0
     meets_here = len(acc.memories) == 2
     assert total[f"write.{main}"] == pytest.approx(op.output_bytes + (partial if meets_here else 0), rel=1e-9)
     queries = 2 * part_rows * op.head_dim
