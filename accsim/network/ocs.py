@@ -195,7 +195,7 @@ class Fabric:
         return place[circuits.switch, 2 * circuits.upper], place[circuits.switch, 2 * circuits.lower + 1]
 
     def reconfiguration_s(self, before: Circuits, after: Circuits) -> float:
-        """Time to turn one set of circuits into another: mirrors move all at once, then links come up; 0 if none moves."""
+        """Time to turn one set of circuits into another: mirrors move at once, then links come up; 0 if none moves."""
         return self.switching_s + self.bring_up_s if moved_circuits(before, after) else 0.0
 
 
