@@ -1,4 +1,4 @@
-"""Published numbers beside simulated ones: figures, and errors against rows of a file."""
+"""Published and measured numbers beside simulated ones: figures, errors against rows, constants fitted to them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def validate(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="What the rows are of: flat or stc.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="What the rows are of: flat, stc or collective.")],
     data: Annotated[Path, typer.Option(metavar="FILE", help="The rows: CSV, with comments after #, or Parquet.")],
     machine: Annotated[str | None, typer.Option(metavar="MACHINE", help="Only the rows of this machine.")] = None,
     as_json: Json = False,
@@ -35,7 +35,28 @@ def validate(
 
         print_errors(console(), found)
     if not found.passed:
-        raise ToleranceError(f"beyond tolerance in {data}: {len(found.misses):,}")
+        raise ToleranceError(f"beyond tolerance in {data}: {found.beyond}")
+
+
+def calibrate(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="What the rows are of: collective.")],
+    machine: Annotated[str, typer.Option(metavar="MACHINE", help="Whose constants are fitted, to its rows.")],
+    data: Annotated[Path, typer.Option(metavar="FILE", help="The rows: CSV, with comments after #, or Parquet.")],
+    as_json: Json = False,
+) -> None:
+    """Fit constants of a machine file to the rows of a file; prints them beside those that the file has."""
+    from accsim.validate.calibrate import calibrate as fit
+    from accsim.validate.registry import FITS, KINDS
+
+    check_choice("kind of calibration", kind[:60], tuple(FITS))
+    with progress():
+        found = fit(KINDS[kind], FITS[kind], data, machine)
+    if as_json:
+        write_json(found.to_dict())
+        return
+    from accsim.validate.render import print_calibration
+
+    print_calibration(console(), found)
 
 
 def figure(

@@ -1,0 +1,1 @@
+"""What joins chips: topologies, routes, contention, collectives."""
