@@ -41,7 +41,7 @@ class Ranks(NamedTuple):
     @property
     def each(self) -> int:
         """Ranks of a group."""
-        return self.chips.shape[1]
+        return int(self.chips.shape[1])
 
 
 class Algorithm(ABC):

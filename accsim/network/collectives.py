@@ -28,7 +28,7 @@ class Collective:
     kind
         A key of `KINDS`.
     size
-        Bytes of a chip's full buffer: of an all-gather the gathered one, of an all-to-all what it sends and what it keeps.
+        Bytes of a chip's full buffer: of an all-gather the gathered one, of an all-to-all what it sends and keeps.
     axes
         Axes of a mesh or torus along which chips take part, each line, plane, ... of chips for itself; None: all chips.
     algorithm
@@ -67,8 +67,8 @@ def run_collective(chips: Stepwise, collective: Collective) -> CollectiveTime:
 def run_together(chips: Stepwise, collectives: Sequence[Collective]) -> tuple[CollectiveTime, ...]:
     """Collectives that begin at once and share links and chips, each by the algorithm that is fastest alone.
 
-    Each gets a max-min fair share of what it would use alone (`accsim.engine.compose.at_once`): on other links both take
-    their own time, on the same links the last ends after the sum. ``time_s`` is when each ends.
+    Each gets a max-min fair share of what it would use alone (`accsim.engine.compose.at_once`): on other links both
+    take their own time, on the same links the last ends after the sum. ``time_s`` is when each ends.
 
     Raises
     ------

@@ -41,14 +41,13 @@ class Sends:
 
     @classmethod
     def of(
-        cls, source: ArrayLike, goal: ArrayLike, first: ArrayLike, count: ArrayLike = 1, *, into: ArrayLike | None = None,
-        port: ArrayLike = ROUTED,
+        cls, source: ArrayLike, goal: ArrayLike, first: ArrayLike, count: ArrayLike = 1, *,
+        into: ArrayLike | None = None, port: ArrayLike = ROUTED,
     ) -> Sends:  # fmt: skip
         """Sends whose blocks are kept; blocks stay at their place unless ``into`` is given."""
         whole = (source, goal, first, first if into is None else into, count, port)
-        columns = [np.ravel(column).astype(np.int64) for column in np.broadcast_arrays(*whole)]
-        *blocks, way = columns
-        return cls(*blocks, np.zeros(len(way), np.bool_), way)
+        ends = [np.ravel(column).astype(np.int64) for column in np.broadcast_arrays(*whole)]
+        return cls(ends[0], ends[1], ends[2], ends[3], ends[4], np.zeros(len(ends[0]), np.bool_), ends[5])
 
     def __len__(self) -> int:
         return len(self.source)
@@ -99,7 +98,7 @@ class Schedule:
         return tuple(step for phase in self.phases for step in phase.steps)
 
     def then(self, other: Schedule) -> Schedule:
-        """This schedule and, when it has ended, another one of the same buffer."""
+        """The schedule and, when it has ended, another one of the same buffer."""
         return Schedule(self.ranks, self.blocks, self.phases + other.phases)
 
     def backwards(self, ways_back: Ints | None = None) -> Schedule:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 from accsim.network.contention import Endpoint
 from accsim.network.graph import Floats, Graph
 from accsim.network.routing import Minimal, Routing
-from accsim.network.schedule import ROUTED, Schedule, Sends
+from accsim.network.schedule import ROUTED, Phase, Schedule, Sends
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,51 +79,51 @@ class Stepwise:
     """
 
     graph: Graph
-    endpoint: Endpoint = Endpoint()
+    endpoint: Endpoint = field(default_factory=Endpoint)
     adds_bytes_per_s: float | None = None
-    routing: Routing = Minimal()
+    routing: Routing = field(default_factory=Minimal)
 
     def time(self, plans: Sequence[Plan], algorithm: str) -> CollectiveTime:
         """Time of schedules that run at once, phase i of each together with phase i of the others.
 
-        Alone, a phase takes the sum over its steps of what the slowest link or chip needs for each. Together, phases take
-        what the slowest of them takes alone, or what the slowest link or chip needs for all of them. Latency is that of
-        the deepest.
+        Alone, a phase takes the sum over its steps of what the slowest link or chip needs for each. Together, phases
+        take what the slowest of them takes alone, or what the slowest link or chip needs for all of them. Latency is
+        that of the schedule with most of it.
         """
-        total, latency = 0.0, 0.0
+        late = [0.0] * len(plans)
         whole = _Moved.nothing(self.graph)
-        spent: Counter[str] = Counter()
+        spent: defaultdict[str, float] = defaultdict(float)
         for i in range(max(len(plan.schedule.phases) for plan in plans)):
             together = _Moved.nothing(self.graph)
-            late = 0.0
-            needs: Counter[str] = Counter()
-            for plan in plans:
-                if i >= len(plan.schedule.phases):
-                    continue
-                phase = plan.schedule.phases[i]
-                alone: Counter[str] = Counter()
-                hop = 0.0
-                for step in phase.steps:
-                    moved = _Moved.nothing(self.graph)
-                    hop = max(hop, self._move(step, plan, moved))
-                    name, need = self._slowest(moved)
-                    alone[name] += need
-                    together.add(moved)
-                late = max(late, phase.depth * hop)
-                needs = max(needs, alone, key=Counter.total)
+            slowest: Mapping[str, float] = {}
+            for number, plan in enumerate(plans):
+                if i < len(plan.schedule.phases):
+                    needs, latency = self._alone(plan.schedule.phases[i], plan, together)
+                    late[number] += latency
+                    slowest = max(slowest, needs, key=lambda one: sum(one.values()))
             name, need = self._slowest(together)
-            if need > needs.total():
-                needs = Counter({name: need})
-            spent.update(needs)
-            total += needs.total() + late
-            latency += late
+            for what, seconds in ({name: need} if need > sum(slowest.values()) else slowest).items():
+                spent[what] += seconds
             whole.add(together)
-        spent["latency"] = latency
+        total = sum(spent.values())
+        spent["latency"] = max(late)
         steps = max(sum(phase.depth for phase in plan.schedule.phases) for plan in plans)
         busy = self._needs(whole)
         del busy["links"]
         bound_by = max(spent, key=spent.__getitem__)
-        return CollectiveTime(total, steps, latency, whole.links, busy, bound_by, algorithm)
+        return CollectiveTime(total + max(late), steps, max(late), whole.links, busy, bound_by, algorithm)
+
+    def _alone(self, phase: Phase, plan: Plan, together: _Moved) -> tuple[Mapping[str, float], float]:
+        """Seconds that a phase takes by what is slowest in its steps, and its latency; adds what it moves."""
+        needs: defaultdict[str, float] = defaultdict(float)
+        hop = 0.0
+        for step in phase.steps:
+            moved = _Moved.nothing(self.graph)
+            hop = max(hop, self._move(step, plan, moved))
+            name, need = self._slowest(moved)
+            needs[name] += need
+            together.add(moved)
+        return needs, phase.depth * hop
 
     def _move(self, step: Sends, plan: Plan, moved: _Moved) -> float:
         """Note what a step puts on links and chips; the latency of its slowest send."""

@@ -121,7 +121,7 @@ def piece_shares(graph: Graph, gathers: Sequence[Schedule]) -> Floats:
             load = np.zeros(len(graph.target))
             for step in phase.steps:
                 np.add.at(load, graph.link_at[step.source, step.port], step.count / gather.blocks)
-            np.maximum.at(needs[i], (graph.port, j), load * (graph.rate.max() / graph.rate))
+            np.maximum.at(needs[i, :, j], graph.port, load * (graph.rate.max() / graph.rate))
     if np.allclose(needs.max(axis=1), needs.max(axis=1)[:, :1]):
         return np.full(pieces, 1 / pieces)
     times = np.repeat(np.eye(phases), ports, axis=0)
@@ -132,4 +132,5 @@ def piece_shares(graph: Graph, gathers: Sequence[Schedule]) -> Floats:
         A_eq=np.append(np.ones(pieces), np.zeros(phases))[None],
         b_eq=[1.0],
     )
+    assert found.x is not None
     return np.asarray(found.x[:pieces])

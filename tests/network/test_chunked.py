@@ -73,14 +73,19 @@ def test_large_messages_meet_the_closed_form(shape: str, kind: str) -> None:
     chips, size = math.prod(sides), 2.0**30
     form = (2 if kind == "all_reduce" else 1) * (chips - 1) / chips * size / (2 * B * len(sides))
     found = seconds(f"torus:{shape}", kind, size)
-    assert form <= found <= 1.01 * form
+    assert form * (1 - 1e-6) <= found <= 1.01 * form
 
 
-@pytest.mark.parametrize("text", ["torus:4x4x8", "torus:4x4x4", "torus:3x5"])
+@pytest.mark.parametrize("text", ["torus:6", "torus:4x4x4", "torus:5x5"])
 @pytest.mark.parametrize("size", [1e3, 1e9])
 def test_it_agrees_with_the_steps_where_latency_or_bytes_are_all(text: str, size: float) -> None:
     steps = run_collective(Stepwise(read_topology(text).graph), Collective("all_reduce", size, None, "torus_rings"))
     assert seconds(text, "all_reduce", size) == pytest.approx(steps.time_s, rel=0.01)
+
+
+def test_pieces_of_unequal_axes_wait_for_each_other_at_a_port() -> None:
+    """Each piece makes 2 x (2 + 2 + 4) hops; a port that serves them in order adds some, all in step would be 24."""
+    assert 16e-6 <= seconds("torus:4x4x8", "all_reduce", 1e3) <= 24.1e-6
 
 
 def test_chunks_hide_the_latency_of_the_steps() -> None:
@@ -89,14 +94,14 @@ def test_chunks_hide_the_latency_of_the_steps() -> None:
         Stepwise(read_topology("torus:16").graph), Collective("all_gather", size, None, "torus_rings")
     )
     bytes_only = 15 / 16 * size / (2 * B)
-    assert bytes_only + ALPHA <= seconds("torus:16", "all_gather", size) <= bytes_only + 2 * ALPHA
+    assert (bytes_only + ALPHA) * (1 - 1e-4) <= seconds("torus:16", "all_gather", size) <= bytes_only + 2 * ALPHA
     assert steps.time_s == pytest.approx(bytes_only + 8 * ALPHA)
 
 
 def test_sums_and_memory_beside_the_links() -> None:
     size, share = 2.0**30, 63 / 64 * 2.0**30
     free = seconds("torus:4x4x4", "all_reduce", size)
-    # Sums that keep up cost the last chunk's; slow ones bind: 63/64 of the buffer at their rate, half of the rest hidden.
+    # Sums that keep up cost the last chunk's; slow ones bind: 63/64 of the buffer at their rate.
     assert free <= seconds("torus:4x4x4", "all_reduce", size, adds_bytes_per_s=1e12) <= 1.01 * free
     slow = seconds("torus:4x4x4", "reduce_scatter", size, adds_bytes_per_s=20e9)
     assert share / 20e9 <= slow <= 1.02 * share / 20e9
