@@ -1,18 +1,19 @@
-"""Algorithms of collectives by name: what each can do, where it fits, and its time."""
+"""Algorithms of collectives by name: what each can do and where it fits."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from accsim.network import algorithms as rings
-from accsim.network.contention import read_demand, transfer
+from accsim.network.collective_base import Algorithm, Ranks, Scheduled
+from accsim.network.collective_traffic import Exchange, InSwitch
 from accsim.network.graph import Graph
 from accsim.network.schedule import Ints, Schedule
-from accsim.network.stepwise import CollectiveTime, Plan, Stepwise
+from accsim.network.stepwise import Plan
 from accsim.network.torus_rings import opposite_ports, piece_shares, rotated_rings
 
 MOST_DIRECT: Final = 256
@@ -24,57 +25,6 @@ CHUNKS: Final = 64
 
 GATHERING: Final = ("all_gather", "reduce_scatter", "all_reduce")
 """Collectives that an all-gather gives: itself, itself backwards, and that and itself."""
-
-
-class Ranks(NamedTuple):
-    """Who takes part.
-
-    Attributes
-    ----------
-    chips : int64[groups, ranks]; each group does a collective of its own, all at once.
-    axes : the axes of a lattice that a group spans; None: the group is all chips of any network.
-    """
-
-    chips: Ints
-    axes: tuple[int, ...] | None
-
-    @property
-    def each(self) -> int:
-        """Ranks of a group."""
-        return int(self.chips.shape[1])
-
-
-class Algorithm(ABC):
-    """How a collective is carried out."""
-
-    name: ClassVar[str]
-    kinds: ClassVar[tuple[str, ...]]
-
-    def misfit(self, graph: Graph, kind: str, ranks: Ranks) -> str | None:
-        """Why it cannot be used, or None."""
-        if kind not in self.kinds:
-            return f"does only {', '.join(self.kinds)}"
-        return self.unfit(graph, ranks)
-
-    @abstractmethod
-    def unfit(self, graph: Graph, ranks: Ranks) -> str | None:
-        """Why it cannot be used on a network by these ranks, whatever the collective; or None."""
-
-    @abstractmethod
-    def time(self, chips: Stepwise, kind: str, ranks: Ranks, size: float) -> CollectiveTime:
-        """Time of a collective of ``size`` bytes."""
-
-
-class Scheduled(Algorithm):
-    """An algorithm that is a schedule."""
-
-    @abstractmethod
-    def plans(self, graph: Graph, kind: str, ranks: Ranks, size: float) -> list[Plan]:
-        """The schedules that run at once: of each group of ranks, or of all together."""
-
-    def time(self, chips: Stepwise, kind: str, ranks: Ranks, size: float) -> CollectiveTime:
-        """Time of a collective of ``size`` bytes."""
-        return chips.time(self.plans(chips.graph, kind, ranks, size), self.name)
 
 
 def _of_kind(kind: str, gather: Schedule, ways_back: Ints | None = None) -> Schedule:
@@ -215,37 +165,19 @@ class Pipeline(Scheduled):
         return None if ranks.each <= MOST_DIRECT else f"needs at most {MOST_DIRECT} ranks, there are {ranks.each}"
 
 
-class Exchange(Algorithm):
-    """All pairs at once, as links and chips allow."""
-
-    name = "exchange"
-    kinds = ("all_to_all",)
-
-    def unfit(self, graph: Graph, ranks: Ranks) -> str | None:
-        """Nothing."""
-        del graph, ranks
-        return None
-
-    def time(self, chips: Stepwise, kind: str, ranks: Ranks, size: float) -> CollectiveTime:  # noqa: ARG002
-        """Traffic of ``size`` / ranks bytes for every ordered pair of a group."""
-        graph = chips.graph
-        pair = size / ranks.each
-        if len(ranks.chips) == 1:
-            demand = read_demand(graph.chips, pair)
-        else:
-            matrix = np.zeros((graph.chips, graph.chips))
-            for group in ranks.chips:
-                matrix[np.ix_(group, group)] = pair
-            demand = read_demand(graph.chips, matrix)
-        found = transfer(graph, demand, chips.routing, "auto", chips.endpoint)
-        bound = found.bound_by.split()[0].replace("link", "links")
-        busy = {name: seconds for name, seconds in found.bounds_s.items() if name != "links"}
-        return CollectiveTime(found.time_s, 1, found.latency_s, found.link_bytes, busy, bound, self.name)
-
-
 ALGORITHMS: Final[Mapping[str, Algorithm]] = {
     one.name: one
-    for one in (TorusRings(), OneWayRing(), TwoWayRing(), HalvingDoubling(), Direct(), Tree(), Pipeline(), Exchange())
+    for one in (
+        TorusRings(),
+        OneWayRing(),
+        TwoWayRing(),
+        HalvingDoubling(),
+        Direct(),
+        Tree(),
+        Pipeline(),
+        Exchange(),
+        InSwitch(),
+    )
 }
 """By name."""
 

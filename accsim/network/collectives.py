@@ -11,7 +11,8 @@ import numpy as np
 from accsim.config.checks import shown
 from accsim.engine.compose import Alone, at_once
 from accsim.errors import InputError, check_choice
-from accsim.network.collective_algorithms import ALGORITHMS, KINDS, Algorithm, Ranks
+from accsim.network.collective_algorithms import ALGORITHMS, KINDS
+from accsim.network.collective_base import Algorithm, Ranks
 from accsim.network.graph import Graph
 from accsim.network.lattice import axis_name
 from accsim.network.stepwise import CollectiveTime, Stepwise
@@ -32,7 +33,7 @@ class Collective:
     axes
         Axes of a mesh or torus along which chips take part, each line, plane, ... of chips for itself; None: all chips.
     algorithm
-        A key of `ALGORITHMS`, or ``auto``: the fastest of those that fit.
+        A key of `ALGORITHMS`, or ``auto``: the fastest of those that fit; ``in_switch`` only where it is asked for.
     """
 
     kind: str
@@ -87,7 +88,9 @@ def run_together(chips: Stepwise, collectives: Sequence[Collective]) -> tuple[Co
 
 
 def _fitting(graph: Graph, collective: Collective, ranks: Ranks) -> list[Algorithm]:
-    tried = list(ALGORITHMS) if collective.algorithm == AUTO else [collective.algorithm]
+    tried = [name for name, one in ALGORITHMS.items() if not one.on_demand]
+    if collective.algorithm != AUTO:
+        tried = [collective.algorithm]
     reasons = {name: ALGORITHMS[name].misfit(graph, collective.kind, ranks) for name in tried}
     fitting = [ALGORITHMS[name] for name, reason in reasons.items() if reason is None]
     if not fitting:

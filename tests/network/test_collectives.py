@@ -213,3 +213,18 @@ def test_no_algorithm_beats_the_links_of_a_chip(text: str, kind: str, size: floa
 def test_what_cannot_run_is_refused(text: str, arguments: dict[str, object], told: str) -> None:
     with pytest.raises(InputError, match=told.replace("(", r"\(").replace(")", r"\)")):
         run_collective(Stepwise(graph(text)), Collective(**({"size": 1e6} | arguments)))  # type: ignore[arg-type]
+
+
+def test_switches_that_add_move_the_buffer_once_each_way() -> None:
+    """A chip sends V and gets V at the same time: V / b, and two hops of a star; a ring needs nearly 2 V / b."""
+    star = read_topology("star:8")
+    found = star.all_reduce(LARGE, algorithm="in_switch")
+    assert found.time_s == pytest.approx(LARGE / B + 2 * ALPHA, rel=1e-9)
+    assert star.all_reduce(LARGE).time_s == pytest.approx(2 * 7 / 8 * LARGE / B, rel=1e-3)
+    # Two levels: four hops; the pieces of the centres share the links above, so that the chips' own still bind.
+    tree = read_topology("fat_tree:4x4").all_reduce(LARGE, algorithm="in_switch")
+    assert tree.time_s == pytest.approx(LARGE / B + 4 * ALPHA, rel=1e-9)
+    # Above, links carry what four chips have summed, over four centres.
+    assert sorted(set((tree.link_bytes / LARGE).round(6).tolist())) == [0.25, 1.0]
+    with pytest.raises(InputError, match="in_switch needs switches"):
+        read_topology("torus:4").all_reduce(LARGE, algorithm="in_switch")
