@@ -68,6 +68,8 @@ _PUBLIC = {
     "Flash1": "accsim.mapping.flash1",
     "FuseMax": "accsim.mapping.fusemax",
     "Lstm": "accsim.mapping.lstm",
+    "Torus": "accsim.network.torus",
+    "read_topology": "accsim.network.catalogue",
     "simulate": "accsim.report.simulate",
     "Report": "accsim.report.result",
     "ProgramBuilder": "accsim.engine.builder",

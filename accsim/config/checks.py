@@ -13,6 +13,9 @@ from accsim.units import UnitError, canonical_dtype
 MAX_SIZE = 2**40 - 1
 """Largest extent, repeat or element count of one op."""
 
+MAX_NUMBER = 1e30
+"""Largest number that is no count."""
+
 MAX_LIST = 2**16
 """Most numbers in a list."""
 
@@ -106,6 +109,20 @@ class ArgumentChecks:
             return False
         object.__setattr__(self._owner, field, exact)
         return True
+
+    def number(self, *fields: str, positive: bool = False, most: float = MAX_NUMBER) -> bool:
+        """Numbers of at least 0 (above 0 if `positive`) and at most `most`, kept as float; True if all of them are."""
+        good = True
+        for field in fields:
+            value = getattr(self._owner, field)
+            real = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if real and 0 <= value <= most and not (positive and value == 0):
+                object.__setattr__(self._owner, field, float(value))
+                continue
+            least = "above 0" if positive else "of at least 0"
+            self.fail(field, f"read {shown(value)}, allowed is a number {least} and at most {most:g}")
+            good = False
+        return good
 
     def flag(self, *fields: str) -> None:
         """True or False."""

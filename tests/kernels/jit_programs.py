@@ -6,10 +6,13 @@ import json
 import sys
 from dataclasses import asdict
 
+import numpy as np
+
 import accsim
 from accsim.engine.program import Program
 from accsim.engine.run import run_program
 from accsim.kernels.engine import run_plain
+from accsim.network import DimensionOrder, FatTree, Torus, is_deadlock_free
 from accsim.workload.ops import Attention, Conv2d, Elementwise, Gemm, Op
 from tests.engine.test_hard_cases import accumulator, causal, copies, flat, one_queue, pipeline
 
@@ -37,8 +40,26 @@ MAPPED: dict[str, tuple[str | accsim.Accelerator, accsim.Dataflow, Op]] = {
 }
 
 
+NETWORKS = [Torus((2, 4), twisted=True), Torus((3, 3), wrap=False), FatTree((2, 3))]
+RULES = {"minimal": "flows", "dimension_order": "flows", "valiant": "links"}
+
+
+def network_results() -> dict[str, object]:
+    """Link loads and times of uneven traffic, and whether dimension order is free of deadlock."""
+    found: dict[str, object] = {}
+    for network in NETWORKS:
+        demand = np.arange(network.chips**2, dtype=np.float64).reshape(network.chips, -1) % 7
+        for rule, level in RULES.items():
+            if network.graph.lattice or rule != "dimension_order":
+                carried = network.link_loads(demand, routing=rule, contention=level)
+                found[f"{network}, {rule}"] = [carried.time_s, *carried.link_bytes.tolist()]
+        if network.graph.lattice:
+            found[f"{network}, deadlock"] = [is_deadlock_free(network.graph, DimensionOrder(), n) for n in (1, 2)]
+    return found
+
+
 def results() -> dict[str, object]:
-    """Counters of every program, jumped and played, and the plain data of every mapped op."""
+    """Counters of every program, jumped and played, the plain data of every mapped op, and loads of networks."""
     found: dict[str, object] = {}
     for name, program in PROGRAMS.items():
         for jump in (False, True):
@@ -48,7 +69,7 @@ def results() -> dict[str, object]:
         rep = accsim.simulate(op, machine, dataflow=dataflow)
         bound = accsim.simulate(op, machine, dataflow=dataflow, fidelity="analytic")
         found[name] = rep.to_dict() | {"analytic": bound.total_cycles}
-    return found
+    return found | network_results()
 
 
 if __name__ == "__main__":
