@@ -13,6 +13,7 @@ from accsim.engine.program import Program
 from accsim.engine.run import run_program
 from accsim.kernels.engine import run_plain
 from accsim.network import DimensionOrder, FatTree, Torus, is_deadlock_free
+from accsim.network.goodput import Machine
 from accsim.workload.ops import Attention, Conv2d, Elementwise, Gemm, Op
 from tests.engine.test_hard_cases import accumulator, causal, copies, flat, one_queue, pipeline
 
@@ -50,12 +51,13 @@ def network_results() -> dict[str, object]:
     for network in NETWORKS:
         demand = np.arange(network.chips**2, dtype=np.float64).reshape(network.chips, -1) % 7
         for rule, level in RULES.items():
-            if network.graph.lattice or rule != "dimension_order":
+            if network.graph.lattice is not None or rule != "dimension_order":
                 carried = network.link_loads(demand, routing=rule, contention=level)
                 found[f"{network}, {rule}"] = [carried.time_s, *carried.link_bytes.tolist()]
-        if network.graph.lattice:
+        if network.graph.lattice is not None:
             found[f"{network}, deadlock"] = [is_deadlock_free(network.graph, DimensionOrder(), n) for n in (1, 2)]
-    return found
+    sampled = Machine(0.99, switch=0.999).sample((2, 2, 2), "offsets", samples=200)
+    return found | {"goodput": [asdict(one) for one in sampled]}
 
 
 def results() -> dict[str, object]:
