@@ -83,7 +83,7 @@ def test_wheel_holds_the_sources_and_nothing_else(wheel: Path) -> None:
         held = {n for n in archive.namelist() if ".dist-info/" not in n}
     sources = shipped("accsim", ".py", ".csv", "py.typed")
     data = shipped("hw_configs", ".yaml") | shipped("workloads", ".yaml")
-    assert {"accsim/__init__.py", "accsim/py.typed", "accsim/cli.py", "accsim/figures/flat/speedup.csv"} <= sources
+    assert {"accsim/__init__.py", "accsim/py.typed", "accsim/cli/run.py", "accsim/figures/flat/speedup.csv"} <= sources
     assert {"accsim/hw_configs/flat_edge.yaml", "accsim/workloads/bert_base.yaml"} <= data
     assert any(n.startswith("accsim/hw_configs/energy/") for n in data)
     assert held == sources | data

@@ -12,6 +12,7 @@ from accsim.config.compute_units import MatrixUnit, SystolicArray, TensorCore, V
 from accsim.config.energy import EnergyTable, load_energy_table
 from accsim.config.fields import Area, Count, Frequency, Name, Notes, OverheadTime, Text, content_hash, freeze
 from accsim.config.frozen import FrozenDict
+from accsim.config.links import NodeLinks
 from accsim.config.memory import Memory, level_problems, named_memories
 from accsim.config.power import PowerLimits
 from accsim.config.reader import FileModel, PlacedError, Wrong, of_file
@@ -71,6 +72,8 @@ class Accelerator(FileModel):
     """Idle power, power cap and the clocks it can lower to."""
     overheads: Annotated[Mapping[str, Overhead], AfterValidator(freeze)] = Field(default_factory=FrozenDict)
     """Named fixed costs: 'op' of every operator of a trace; 'wave' and 'reduction' of grids of thread blocks."""
+    links: NodeLinks | None = None
+    """Links to the other chips of a node; without them, it runs no collective."""
     area_mm2: Area | None = Field(default=None, alias="area")
     """Area of the chip."""
     source: Text

@@ -185,6 +185,13 @@ class Graph:
         """Latency of each link."""
         return np.array([link.hop_s for link in self.links])[self.kind]
 
+    @cached_property
+    def link_at(self) -> Ints:
+        """Link that leaves each node by each port, -1 where there is none; int32[nodes, ports]."""
+        found = np.full((self.nodes, self.ports), -1, np.int32)
+        found[self.source, self.port] = np.arange(len(self.source))
+        return found
+
     @property
     def cost_usd(self) -> float | None:
         """Cost of all cables; None if that of one is unknown."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import ClassVar
 from numpy.typing import ArrayLike
 
 from accsim.config.checks import ArgumentChecks
+from accsim.network.collectives import Collective, run_collective
 from accsim.network.contention import UNLIMITED, Endpoint, Transfer, read_demand, transfer
 from accsim.network.graph import COPPER, OPTICAL, Cable, Graph, Link
 from accsim.network.routing import Routing
 from accsim.network.routings import read_routing
+from accsim.network.stepwise import CollectiveTime, Stepwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +116,37 @@ class Topology(ABC):
     ) -> Transfer:
         """Every chip sends so many bytes to every other; see `link_loads`."""
         return self.link_loads(float(bytes_per_pair), routing=routing, contention=contention)
+
+    def collective(
+        self, kind: str, size: float, *, axes: Sequence[int] | None = None, algorithm: str = "auto",
+        adds_bytes_per_s: float | None = None,
+    ) -> CollectiveTime:  # fmt: skip
+        """A collective and what it takes, by the algorithm that is fastest.
+
+        Parameters
+        ----------
+        kind
+            ``all_reduce``, ``reduce_scatter``, ``all_gather``, ``broadcast`` or ``all_to_all``.
+        size
+            Bytes of a chip's full buffer; of an all-to-all, what it sends and keeps.
+        axes
+            Axes of a mesh or torus along which chips take part, each line or plane of chips for itself; all by default.
+        algorithm
+            A name, or ``auto``; `accsim.network.collective_algorithms.ALGORITHMS` has them.
+        adds_bytes_per_s
+            Bytes of sums that a chip's vector unit forms a second; None without a limit.
+
+        Raises
+        ------
+        InputError
+            If a name is unknown, or no algorithm fits the network.
+        """
+        wanted = Collective(kind, size, None if axes is None else tuple(axes), algorithm)
+        return run_collective(Stepwise(self.graph, self.endpoint, adds_bytes_per_s), wanted)
+
+    def all_reduce(self, size: float, *, axes: Sequence[int] | None = None, algorithm: str = "auto") -> CollectiveTime:
+        """Sum a buffer of so many bytes over all chips; see `collective`."""
+        return self.collective("all_reduce", size, axes=axes, algorithm=algorithm)
 
     def form(self) -> dict[str, object]:
         """The kind and the fields that are not their default, for JSON."""

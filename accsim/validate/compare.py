@@ -46,9 +46,15 @@ class QuantityErrors:
     misses: tuple[Miss, ...]
 
     @property
+    def mean_passed(self) -> bool:
+        """The mean error over all rows is not beyond its tolerance."""
+        limit = self.quantity.mean_tolerance
+        return limit is None or self.all.mape <= limit
+
+    @property
     def passed(self) -> bool:
-        """No row is beyond tolerance."""
-        return not self.misses
+        """No row is beyond tolerance, nor their mean."""
+        return not self.misses and self.mean_passed
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,18 @@ class Comparison:
     @property
     def passed(self) -> bool:
         """Nothing is beyond tolerance."""
-        return not self.misses
+        return all(one.passed for one in self.quantities)
+
+    @property
+    def beyond(self) -> str:
+        """What is beyond tolerance, in words."""
+        means = [
+            f"the mean error of {one.quantity.name}, {one.all.mape:.1%} of at most {one.quantity.mean_tolerance:.1%}"
+            for one in self.quantities
+            if not one.mean_passed
+        ]
+        rows = [f"{len(self.misses):,}"] if self.misses else []
+        return " and ".join(rows + means)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data: the statistics of the first quantity, then those of all; errors as fractions."""
@@ -106,6 +123,7 @@ def _quantity_dict(one: QuantityErrors) -> dict[str, Any]:
         "relative": quantity.relative,
         "tolerance": quantity.tolerance,
         "tolerances": list(one.tolerances),
+        "mean_tolerance": quantity.mean_tolerance,
         "passed": one.passed,
         **asdict(one.all),
         "regimes": {name: asdict(stats) for name, stats in one.regimes.items()},

@@ -23,12 +23,14 @@ class Quantity:
     column : where the rows have it; where a file lacks it, it is left out.
     tolerance : largest error that passes; None: it is only shown.
     relative : errors are relative to the row's number, else differences.
+    mean_tolerance : largest mean error over all rows that passes; None: it is only shown.
     """
 
     name: str
     column: str
     tolerance: float | None = None
     relative: bool = True
+    mean_tolerance: float | None = None
 
 
 @dataclass(frozen=True)

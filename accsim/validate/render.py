@@ -8,6 +8,8 @@ from rich.text import Text
 from accsim.report.render import show
 from accsim.report.sheet import Sheet, put
 from accsim.report.words import percent
+from accsim.units import format_quantity
+from accsim.validate.calibrate import Calibration
 from accsim.validate.compare import Comparison, QuantityErrors
 from accsim.validate.statistics import ErrorStatistics
 
@@ -41,6 +43,23 @@ def print_comparison(console: Console, found: Comparison) -> None:
             put(console, Text(f"lines {lines}: {reason}"))
 
 
+def print_calibration(console: Console, found: Calibration) -> None:
+    """Constants as a machine file spells them, and the errors before and after."""
+    put(console, Text(f"{found.kind}: constants of {found.machine} fitted to {found.rows} rows of {found.file}"))
+    table = Sheet(("constant", "file", "fitted"))
+    for constant, value in zip(found.constants, found.fitted, strict=True):
+        spelled = [
+            format_quantity(one, constant.dimension) if constant.dimension else f"{one:g}"
+            for one in (constant.value, value)
+        ]
+        table.add(constant.path, *spelled)
+    show(console, "Constants", table)
+    errors = Sheet(("constants", *_HEADS))
+    errors.add("the file's", *_cells(found.before, relative=True))
+    errors.add("fitted", *_cells(found.after, relative=True))
+    show(console, "Errors", errors)
+
+
 def _quantities(found: Comparison) -> Sheet:
     table = Sheet(("quantity", *_HEADS, "tolerance", ""), words=(0, 8))
     for one in found.quantities:
@@ -51,6 +70,9 @@ def _quantities(found: Comparison) -> Sheet:
 def _quantity(one: QuantityErrors) -> tuple[str, ...]:
     quantity = one.quantity
     name = quantity.name.replace("_", " ") + ("" if quantity.relative else " (difference)")
+    if quantity.mean_tolerance is not None:
+        limit = f"MAPE {_error(quantity.mean_tolerance, quantity.relative)}"
+        return (name, *_cells(one.all, quantity.relative), limit, "within" if one.mean_passed else "beyond")
     if not one.tolerances:
         return (name, *_cells(one.all, quantity.relative), "", "")
     verdict = "within" if one.passed else f"{len(one.misses):,} beyond"

@@ -189,7 +189,9 @@ def test_bad_calls(rows: list[Row], tmp_path: Path) -> None:
     assert "none of the 2 rows is of flat_cloud" in told(path, "--machine", "flat_cloud")[2]
     result = CliRunner().invoke(app, ["validate", "flatt", "--data", str(path)])
     assert result.exit_code == 2
-    assert "unknown kind of validation 'flatt', allowed are flat, stc. Did you mean 'flat'?" in result.stderr
+    assert (
+        "unknown kind of validation 'flatt', allowed are flat, stc, collective. Did you mean 'flat'?" in result.stderr
+    )
     assert CliRunner().invoke(app, ["validate", "flat"]).exit_code == 2
 
 

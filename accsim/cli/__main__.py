@@ -1,0 +1,5 @@
+"""``python -m accsim.cli``: the command line without the console script."""
+
+from accsim.cli import main
+
+main()
