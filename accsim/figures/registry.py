@@ -17,7 +17,7 @@ from accsim.figures.flat import (
     validation,
 )
 from accsim.figures.paper_figure import PaperFigure
-from accsim.figures.sparse import crossover, formats, imbalance, legality, stc, storage
+from accsim.figures.sparse import clustering, crossover, formats, imbalance, legality, stc, storage
 
 FIGURES: tuple[PaperFigure, ...] = (
     validation.FIGURE,
@@ -36,6 +36,7 @@ FIGURES: tuple[PaperFigure, ...] = (
     crossover.FIGURE,
     legality.FIGURE,
     imbalance.FIGURE,
+    clustering.FIGURE,
     formats.FIGURE,
 )
 """All figures, in the order in which they are listed."""
