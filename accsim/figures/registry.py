@@ -17,7 +17,20 @@ from accsim.figures.flat import (
     validation,
 )
 from accsim.figures.paper_figure import PaperFigure
-from accsim.figures.sparse import clustering, crossover, formats, imbalance, legality, stc, storage
+from accsim.figures.sparse import (
+    clustering,
+    crossover,
+    formats,
+    gating,
+    imbalance,
+    legality,
+    measured,
+    stc,
+    storage,
+    tpu,
+    two_four,
+    venom,
+)
 
 FIGURES: tuple[PaperFigure, ...] = (
     validation.FIGURE,
@@ -38,6 +51,11 @@ FIGURES: tuple[PaperFigure, ...] = (
     imbalance.FIGURE,
     clustering.FIGURE,
     formats.FIGURE,
+    two_four.FIGURE,
+    measured.FIGURE,
+    venom.FIGURE,
+    gating.FIGURE,
+    tpu.FIGURE,
 )
 """All figures, in the order in which they are listed."""
 
