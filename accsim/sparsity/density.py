@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.fft import next_fast_len
 from scipy.stats import binom, hypergeom
 
 from accsim.config.checks import ArgumentChecks
@@ -102,7 +103,7 @@ class UniformDensity:
         -----
         With independent places P(max ≤ k) = F(k)^P. With a fixed total the counts of the P tiles and of the rest are
         independent binomial counts given that they sum to K, so that P(max ≤ k) is a convolution of P binomial
-        distributions cut off above k, and of that of the rest, at K.
+        distributions cut off above k, and of that of the rest, at K: taken as a power of a Fourier transform.
         """
         if lanes < 1 or (self.whole is not None and lanes * self.positions > self.whole):
             room = "" if self.whole is None else f", and {self.whole} places for all"
@@ -117,23 +118,18 @@ class UniformDensity:
         single = binom.pmf(np.arange(self.positions + 1), self.positions, share)
         others = binom.pmf(kept - np.arange(lanes * self.positions + 1), whole - lanes * self.positions, share)
         total = binom.pmf(kept, whole, share)
-        sums = [_power(single[: most + 1], lanes) for most in range(self.positions + 1)]
-        return np.array([chances @ others[: len(chances)] / total for chances in sums])
-
-
-def _power(chances: Chances, times: int) -> Chances:
-    """Chances of the sum of so many independent counts, by repeated squaring."""
-    if times == 1:
-        return chances
-    half = _power(chances, times // 2)
-    found: Chances = np.convolve(half, half)
-    return np.convolve(found, chances) if times % 2 else found
+        size = next_fast_len(len(others), real=True)
+        below = []
+        for most in range(self.positions + 1):
+            sums = np.fft.irfft(np.fft.rfft(single[: most + 1], size) ** lanes, size)
+            below.append(sums[: len(others)] @ others / total)
+        return np.array(below)
 
 
 def _moments(chances: Chances) -> Moments:
     counts = np.arange(len(chances))
     mean = float(chances @ counts)
-    return Moments(mean, math.sqrt(float(chances @ (counts - mean) ** 2)))
+    return Moments(mean, math.sqrt(max(0.0, float(chances @ (counts - mean) ** 2))))
 
 
 def tile_counts(mask: ArrayLike | Mask, rows: int, cols: int) -> NDArray[np.int64]:
