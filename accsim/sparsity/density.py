@@ -27,6 +27,15 @@ class Moments(NamedTuple):
     deviation: float
 
 
+class TileGap(NamedTuple):
+    """How far a mask is from random ones, signed: what it has less what the model expects."""
+
+    empty: float
+    """Share of empty tiles."""
+    deviation: float
+    """Standard deviation of a tile's nonzeros: positive where they cluster."""
+
+
 @dataclass(frozen=True, slots=True)
 class UniformDensity:
     """Nonzeros of a tile in a mask whose places are nonzero at random, all alike.
@@ -56,7 +65,7 @@ class UniformDensity:
     --------
     >>> tile = UniformDensity(16, Fraction(1, 10), whole=4096)
     >>> round(tile.empty, 3), round(UniformDensity(16, Fraction(1, 10)).empty, 3)
-    (0.185, 0.185)
+    (0.184, 0.185)
     """
 
     positions: int
@@ -166,3 +175,28 @@ def tile_counts(mask: ArrayLike | Mask, rows: int, cols: int) -> NDArray[np.int6
     cut = places.reshape(places.shape[0] // rows, rows, places.shape[1] // cols, cols)
     counts: NDArray[np.int64] = cut.sum(axis=(1, 3), dtype=np.int64)
     return counts
+
+
+def tile_gap(mask: ArrayLike | Mask, rows: int, cols: int) -> TileGap:
+    """Signed gap of a mask to the uniform model with as many nonzeros.
+
+    Parameters
+    ----------
+    mask, rows, cols
+        As for `tile_counts`.
+
+    Raises
+    ------
+    InputError
+        As `tile_counts`, and if the mask keeps nothing.
+
+    Examples
+    --------
+    >>> halves = np.repeat([[True], [False]], 32, axis=0).repeat(64, axis=1)
+    >>> tuple(round(gap, 2) for gap in tile_gap(halves, 4, 4))
+    (0.5, 6.0)
+    """
+    mask = Mask.of(mask)
+    counts = tile_counts(mask, rows, cols)
+    model = UniformDensity(rows * cols, mask.density, counts.size * rows * cols)
+    return TileGap(float((counts == 0).mean()) - model.empty, float(counts.std()) - model.nonzeros.deviation)

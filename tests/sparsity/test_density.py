@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accsim.errors import InputError
-from accsim.sparsity.density import UniformDensity, tile_counts
+from accsim.sparsity.density import UniformDensity, tile_counts, tile_gap
 from accsim.sparsity.imbalance import expected_max
 from accsim.sparsity.mask import Mask
 from accsim.sparsity.masks import draw_mask
@@ -87,6 +87,18 @@ def test_tiles_are_counted_as_loops_count_them(rows: int, cols: int, down: int, 
         for i in range(down)
     ]
     assert (tile_counts(Mask.of(mask), rows, cols) == found).all()
+
+
+def test_gaps_are_signed() -> None:
+    places = np.indices((64, 64))
+    clustered = (places // 16).sum(axis=0) % 2 == 0  # blocks of 16 x 16, half of them full
+    even = places.sum(axis=0) % 2 == 0  # a chessboard of single places
+    deviation = math.sqrt(16 / 4 * (4096 - 16) / 4095)
+    chance = math.comb(4096 - 16, 2048) / math.comb(4096, 2048)
+    assert tile_gap(clustered, 4, 4) == pytest.approx((0.5 - chance, 8 - deviation), abs=1e-9)
+    assert tile_gap(Mask.of(even), 4, 4) == pytest.approx((-chance, -deviation), abs=1e-9)
+    with pytest.raises(InputError, match="density"):
+        tile_gap(np.zeros((4, 4)), 2, 2)
 
 
 @pytest.mark.parametrize(
