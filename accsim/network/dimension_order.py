@@ -147,8 +147,7 @@ class _Plan:
             TIES[rule.ties](vectors, begin),
             begin,
         )
-        self.link_at = np.full((graph.nodes, 2 * lattice.axes), -1, np.int32)
-        self.link_at[graph.source, graph.port] = np.arange(len(graph.source))
+        self.link_at = graph.link_at
         self.links = np.empty(int(np.abs(vectors).sum(axis=1).max()), np.int32)
         self.away = np.empty(lattice.axes, np.int64)
 

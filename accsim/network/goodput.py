@@ -143,7 +143,7 @@ class Machine:
             return len(places) * size / self.cubes * self.cube_up**size
         if 2 * size <= self.cubes or len(places) > MOST_UNITED:
             raise InputError(
-                f"placement '{placement}' of {size} cubes has no closed form, allowed are partition and sample"
+                f"placement '{placement}' of {size} cubes has no closed form, allowed are partition and samples"
             )
         any_up = 0.0
         for count in range(1, len(places) + 1):
