@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from accsim.cli.options import Json
+from accsim.errors import InputError, Problem
 from accsim.report.terminal import console, progress, write_json
 
 Topology = Annotated[
@@ -116,6 +117,39 @@ def goodput(
 
 def _numbers(text: str) -> list[int]:
     return [int(part) if part.isascii() and part.isdecimal() and len(part) < 8 else 0 for part in text.split("x")]
+
+
+@network.command("slices", short_help="The best slice for what a model sends.")
+def slices(
+    chips: Annotated[int, typer.Option(min=1, help="Chips of the slice.")],
+    need: Annotated[
+        list[str],
+        typer.Option(metavar="KIND:SIZE[:GROUP[:TIMES]]", help="A collective of a step: all_gather:200MB:model:96."),
+    ],
+    group: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=CHIPS", help="Chips of a group: model=16. It gets whole axes.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Every slice of so many chips, twisted or not, and every assignment of its axes to groups, the fastest first."""
+    from accsim.network.slice_search import find_slices, read_need
+    from accsim.report.network import print_slices, slices_dict
+
+    needs = [read_need(text) for text in need]
+    groups = dict(_group(text) for text in group or ())
+    with progress():
+        found = find_slices(chips, needs, groups)
+    if as_json:
+        write_json(slices_dict(chips, needs, groups, found))
+    else:
+        print_slices(console(), needs, found)
+
+
+def _group(text: str) -> tuple[str, int]:
+    name, equals, size = (part.strip() for part in text.partition("="))
+    if not (name and equals and size.isascii() and size.isdecimal() and 0 < len(size) < 8 and int(size)):
+        raise InputError(Problem("--group", "", f"read '{text[:60]}', allowed is NAME=CHIPS, such as model=16"))
+    return name, int(size)
 
 
 @network.command("topologies", short_help="List the topologies and how they are spelled.")

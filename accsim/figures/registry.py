@@ -17,7 +17,21 @@ from accsim.figures.flat import (
     validation,
 )
 from accsim.figures.paper_figure import PaperFigure
-from accsim.figures.sparse import crossover, formats, imbalance, legality, stc, storage
+from accsim.figures.sparse import (
+    clustering,
+    crossover,
+    formats,
+    gating,
+    imbalance,
+    legality,
+    measured,
+    stc,
+    storage,
+    tpu,
+    two_four,
+    venom,
+)
+from accsim.figures.tpuv4 import infiniband
 
 FIGURES: tuple[PaperFigure, ...] = (
     validation.FIGURE,
@@ -36,7 +50,14 @@ FIGURES: tuple[PaperFigure, ...] = (
     crossover.FIGURE,
     legality.FIGURE,
     imbalance.FIGURE,
+    clustering.FIGURE,
     formats.FIGURE,
+    two_four.FIGURE,
+    measured.FIGURE,
+    venom.FIGURE,
+    gating.FIGURE,
+    tpu.FIGURE,
+    infiniband.FIGURE,
 )
 """All figures, in the order in which they are listed."""
 

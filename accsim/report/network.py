@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from accsim.network import TOPOLOGIES
 from accsim.network.contention import Transfer
 from accsim.network.goodput import Machine
 from accsim.network.slice_mix import mix_goodput
+from accsim.network.slice_search import Need, SliceChoice
 from accsim.network.stepwise import CollectiveTime
 from accsim.network.topology import Topology
 from accsim.report.render import show
@@ -149,6 +151,39 @@ def print_collective(console: Console, plain: Mapping[str, Any]) -> None:
     for name, time in others.items():
         summary.add(f"  {name} instead", si(time, "s"))
     _put(console, plain["topology"], summary)
+
+
+def slices_dict(
+    chips: int, needs: Sequence[Need], groups: Mapping[str, int], found: Sequence[SliceChoice]
+) -> dict[str, Any]:
+    """Slices from the fastest on as plain data."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "chips": chips,
+        "groups": dict(groups),
+        "needs": [asdict(need) for need in needs],
+        "slices": [
+            {
+                "shape": list(choice.torus.shape),
+                "twisted": choice.torus.twisted,
+                "axes": {name: list(axes) for name, axes in choice.axes.items()},
+                "time_s": choice.time_s,
+                "parts_s": list(choice.parts_s),
+            }
+            for choice in found
+        ],
+    }
+
+
+def print_slices(console: Console, needs: Sequence[Need], found: Sequence[SliceChoice]) -> None:
+    """Slices from the fastest on, and the time of each collective on them."""
+    heads = [f"{need.kind} {need.group}" for need in needs]
+    sheet = Sheet(("slice", "time", "slower", *heads), words=(0,))
+    for choice in found:
+        slower = choice.time_s / found[0].time_s - 1
+        parts = (si(part, "s") for part in choice.parts_s)
+        sheet.add(str(choice), si(choice.time_s, "s"), percent(slower) if slower else "", *parts)
+    show(console, "Slices, the fastest first", sheet)
 
 
 def _network(topology: Mapping[str, Any], what: str) -> Sheet:

@@ -135,3 +135,37 @@ def test_bad_questions(arguments: tuple[str, ...], fragments: list[str]) -> None
     assert "Traceback" not in result.stderr
     for fragment in fragments:
         assert fragment in result.stderr
+
+
+def test_slices_are_ranked_by_what_a_model_sends() -> None:
+    arguments = ("slices", "--chips", "512", "--need", "all_gather:200MB:model:96", "--need", "all_reduce:400MB:data")
+    groups = ("--group", "model=16", "--group", "data=32")
+    data = plain(*arguments, *groups)
+    assert [one["time_s"] for one in data["slices"]] == sorted(one["time_s"] for one in data["slices"])
+    assert data["slices"][0]["shape"] == [4, 4, 32]
+    assert data["slices"][0]["axes"] == {"model": [0, 1], "data": [2]}
+    text = told(*arguments, *groups)
+    assert "4x4x32 (model: xy, data: z)" in text
+    assert "all_gather model" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            ("--chips", "100", "--need", "all_reduce:1GB"),
+            "read 100 chips, allowed are 1, 2, 4, 8, 16, 32 and multiples",
+        ),
+        (("--chips", "64", "--need", "all_reduce"), "allowed is KIND:SIZE, KIND:SIZE:GROUP"),
+        (("--chips", "64", "--need", "all_reduce:1GB", "--group", "model"), "allowed is NAME=CHIPS, such as model=16"),
+        (
+            ("--chips", "64", "--need", "all_reduce:1GB:modl", "--group", "model=8"),
+            "read 'modl', allowed are all, model",
+        ),
+        (("--chips", "64", "--need", "all_reduce:1GB", "--group", "model=8"), "read groups of 8 chips"),
+        (("--chips", "64", "--need", "all_reduce:1GB:all:x"), "read 'x' times"),
+    ],
+)
+def test_slices_that_cannot_be(arguments: tuple[str, ...], expected: str) -> None:
+    result = CliRunner().invoke(app, ["network", "slices", *arguments])
+    assert (result.exit_code, expected in result.stderr) == (2, True), result.stderr
