@@ -93,7 +93,7 @@ def goodput(
     waiting: Annotated[int, typer.Option(min=1, help="With --mix: jobs that wait while later ones are served.")] = 10,
     samples: Annotated[int, typer.Option(min=0, help="Draw so many machines too; needed where slices overlap.")] = 0,
     rack: Annotated[float, typer.Option(help="Time a rack works.")] = 1.0,
-    cable: Annotated[float, typer.Option(help="Time an optical cable works.")] = 1.0,
+    cable: Annotated[float, typer.Option(help="Time a cable works.")] = 1.0,
     switch: Annotated[float, typer.Option(help="Time an optical switch works.")] = 1.0,
     as_json: Json = False,
 ) -> None:

@@ -96,13 +96,11 @@ def mix_goodput(
         np.concatenate(places),
     )
     found = []
-    for switched, cube_up in ((True, machine.switched_cube_up), (False, machine.cube_up)):
-        log_up = math.log(cube_up) if cube_up > 0 else -math.inf
+    for switched in (True, False):
         used = np.zeros(samples, np.int64)
         rng = np.random.default_rng(seed)
-        fill_machine(
-            rng, machine.cubes, fabric.side**3, log_up, machine.fabric_up, *jobs, switched, waiting, used
-        )  # fmt: skip
+        state = machine.cubes, fabric.side**3, machine.log_cube_up, machine.fabric_up
+        fill_machine(rng, *state, *jobs, switched, waiting, used)
         share = used / fabric.chips
         found.append(Sampled(float(share.mean()), float(share.std()) / math.sqrt(samples)))
     return MixGoodput(found[0], found[1], float(lost))
