@@ -12,6 +12,17 @@ MOST_TICKS = 2**61
 SUM_BYTES = 4
 
 
+class Widened(NamedTuple):
+    """What the vector unit does to a place of an operand: bytes that it makes of it, conversions, multiplications.
+
+    Of one that the matrix unit takes as it is stored, all 0.
+    """
+
+    bytes: float
+    converts: float
+    multiplies: float
+
+
 class Machine(NamedTuple):
     """Bare numbers of a machine for one data type. Bandwidths are bytes a tick of the whole chip, local ones a core's.
 
@@ -23,6 +34,10 @@ class Machine(NamedTuple):
     stored for a place of A and B, indices included, and ``decoded_*`` the values with an index among them; ``gated`` is
     the share of the executed multiplications whose operand is zero and held still. Of a dense one, 1, 1, the bytes of
     an element, and 0.
+
+    ``read_*`` are the bytes that the unit takes from the local memory for a place, ``widened_*`` what is converted
+    before. ``element_bytes`` are those of an element of C, of which ``block_c`` share a scale (0 without), and
+    ``code_bytes`` those of one of A without its scale.
     """
 
     cores: int
@@ -42,6 +57,7 @@ class Machine(NamedTuple):
     cost_divide: float
     cost_rescale: float
     cost_convert: float
+    cost_widen: float
     local_read: float
     local_write: float
     local_shared: int
@@ -63,6 +79,12 @@ class Machine(NamedTuple):
     decoded_a: float
     decoded_b: float
     gated: float
+    code_bytes: float
+    read_a: float
+    read_b: float
+    widened_a: Widened
+    widened_b: Widened
+    block_c: int
 
 
 class Tile(NamedTuple):

@@ -44,7 +44,7 @@ ACTIONS = (
 zero that is held still, ``decode`` the stored values whose index is read at the matrix unit."""
 
 MAC, MAC_PADDED, VECTOR = 0, 1, 2
-MAX, ADD = 2, 4
+MAX, ADD, MULTIPLY, CONVERT = 2, 4, 5, 8
 LOCAL_READ, LOCAL_WRITE, MIDDLE_READ, MIDDLE_WRITE, MAIN_READ, MAIN_WRITE = 9, 10, 11, 12, 13, 14
 PE_STEADY, PE_BUSY, MAC_EXP = 15, 16, 17
 MAC_GATED, DECODE = 18, 19
@@ -114,7 +114,7 @@ def write_matmul(block, i, row, tile, useful, form, read, write, machine, want):
     """
     work = tile_work(tile, form, machine)
     waits = waiting_bytes(tile, work, form, read, write, machine)
-    read += work.reads_a * machine.bytes_a + work.reads_b * machine.bytes_b + work.sum_reads * SUM_BYTES
+    read += work.reads_a * machine.read_a + work.reads_b * machine.read_b + work.sum_reads * SUM_BYTES
     write_local(block, i, row, read, write + work.sum_writes * SUM_BYTES, waits, machine, want)
     block.row[i, row, D0] = ticks_of(work.busy * TICKS, 1.0)
     if want:
@@ -170,6 +170,43 @@ def write_vector(block, i, row, counts, read, write, machine, want):
     if want:
         for op in range(VECTOR_OPERATIONS):
             block.actions[i, row, VECTOR + op] = counts[op]
+
+
+@kernel
+def write_convert(block, i, row, places, factors, machine, want):
+    """The vector unit converts so many places of A and B, of the operands that are not multiplied as they are stored.
+
+    They are read from the local memory and left where the matrix unit takes them: there, or in the registers of a
+    tensor core. ``factors`` multiply the counts of A and of B where one copy does not stand for all.
+    """
+    places_a, places_b = places
+    a, b = machine.widened_a, machine.widened_b
+    stored_a = places_a * machine.bytes_a if a.bytes > 0 else 0.0
+    stored_b = places_b * machine.bytes_b if b.bytes > 0 else 0.0
+    made_a, made_b = places_a * a.bytes * machine.systolic, places_b * b.bytes * machine.systolic
+    cycles = (places_a * a.converts + places_b * b.converts) * machine.cost_widen
+    cycles += (places_a * a.multiplies + places_b * b.multiplies) * machine.cost_multiply
+    block.row[i, row, D0] = vector_ticks(cycles, machine)
+    write_local(block, i, row, stored_a + stored_b, made_a + made_b, (0.0, 0.0), machine, False)
+    if want:
+        all_a, all_b = factors
+        block.actions[i, row, MULTIPLY] = places_a * a.multiplies * all_a + places_b * b.multiplies * all_b
+        block.actions[i, row, CONVERT] = places_a * a.converts * all_a + places_b * b.converts * all_b
+        block.actions[i, row, LOCAL_READ] = stored_a * all_a + stored_b * all_b
+        block.actions[i, row, LOCAL_WRITE] = made_a * all_a + made_b * all_b
+
+
+@kernel
+def rounding(results, added, machine):
+    """Vector operations on sums that become results, after ``added`` additions: a conversion of each.
+
+    With scales of blocks also the largest magnitude of a block, its inverse as a scale, rounded itself, and a
+    multiplication of each by it.
+    """
+    if machine.block_c == 0:
+        return 0.0, 0.0, added, 0.0, 0.0, 0.0, results
+    blocks = results / machine.block_c
+    return results, 0.0, added, results, blocks, 0.0, results + blocks
 
 
 @kernel

@@ -21,18 +21,28 @@ from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
-from accsim.kernels.work import scale_bytes, write_load, write_matmul, write_store
+from accsim.kernels.work import (
+    rounding,
+    scale_bytes,
+    write_convert,
+    write_load,
+    write_matmul,
+    write_store,
+    write_vector,
+)
 from accsim.mapping.base import Step, check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.conv import feature_map, operand_elements
-from accsim.mapping.machine_numbers import REGISTERS, STATIONARY, machine_numbers, memory_plan, ways
+from accsim.mapping.format_run import converted
+from accsim.mapping.machine_numbers import REGISTERS, STATIONARY, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
 from accsim.mapping.sparse_run import product_numbers
 from accsim.mapping.thread_blocks import ThreadBlocks
 from accsim.mapping.tiling import splits, tile_sizes
 from accsim.workload.ops import Conv2d, Gemm, Op
 
-LOAD_A, LOAD_B, MATMUL, STORE = range(4)
+STAGES_IN_ORDER = ("load_a", "load_b", "convert", "matmul", "quantize", "store_c")
+LOAD_A, LOAD_B, CONVERT, MATMUL, QUANTIZE, STORE = range(6)
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ class Stationary(CompiledDataflow):
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         assert isinstance(op, Gemm | Conv2d)
-        unit = machine_numbers(acc, op.dtype)
+        unit = product_numbers(op, acc)
         sizes = [
             [given] if given else tile_sizes(extent, base)
             for given, extent, base in (
@@ -98,14 +108,16 @@ class Stationary(CompiledDataflow):
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Gemm | Conv2d)
         order, resident = points.variant
-        shape = _shape(acc, self.form, order, resident)
+        machine = product_numbers(op, acc)
+        vector = (converted(machine), machine.block_c > 0)
+        shape = _shape(acc, self.form, order, resident, *vector)
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
         extents = (op.products, op.rows, op.n, op.k)
-        machine = product_numbers(op, acc)
         _lower(
-            points.table, extents, feature_map(op), order == "mn", resident, STATIONARY[self.form], machine,
-            shape.level_table(), shape.kinds, shape.classes, block, copies,
+            points.table, extents, feature_map(op), order == "mn", resident, STATIONARY[self.form],
+            tuple(shape.places(STAGES_IN_ORDER)), machine, shape.level_table(), shape.kinds, shape.classes, block,
+            copies,
         )  # fmt: skip
         return Lowered(shape, block, copies)
 
@@ -147,7 +159,9 @@ def default_form(acc: Accelerator) -> Stationary:
 
 
 @lru_cache(maxsize=256)
-def _shape(acc: Accelerator, form: str, order: str, resident: bool) -> Shape:
+def _shape(
+    acc: Accelerator, form: str, order: str, resident: bool, converted: tuple[str, ...], quantized: bool
+) -> Shape:
     way = ways(acc)
     outer, inner = ("m", "n") if order == "mn" else ("n", "m")
     outer_load, inner_load = ("load_a", "load_b") if order == "mn" else ("load_b", "load_a")
@@ -164,36 +178,63 @@ def _shape(acc: Accelerator, form: str, order: str, resident: bool) -> Shape:
     memory = acc.memories[0].name
     place, capacities = memory_plan(acc)
     buffers = {"a": memory, "b": memory, "c": memory} | ({"sums": place} if place == REGISTERS else {})
+    needed, used = dict(arrivals), dict(freed)
+    behind = int(bool(converted))  # a step: the next load takes the ports before the conversion does
+    if converted:
+        buffers["converted"] = place
+        stages.append(
+            StageShape(
+                "convert",
+                "vector",
+                way.local,
+                shift=behind,
+                shift_level="k",
+                after=tuple(needed.pop(f"load_{operand}") for operand in converted),
+                acquires=(Hold("converted"),),
+                releases=tuple(used.pop(f"load_{operand}") for operand in converted),
+            )
+        )
+        needed["convert"], used["convert"] = After("convert"), Hold("converted")
     stages.append(
         StageShape(
             "matmul",
             "matrix",
             way.local,
-            after=(arrivals["load_a"], arrivals["load_b"]),
+            shift=behind,
+            shift_level="k" if behind else None,
+            after=tuple(needed.values()),
             acquires=tuple(Hold(name, first=("k",)) for name in buffers if name in ("c", "sums")),
-            releases=(
-                freed["load_a"],
-                freed["load_b"],
-                *(Hold(name, last=("k",)) for name in buffers if name == "sums"),
-            ),
+            releases=(*used.values(), *(Hold(name, last=("k",)) for name in buffers if name == "sums")),
         )
     )
+    if quantized:
+        stages.append(
+            StageShape(
+                "quantize",
+                "vector",
+                way.local,
+                {"k": END},
+                shift=behind + 1,
+                shift_level="k",
+                after=(After("matmul"),),
+            )
+        )
     stages.append(
         StageShape(
             "store_c",
             "dma",
             way.stores,
             {"k": END},
-            shift=1,
+            shift=behind + 1,
             shift_level="k",
-            after=(After("matmul"),),
+            after=(After("quantize" if quantized else "matmul"),),
             releases=(Hold("c"),),
         )
     )
     return Shape(
         f"{form} gemm",
         (("product", 1), (outer, 2), (inner, 2), ("k", 2)),
-        way.resources("dma", "matrix"),
+        way.resources("dma", "matrix", *(["vector"] if converted or quantized else [])),
         buffers,
         tuple(stages),
         capacities,
@@ -201,7 +242,9 @@ def _shape(acc: Accelerator, form: str, order: str, resident: bool) -> Shape:
 
 
 @kernel(allocates=True)
-def _lower(points, extents, source, outer_is_m, resident, stationary, machine, level, kinds, classes, block, copies):
+def _lower(
+    points, extents, source, outer_is_m, resident, stationary, at, machine, level, kinds, classes, block, copies
+):
     """Write the numbers of every point; see :class:`Stationary` for its columns and ``docs/gemm.md`` for the model."""
     products, rows, cols, depth = extents
     want = block.actions.shape[0] > 0
@@ -216,14 +259,15 @@ def _lower(points, extents, source, outer_is_m, resident, stationary, machine, l
         edge = (m - (tiles[0] - 1) * tile[0], n - (tiles[1] - 1) * tile[1], depth - (tiles[2] - 1) * tile[2])
         block.trips[i, level[0, TRIP0]] = p
         for axis in range(3):
-            at = axis + 1 if outer_is_m or axis == 2 else 2 - axis
-            block.trips[i, level[at, TRIP0]] = tiles[axis]
+            depth_of = axis + 1 if outer_is_m or axis == 2 else 2 - axis
+            block.trips[i, level[depth_of, TRIP0]] = tiles[axis]
             if edge[axis] < tile[axis]:
-                block.runs[i, level[at, RUN0]] = tiles[axis] - 1
+                block.runs[i, level[depth_of, RUN0]] = tiles[axis] - 1
         fill_spans(block, i, level, kinds, classes)
         element = machine.element_bytes
+        left_bytes = element if machine.block_c == 0 else float(SUM_BYTES)  # what is quantized comes as sums
         summed = tiles[2] > 1 and machine.systolic == 1
-        sum_bytes = float(SUM_BYTES) if summed else element
+        sum_bytes = float(SUM_BYTES) if summed else left_bytes
         block.slots[i, 0] = 2 if not (resident and outer_is_m) else tiles[2] + 1
         block.slots[i, 1] = 2 if not (resident and not outer_is_m) else tiles[2] + 1
         block.slots[i, 2] = 2
@@ -233,9 +277,14 @@ def _lower(points, extents, source, outer_is_m, resident, stationary, machine, l
         if machine.systolic == 0:
             block.slots[i, 3] = 1
             block.slot_bytes[i, 3] = tile[0] * tile[1] * SUM_BYTES
-        block.latency[i, LOAD_A] = machine.load_latency
-        block.latency[i, LOAD_B] = machine.load_latency
-        block.latency[i, STORE] = machine.store_latency
+        if at[CONVERT] >= 0:
+            last = block.slots.shape[1] - 1
+            block.slots[i, last] = 2
+            wide_a, wide_b = tile[0] * machine.widened_a.bytes, tile[1] * machine.widened_b.bytes
+            block.slot_bytes[i, last] = int(np.ceil((wide_a + wide_b) * tile[2]))
+        block.latency[i, at[LOAD_A]] = machine.load_latency
+        block.latency[i, at[LOAD_B]] = machine.load_latency
+        block.latency[i, at[STORE]] = machine.store_latency
         panels_a = (operand_elements(source, tile[0], depth), operand_elements(source, m, depth))
         sizes_a = (panels_a[0] * machine.bytes_a, panels_a[1] * machine.bytes_a)
         sizes_b = (tile[1] * depth * machine.bytes_b, n * depth * machine.bytes_b)
@@ -251,21 +300,38 @@ def _lower(points, extents, source, outer_is_m, resident, stationary, machine, l
             tn = edge[1] if (second if outer_is_m else first) else tile[1]
             tk = edge[2] if third else tile[2]
             a_bytes, b_bytes = operand_elements(source, tm, tk) * machine.bytes_a, tk * tn * machine.bytes_b
-            write_load(block, i, 8 * LOAD_A + c, a_bytes, a_bytes * share_a, active, machine, want)
-            write_load(block, i, 8 * LOAD_B + c, b_bytes, b_bytes * share_b, active, machine, want)
+            write_load(block, i, 8 * at[LOAD_A] + c, a_bytes, a_bytes * share_a, active, machine, want)
+            write_load(block, i, 8 * at[LOAD_B] + c, b_bytes, b_bytes * share_b, active, machine, want)
+            # ``copies`` leaves out the idle part of a ragged split, but each core loads a whole A and B of its own
+            all_a, all_b = used_n * n / float(cols), used_m * m / float(rows)
             if want:
-                # ``copies`` leaves out the idle part of a ragged split, but each core loads a whole A and B of its own
-                scale_bytes(block, i, 8 * LOAD_A + c, used_n * n / float(cols), 1.0)
-                scale_bytes(block, i, 8 * LOAD_B + c, used_m * m / float(rows), 1.0)
-            left = sum_bytes if machine.systolic else element / tiles[2]  # a tensor core sums in its registers
+                scale_bytes(block, i, 8 * at[LOAD_A] + c, all_a, 1.0)
+                scale_bytes(block, i, 8 * at[LOAD_B] + c, all_b, 1.0)
+            if at[CONVERT] >= 0:
+                loaded = (float(tm) * tk, float(tk) * tn)
+                write_convert(block, i, 8 * at[CONVERT] + c, loaded, (all_a, all_b), machine, want)
+            left = sum_bytes if machine.systolic else left_bytes / tiles[2]  # a tensor core sums in its registers
             sums = tm * tn * revisit * SUM_BYTES
             macs = float(tm) * tn * tk
             once = write_matmul(
-                block, i, 8 * MATMUL + c, Tile(tm, tn, tk, 0, 0), macs, stationary, sums, tm * tn * left, machine, want
+                block,
+                i,
+                8 * at[MATMUL] + c,
+                Tile(tm, tn, tk, 0, 0),
+                macs,
+                stationary,
+                sums,
+                tm * tn * left,
+                machine,
+                want,
             )
-            write_store(block, i, 8 * STORE + c, tm * tn * element, active, machine, want)
+            if at[QUANTIZE] >= 0:
+                results, row = float(tm) * tn, 8 * at[QUANTIZE] + c
+                work = rounding(results, 0.0, machine)
+                write_vector(block, i, row, work, results * SUM_BYTES, results * element, machine, want)
+            write_store(block, i, 8 * at[STORE] + c, tm * tn * element, active, machine, want)
             if c == 0:
-                block.latency[i, MATMUL] = once
+                block.latency[i, at[MATMUL]] = once
 
 
 @kernel

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 
 from accsim.config.machine import Accelerator
-from accsim.kernels.matrix import Machine, kept_places
+from accsim.kernels.matrix import Machine, Widened, kept_places
+from accsim.mapping.format_run import format_numbers, matrix_dtype
 from accsim.mapping.machine_numbers import machine_numbers
 from accsim.sparsity.bitstream import index_bits
 from accsim.sparsity.legality import legality
 from accsim.sparsity.sparse_unit import SparseUnit
 from accsim.units import canonical_dtype
-from accsim.workload.ops import Conv2d, Gemm
+from accsim.workload.ops import Conv2d, Gemm, Op
 
 DENSE_MODE = (1, 1)
 _NO_MODE = "give the smaller product for its speed: "
@@ -52,7 +54,7 @@ def sparse_run(op: Gemm, acc: Accelerator) -> SparseRun:
     assert op.sparse_operand is not None
     sparse = acc.matrix_unit.sparse
     extents = {"m": op.rows, "n": op.n, "k": op.k}
-    entry = legality(op.sparsity, sparse_unit(acc, op.dtype), op.sparse_operand, extents)["forward"]
+    entry = legality(op.sparsity, sparse_unit(acc, matrix_dtype(op, acc)), op.sparse_operand, extents)["forward"]
     n, m = entry.mode if entry.mode and entry.legal else DENSE_MODE
     gated = 0.0
     if sparse.gated_energy < 1:
@@ -72,17 +74,38 @@ def product_numbers(op: Gemm | Conv2d, acc: Accelerator) -> Machine:
     Raises
     ------
     InputError
-        As `machine_numbers`.
+        As `machine_numbers` and `format_run`.
     """
-    machine = machine_numbers(acc, op.dtype)
-    if not isinstance(op, Gemm) or op.sparsity is None:
+    if not isinstance(op, Gemm):
+        return machine_numbers(acc, op.dtype)
+    machine = format_numbers(op, acc)
+    if op.sparsity is None:
         return machine
     run = sparse_run(op, acc)
     if run.mode == DENSE_MODE:
         return machine._replace(gated=run.gated)
     n, m = run.mode
-    share, stored = n / m, n / m * (machine.element_bytes + index_bits(m) / 8)
     machine = machine._replace(kept=n, run=m, gated=run.gated)
     if op.sparse_operand == "A":
-        return machine._replace(bytes_a=stored, decoded_a=share)
-    return machine._replace(bytes_b=stored, decoded_b=share)
+        stored, read, widened = _compressed(n, m, machine.bytes_a, machine.read_a, machine.widened_a)
+        return machine._replace(bytes_a=stored, read_a=read, widened_a=widened, decoded_a=n / m)
+    stored, read, widened = _compressed(n, m, machine.bytes_b, machine.read_b, machine.widened_b)
+    return machine._replace(bytes_b=stored, read_b=read, widened_b=widened, decoded_b=n / m)
+
+
+def _compressed(n: int, m: int, stored: float, read: float, widened: Widened) -> tuple[float, float, Widened]:
+    """Bytes of a dense place stored, and read by the matrix unit, and its conversion, when n of m are kept.
+
+    A value that is converted keeps its index, which lies in registers where the value does.
+    """
+    share, index = n / m, index_bits(m) / 8
+    made = widened.bytes + index if widened.bytes else 0.0
+    taken = share * (read + index) if read else 0.0
+    return share * (stored + index), taken, Widened(share * made, share * widened.converts, share * widened.multiplies)
+
+
+def stored_weight_bytes(op: Op, acc: Accelerator) -> int:
+    """Bytes of an op's parameters in the machine's memory: a sparse B that runs in a mode is compressed."""
+    if not isinstance(op, Gemm) or not op.weights or op.sparsity is None or op.sparse_operand != "B":
+        return op.weight_bytes
+    return ceil(op.products * op.k * op.n * product_numbers(op, acc).bytes_b)

@@ -21,15 +21,25 @@ from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
 from accsim.kernels.systolic import OUTPUT_STATIONARY
-from accsim.kernels.work import write_fill, write_matmul, write_reduction, write_result, write_vector
+from accsim.kernels.work import (
+    rounding,
+    write_convert,
+    write_fill,
+    write_matmul,
+    write_reduction,
+    write_result,
+    write_vector,
+)
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
+from accsim.mapping.format_run import converted
 from accsim.mapping.machine_numbers import REGISTERS, memory_plan, overhead_ticks, places, ways
 from accsim.mapping.shape import Shape, StageShape
 from accsim.mapping.sparse_run import product_numbers
 from accsim.workload.ops import Gemm, Op
 
-LAUNCH, LOAD, MATMUL, EPILOGUE, REDUCE = range(5)
+STAGES_IN_ORDER = ("launch", "load", "convert", "matmul", "epilogue", "reduce")
+LAUNCH, LOAD, CONVERT, MATMUL, EPILOGUE, REDUCE = range(6)
 STEP_BYTES = 128
 """Bytes of an operand row that one k step loads: the widest swizzle of shared memory, and a line of the caches."""
 TILE_SIDES = (8, 16, 32, 64, 96, 128, 192, 256)
@@ -72,10 +82,11 @@ class ThreadBlocks(CompiledDataflow):
             raise MappingError(f"{name} needs tensor cores, which {acc.name} does not have; use a stationary form")
         rows = [self.tile_m] if self.tile_m else tile_sides(op.rows, unit.m)
         cols = [self.tile_n] if self.tile_n else tile_sides(op.n, unit.n)
-        steps = -(-op.k // _step_elements(product_numbers(op, acc)))
+        machine = product_numbers(op, acc)
+        steps = -(-op.k // _step_elements(machine))
         table = np.array([(m, n, s) for m in rows for n in cols for s in _splits(steps, self.split_k, acc)], np.int64)
         plan = np.zeros((len(table), PLAN_COLUMNS), np.int64)
-        _plan(table, _extents(op), product_numbers(op, acc), _capacities(acc), plan)
+        _plan(table, _extents(op), machine, _capacities(acc), plan)
         found: dict[tuple[int, bool], list[int]] = {}
         for i, key in enumerate(zip(plan[:, BEHIND].tolist(), (plan[:, SPLIT] > 1).tolist(), strict=True)):
             found.setdefault(key, []).append(i)
@@ -87,16 +98,16 @@ class ThreadBlocks(CompiledDataflow):
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Gemm)
         behind, split = points.variant
-        shape = _shape(acc, behind, split)
+        machine = product_numbers(op, acc)
+        shape = _shape(acc, behind, split, bool(converted(machine)))
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
-        machine = product_numbers(op, acc)
         plan = np.zeros((len(points.table), PLAN_COLUMNS), np.int64)
         _plan(points.table, _extents(op), machine, _capacities(acc), plan)
         waits = (overhead_ticks(acc, "wave"), overhead_ticks(acc, "reduction"))
         _lower(
-            points.table, plan, _extents(op), waits, machine, shape.level_table(), shape.kinds, shape.classes, block,
-            copies,
+            points.table, plan, _extents(op), waits, tuple(shape.places(STAGES_IN_ORDER)), machine, shape.level_table(),
+            shape.kinds, shape.classes, block, copies,
         )  # fmt: skip
         return Lowered(shape, block, copies)
 
@@ -140,7 +151,7 @@ def _capacities(acc: Accelerator) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=256)
-def _shape(acc: Accelerator, behind: int, split: bool) -> Shape:
+def _shape(acc: Accelerator, behind: int, split: bool, convert: bool) -> Shape:
     way = ways(acc)
     local, registers = _capacities(acc)
     memory = acc.memories[0].name
@@ -148,9 +159,14 @@ def _shape(acc: Accelerator, behind: int, split: bool) -> Shape:
     capacities = {memory: local, REGISTERS: registers}
     partials: tuple[Hold, ...] = ()
     once = {"wave": END, "k": END}
-    stages = [
-        StageShape("load", "dma", way.loads, after=(After("launch"),), acquires=(Hold("ring"),)),
-        StageShape("matmul", "matrix", way.local, after=(After("load"),), releases=(Hold("ring"),)),
+    stages = [StageShape("load", "dma", way.loads, after=(After("launch"),), acquires=(Hold("ring"),))]
+    used: tuple[Hold, ...] = (Hold("ring"),)
+    if convert:
+        buffers["converted"] = REGISTERS
+        used = (*used, Hold("converted"))
+        stages.append(StageShape("convert", "vector", way.local, after=(After("load"),), acquires=(Hold("converted"),)))
+    stages += [
+        StageShape("matmul", "matrix", way.local, after=(After(stages[-1].name),), releases=used),
         StageShape(
             "epilogue", "vector", way.stores, {"k": END}, shift=behind, shift_level="k", after=(After("matmul"),),
             releases=(Hold("sums"),),
@@ -184,8 +200,8 @@ BLOCKS, STEPS, SPLIT, WAVES, RESIDENT, RING, BEHIND, STEP = range(PLAN_COLUMNS)
 
 @kernel
 def _step_elements(machine):
-    """Places along k of one step: ``STEP_BYTES`` of a dense row; of a sparse one, whole blocks of the tensor core."""
-    step = max(1, int(STEP_BYTES / machine.element_bytes))
+    """Places along k of a step: ``STEP_BYTES`` of a row of A, its scales aside; whole blocks of the core if sparse."""
+    step = max(1, int(STEP_BYTES / machine.code_bytes))
     if machine.kept == machine.run:
         return step
     block = ceil_div(machine.depth * machine.run, machine.kept)
@@ -208,7 +224,8 @@ def _plan(points, extents, machine, capacities, plan):
         blocks = products * ceil_div(rows, tile_m) * ceil_div(cols, tile_n) * split
         waves = ceil_div(blocks, machine.cores)
         slot = int(np.ceil((tile_m * machine.bytes_a + tile_n * machine.bytes_b) * step))
-        by_ring, by_sums = local // (STAGES[0] * slot), registers // (tile_m * tile_n * SUM_BYTES)
+        free = registers - STAGES[0] * _converted_bytes((tile_m, tile_n), step, machine)
+        by_ring, by_sums = local // (STAGES[0] * slot), free // (tile_m * tile_n * SUM_BYTES)
         resident = max(1, min(min(MOST_RESIDENT, waves), min(by_ring, by_sums)))
         ring = max(STAGES[0], min(STAGES[1] * resident, local // slot))
         most = min(ring - 1, (resident - 1) * steps)
@@ -219,8 +236,14 @@ def _plan(points, extents, machine, capacities, plan):
         plan[i, RESIDENT], plan[i, RING], plan[i, BEHIND], plan[i, STEP] = resident, ring, behind, step
 
 
+@kernel
+def _converted_bytes(tile, step, machine):
+    """Bytes of registers that the converted operands of one k step take."""
+    return int(np.ceil((tile[0] * machine.widened_a.bytes + tile[1] * machine.widened_b.bytes) * step))
+
+
 @kernel(allocates=True)
-def _lower(points, plan, extents, waits, machine, level, kinds, classes, block, copies):
+def _lower(points, plan, extents, waits, at, machine, level, kinds, classes, block, copies):
     """Write the numbers of every point; see :class:`ThreadBlocks` for its columns and ``docs/gpu.md`` for the model."""
     products, rows, cols, depth = extents
     want = block.actions.shape[0] > 0
@@ -239,8 +262,11 @@ def _lower(points, plan, extents, waits, machine, level, kinds, classes, block, 
         block.slots[i, 1] = plan[i, RESIDENT]
         block.slot_bytes[i, 0] = int(np.ceil((tile_m * machine.bytes_a + tile_n * machine.bytes_b) * plan[i, STEP]))
         block.slot_bytes[i, 1] = tile_m * tile_n * SUM_BYTES
-        block.latency[i, LAUNCH] = waits[0]
-        block.latency[i, LOAD] = machine.load_latency
+        block.latency[i, at[LAUNCH]] = waits[0]
+        block.latency[i, at[LOAD]] = machine.load_latency
+        if at[CONVERT] >= 0:
+            block.slots[i, 2] = STAGES[0]
+            block.slot_bytes[i, 2] = _converted_bytes((tile_m, tile_n), plan[i, STEP], machine)
         copies[i] = full
         part_m, part_n = rows / float(ceil_div(rows, tile_m)), cols / float(ceil_div(cols, tile_n))
         part_k = depth / (float(split) * steps)
@@ -254,23 +280,27 @@ def _lower(points, plan, extents, waits, machine, level, kinds, classes, block, 
             active = full if c == 0 else tail
             if c == 1 and tail == full:
                 continue
-            write_fill(block, i, 2 * LOAD + c, size, fetched, active, machine, want)
+            write_fill(block, i, 2 * at[LOAD] + c, size, fetched, active, machine, want)
+            if at[CONVERT] >= 0:
+                loaded = (part_m * part_k, part_n * part_k)
+                write_convert(block, i, 2 * at[CONVERT] + c, loaded, (1.0, 1.0), machine, want)
             tile = Tile(tile_m, tile_n, plan[i, STEP], 0, 0)
-            write_matmul(block, i, 2 * MATMUL + c, tile, useful, OUTPUT_STATIONARY, 0.0, 0.0, machine, want)
-            rounded = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, sums if split == 1 else 0.0)
-            write_vector(block, i, 2 * EPILOGUE + c, rounded, 0.0, 0.0, machine, want)
-            write_result(block, i, 2 * EPILOGUE + c, left, split > 1, active, machine, want)
+            write_matmul(block, i, 2 * at[MATMUL] + c, tile, useful, OUTPUT_STATIONARY, 0.0, 0.0, machine, want)
+            rounded = rounding(sums if split == 1 else 0.0, 0.0, machine)
+            write_vector(block, i, 2 * at[EPILOGUE] + c, rounded, 0.0, 0.0, machine, want)
+            write_result(block, i, 2 * at[EPILOGUE] + c, left, split > 1, active, machine, want)
             if split > 1:
                 results = float(products) * rows * cols
-                work = (0.0, 0.0, float(split), 0.0, 0.0, 0.0, 1.0)
+                work = rounding(1.0, float(split), machine)
                 spread = results * split * SUM_BYTES
-                write_reduction(block, i, 2 * REDUCE + c, results, spread, work, full, machine, want)
+                write_reduction(block, i, 2 * at[REDUCE] + c, results, spread, work, full, machine, want)
             if want:
-                for stage in range(LOAD, EPILOGUE + 1):
+                for stage in range(at[LOAD], at[EPILOGUE] + 1):
                     block.actions[i, 2 * stage + c] *= active / float(full)
         if split > 1:
-            block.slot_bytes[i, 2] = int(min(float(products) * rows * cols * split * SUM_BYTES, 2.0**60))
-            block.latency[i, REDUCE] = waits[1]
+            last = block.slots.shape[1] - 1
+            block.slot_bytes[i, last] = int(min(float(products) * rows * cols * split * SUM_BYTES, 2.0**60))
+            block.latency[i, at[REDUCE]] = waits[1]
 
 
 @kernel

@@ -65,8 +65,9 @@ def test_data_types_of_the_machines() -> None:
     for name in ("h100_sxm", "l40s", "tpu7x", "b200_sxm"):
         assert accsim.simulate(op, name).energy_breakdown_j["mac"] == pytest.approx(256**3 * 0.52e-12)
     for name in ("a100_sxm", "tpu_v4", "ipu_bow"):
-        with pytest.raises(accsim.InputError, match="does not support fp8"):
-            accsim.simulate(op, name)
+        assert "A in fp8 is converted to" in accsim.simulate(op, name).formats["gemm"]
+    with pytest.raises(accsim.InputError, match="does not support fp32, only bf16, int8, and none holds its values"):
+        accsim.simulate(accsim.Gemm(256, 256, 256, dtype="fp32"), "tpu_v4")
     assert accsim.simulate(accsim.Gemm(64, 64, 64, dtype="tf32"), "a100_sxm").macs == 64**3
 
 
