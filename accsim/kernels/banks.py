@@ -75,13 +75,13 @@ def waiting_bytes(tile, work, form, read, write, machine):
     """
     if machine.local_banks == 1:
         return 0.0, 0.0
-    row_a, row_b = tile.k * machine.read_a, (tile.k if tile.b_along_k else tile.n) * machine.read_b
+    row_a, row_b = tile.k * machine.bytes_a, (tile.k if tile.b_along_k else tile.n) * machine.bytes_b
     row_sums, rows_c = tile.n * SUM_BYTES, rows_of_c(tile, form, machine)
     sums_read, sums_written = read + work.sum_reads * SUM_BYTES, work.sum_writes * SUM_BYTES
     reads, writes = machine.local_read_words, machine.local_write_words
     return (
-        work.reads_a * machine.read_a * (conflict_factor(rows_of_a(tile, form, machine), row_a, reads, machine) - 1)
-        + work.reads_b * machine.read_b * (conflict_factor(rows_of_b(tile, form, machine), row_b, reads, machine) - 1)
+        work.reads_a * machine.bytes_a * (conflict_factor(rows_of_a(tile, form, machine), row_a, reads, machine) - 1)
+        + work.reads_b * machine.bytes_b * (conflict_factor(rows_of_b(tile, form, machine), row_b, reads, machine) - 1)
         + sums_read * (conflict_factor(rows_c, row_sums, reads, machine) - 1),
         sums_written * (conflict_factor(rows_c, row_sums, writes, machine) - 1)
         + write * (conflict_factor(rows_c, write / tile.m, writes, machine) - 1),

@@ -12,17 +12,6 @@ MOST_TICKS = 2**61
 SUM_BYTES = 4
 
 
-class Widened(NamedTuple):
-    """What the vector unit does to a place of an operand: bytes that it makes of it, conversions, multiplications.
-
-    Of one that the matrix unit takes as it is stored, all 0.
-    """
-
-    bytes: float
-    converts: float
-    multiplies: float
-
-
 class Machine(NamedTuple):
     """Bare numbers of a machine for one data type. Bandwidths are bytes a tick of the whole chip, local ones a core's.
 
@@ -34,10 +23,6 @@ class Machine(NamedTuple):
     stored for a place of A and B, indices included, and ``decoded_*`` the values with an index among them; ``gated`` is
     the share of the executed multiplications whose operand is zero and held still. Of a dense one, 1, 1, the bytes of
     an element, and 0.
-
-    ``read_*`` are the bytes that the unit takes from the local memory for a place, ``widened_*`` what is converted
-    before. ``element_bytes`` are those of an element of C, of which ``block_c`` share a scale (0 without), and
-    ``code_bytes`` those of one of A without its scale.
     """
 
     cores: int
@@ -57,7 +42,6 @@ class Machine(NamedTuple):
     cost_divide: float
     cost_rescale: float
     cost_convert: float
-    cost_widen: float
     local_read: float
     local_write: float
     local_shared: int
@@ -79,11 +63,32 @@ class Machine(NamedTuple):
     decoded_a: float
     decoded_b: float
     gated: float
-    code_bytes: float
-    read_a: float
-    read_b: float
+
+
+class Widened(NamedTuple):
+    """What the vector unit does to a place of an operand: bytes that it makes of it, cycles of one lane, operations.
+
+    Of an operand that is multiplied as it is stored, all 0.
+    """
+
+    bytes: float
+    cycles: float
+    converts: float
+    multiplies: float
+
+
+class Formats(NamedTuple):
+    """Work of the vector unit on the number formats of a product.
+
+    ``array`` is the machine as its matrix unit sees it: ``bytes_*`` of a converted operand are those that it takes from
+    the local memory. ``converts`` is 1 where an operand is converted; ``block_c`` elements of C share a scale that is
+    found, 0 without.
+    """
+
+    array: Machine
     widened_a: Widened
     widened_b: Widened
+    converts: int
     block_c: int
 
 

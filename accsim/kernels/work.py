@@ -114,7 +114,7 @@ def write_matmul(block, i, row, tile, useful, form, read, write, machine, want):
     """
     work = tile_work(tile, form, machine)
     waits = waiting_bytes(tile, work, form, read, write, machine)
-    read += work.reads_a * machine.read_a + work.reads_b * machine.read_b + work.sum_reads * SUM_BYTES
+    read += work.reads_a * machine.bytes_a + work.reads_b * machine.bytes_b + work.sum_reads * SUM_BYTES
     write_local(block, i, row, read, write + work.sum_writes * SUM_BYTES, waits, machine, want)
     block.row[i, row, D0] = ticks_of(work.busy * TICKS, 1.0)
     if want:
@@ -173,39 +173,36 @@ def write_vector(block, i, row, counts, read, write, machine, want):
 
 
 @kernel
-def write_convert(block, i, row, places, factors, machine, want):
+def write_convert(block, i, row, places, factors, formats, machine, want):
     """The vector unit converts so many places of A and B, of the operands that are not multiplied as they are stored.
 
     They are read from the local memory and left where the matrix unit takes them: there, or in the registers of a
     tensor core. ``factors`` multiply the counts of A and of B where one copy does not stand for all.
     """
-    places_a, places_b = places
-    a, b = machine.widened_a, machine.widened_b
-    stored_a = places_a * machine.bytes_a if a.bytes > 0 else 0.0
-    stored_b = places_b * machine.bytes_b if b.bytes > 0 else 0.0
-    made_a, made_b = places_a * a.bytes * machine.systolic, places_b * b.bytes * machine.systolic
-    cycles = (places_a * a.converts + places_b * b.converts) * machine.cost_widen
-    cycles += (places_a * a.multiplies + places_b * b.multiplies) * machine.cost_multiply
-    block.row[i, row, D0] = vector_ticks(cycles, machine)
+    a, b = formats.widened_a, formats.widened_b
+    stored_a = places[0] * machine.bytes_a if a.bytes > 0 else 0.0
+    stored_b = places[1] * machine.bytes_b if b.bytes > 0 else 0.0
+    made_a, made_b = places[0] * a.bytes * machine.systolic, places[1] * b.bytes * machine.systolic
+    block.row[i, row, D0] = vector_ticks(places[0] * a.cycles + places[1] * b.cycles, machine)
     write_local(block, i, row, stored_a + stored_b, made_a + made_b, (0.0, 0.0), machine, False)
     if want:
-        all_a, all_b = factors
-        block.actions[i, row, MULTIPLY] = places_a * a.multiplies * all_a + places_b * b.multiplies * all_b
-        block.actions[i, row, CONVERT] = places_a * a.converts * all_a + places_b * b.converts * all_b
-        block.actions[i, row, LOCAL_READ] = stored_a * all_a + stored_b * all_b
-        block.actions[i, row, LOCAL_WRITE] = made_a * all_a + made_b * all_b
+        all_a, all_b = places[0] * factors[0], places[1] * factors[1]
+        block.actions[i, row, MULTIPLY] = all_a * a.multiplies + all_b * b.multiplies
+        block.actions[i, row, CONVERT] = all_a * a.converts + all_b * b.converts
+        block.actions[i, row, LOCAL_READ] = stored_a * factors[0] + stored_b * factors[1]
+        block.actions[i, row, LOCAL_WRITE] = made_a * factors[0] + made_b * factors[1]
 
 
 @kernel
-def rounding(results, added, machine):
+def rounding(results, added, block_c):
     """Vector operations on sums that become results, after ``added`` additions: a conversion of each.
 
-    With scales of blocks also the largest magnitude of a block, its inverse as a scale, rounded itself, and a
-    multiplication of each by it.
+    Where ``block_c`` of them share a scale also the largest magnitude of a block, its inverse as a scale, rounded
+    itself, and a multiplication of each by it.
     """
-    if machine.block_c == 0:
+    if block_c == 0:
         return 0.0, 0.0, added, 0.0, 0.0, 0.0, results
-    blocks = results / machine.block_c
+    blocks = results / block_c
     return results, 0.0, added, results, blocks, 0.0, results + blocks
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from accsim.config.machine import Accelerator
 from accsim.errors import InputError
-from accsim.kernels.matrix import Machine, Widened
+from accsim.kernels.matrix import Machine
 from accsim.mapping.machine_numbers import machine_numbers
 from accsim.sparsity.number_formats import WIDER
 from accsim.units import dtype_bits, dtype_layout
@@ -87,48 +87,14 @@ def matrix_dtype(op: Op, acc: Accelerator) -> str:
     return _multiplied_in(op.dtype, op.dtype, acc) if op.macs else op.dtype
 
 
-@lru_cache(maxsize=1024)
-def format_numbers(op: Gemm, acc: Accelerator) -> Machine:
-    """Bare numbers of a machine for one product without its sparsity.
+def stored_numbers(op: Gemm, acc: Accelerator) -> Machine:
+    """Bare numbers of a machine for one product, its operands as they are stored, without its sparsity.
 
     Raises
     ------
     InputError
         As `format_run` and `machine_numbers`.
     """
-    run = format_run(op, acc)
-    machine = machine_numbers(acc, run.dtype)
-    a, b, c = op.operand_dtypes
-    stored_a, stored_b = dtype_bits(a) / 8, dtype_bits(b) / 8
-    widened_a, widened_b = _widened("A", a, run), _widened("B", b, run)
-    return machine._replace(
-        element_bytes=dtype_bits(c) / 8,
-        code_bytes=dtype_layout(a).element_bits / 8,
-        bytes_a=stored_a,
-        bytes_b=stored_b,
-        read_a=_read(stored_a, widened_a, machine),
-        read_b=_read(stored_b, widened_b, machine),
-        widened_a=widened_a,
-        widened_b=widened_b,
-        block_c=dtype_layout(c).block if run.quantized else 0,
-    )
-
-
-def _widened(operand: str, dtype: str, run: FormatRun) -> Widened:
-    """A conversion of each element, and a multiplication by the scale of its block where the result has none."""
-    if operand not in run.converted:
-        return Widened(0.0, 0.0, 0.0)
-    scaled = dtype_layout(dtype).scale_bits > 0 and dtype_layout(run.dtype).scale_bits == 0
-    return Widened(dtype_bits(run.dtype) / 8, 1.0, float(scaled))
-
-
-def _read(stored: float, widened: Widened, machine: Machine) -> float:
-    """Bytes of an element that the matrix unit takes from the local memory: none where it lies in registers."""
-    if widened.bytes == 0:
-        return stored
-    return widened.bytes if machine.systolic else 0.0
-
-
-def converted(machine: Machine) -> tuple[str, ...]:
-    """Operands of a product with these numbers that the vector unit converts, of ``"a"`` and ``"b"``."""
-    return tuple(name for name, own in (("a", machine.widened_a), ("b", machine.widened_b)) if own.bytes > 0)
+    machine = machine_numbers(acc, format_run(op, acc).dtype)
+    a, b, c = (dtype_bits(dtype) / 8 for dtype in op.operand_dtypes)
+    return machine._replace(element_bytes=c, bytes_a=a, bytes_b=b)

@@ -33,16 +33,14 @@ from accsim.kernels.work import (
 from accsim.mapping.base import Step, check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.conv import feature_map, operand_elements
-from accsim.mapping.format_run import converted
+from accsim.mapping.conversion import converted, lowering_numbers
 from accsim.mapping.machine_numbers import REGISTERS, STATIONARY, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
-from accsim.mapping.sparse_run import product_numbers
 from accsim.mapping.thread_blocks import ThreadBlocks
 from accsim.mapping.tiling import splits, tile_sizes
 from accsim.workload.ops import Conv2d, Gemm, Op
 
-STAGES_IN_ORDER = ("load_a", "load_b", "convert", "matmul", "quantize", "store_c")
-LOAD_A, LOAD_B, CONVERT, MATMUL, QUANTIZE, STORE = range(6)
+LOAD_A, LOAD_B, MATMUL, STORE = range(4)
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class Stationary(CompiledDataflow):
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         assert isinstance(op, Gemm | Conv2d)
-        unit = product_numbers(op, acc)
+        unit, _ = lowering_numbers(op, acc)
         sizes = [
             [given] if given else tile_sizes(extent, base)
             for given, extent, base in (
@@ -108,16 +106,15 @@ class Stationary(CompiledDataflow):
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Gemm | Conv2d)
         order, resident = points.variant
-        machine = product_numbers(op, acc)
-        vector = (converted(machine), machine.block_c > 0)
-        shape = _shape(acc, self.form, order, resident, *vector)
+        machine, formats = lowering_numbers(op, acc)
+        quantized = formats is not None and formats.block_c > 0
+        shape = _shape(acc, self.form, order, resident, converted(formats), quantized)
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
         extents = (op.products, op.rows, op.n, op.k)
         _lower(
-            points.table, extents, feature_map(op), order == "mn", resident, STATIONARY[self.form],
-            tuple(shape.places(STAGES_IN_ORDER)), machine, shape.level_table(), shape.kinds, shape.classes, block,
-            copies,
+            points.table, extents, feature_map(op), order == "mn", resident, STATIONARY[self.form], formats, machine,
+            shape.level_table(), shape.kinds, shape.classes, block, copies,
         )  # fmt: skip
         return Lowered(shape, block, copies)
 
@@ -243,11 +240,16 @@ def _shape(
 
 @kernel(allocates=True)
 def _lower(
-    points, extents, source, outer_is_m, resident, stationary, at, machine, level, kinds, classes, block, copies
+    points, extents, source, outer_is_m, resident, stationary, formats, machine, level, kinds, classes, block, copies
 ):
     """Write the numbers of every point; see :class:`Stationary` for its columns and ``docs/gemm.md`` for the model."""
     products, rows, cols, depth = extents
     want = block.actions.shape[0] > 0
+    # without ``formats``, which is of a type of its own then, nothing of this is compiled
+    array = machine if formats is None else formats.array
+    later = 0 if formats is None else formats.converts
+    block_c = 0 if formats is None else formats.block_c
+    last = STORE + later + (1 if block_c > 0 else 0)
     for i in range(points.shape[0]):
         split_m, split_n, split_p = points[i, 3], points[i, 4], points[i, 5]
         m, n, p = ceil_div(rows, split_m), ceil_div(cols, split_n), ceil_div(products, split_p)
@@ -259,15 +261,15 @@ def _lower(
         edge = (m - (tiles[0] - 1) * tile[0], n - (tiles[1] - 1) * tile[1], depth - (tiles[2] - 1) * tile[2])
         block.trips[i, level[0, TRIP0]] = p
         for axis in range(3):
-            depth_of = axis + 1 if outer_is_m or axis == 2 else 2 - axis
-            block.trips[i, level[depth_of, TRIP0]] = tiles[axis]
+            at = axis + 1 if outer_is_m or axis == 2 else 2 - axis
+            block.trips[i, level[at, TRIP0]] = tiles[axis]
             if edge[axis] < tile[axis]:
-                block.runs[i, level[depth_of, RUN0]] = tiles[axis] - 1
+                block.runs[i, level[at, RUN0]] = tiles[axis] - 1
         fill_spans(block, i, level, kinds, classes)
         element = machine.element_bytes
-        left_bytes = element if machine.block_c == 0 else float(SUM_BYTES)  # what is quantized comes as sums
+        made = element if block_c == 0 else float(SUM_BYTES)  # what is quantized comes as sums
         summed = tiles[2] > 1 and machine.systolic == 1
-        sum_bytes = float(SUM_BYTES) if summed else left_bytes
+        sum_bytes = float(SUM_BYTES) if summed else made
         block.slots[i, 0] = 2 if not (resident and outer_is_m) else tiles[2] + 1
         block.slots[i, 1] = 2 if not (resident and not outer_is_m) else tiles[2] + 1
         block.slots[i, 2] = 2
@@ -277,14 +279,14 @@ def _lower(
         if machine.systolic == 0:
             block.slots[i, 3] = 1
             block.slot_bytes[i, 3] = tile[0] * tile[1] * SUM_BYTES
-        if at[CONVERT] >= 0:
-            last = block.slots.shape[1] - 1
-            block.slots[i, last] = 2
-            wide_a, wide_b = tile[0] * machine.widened_a.bytes, tile[1] * machine.widened_b.bytes
-            block.slot_bytes[i, last] = int(np.ceil((wide_a + wide_b) * tile[2]))
-        block.latency[i, at[LOAD_A]] = machine.load_latency
-        block.latency[i, at[LOAD_B]] = machine.load_latency
-        block.latency[i, at[STORE]] = machine.store_latency
+        if formats is not None and later:
+            place = block.slots.shape[1] - 1
+            wide = tile[0] * formats.widened_a.bytes + tile[1] * formats.widened_b.bytes
+            block.slots[i, place] = 2
+            block.slot_bytes[i, place] = int(np.ceil(wide * tile[2]))
+        block.latency[i, LOAD_A] = machine.load_latency
+        block.latency[i, LOAD_B] = machine.load_latency
+        block.latency[i, last] = machine.store_latency
         panels_a = (operand_elements(source, tile[0], depth), operand_elements(source, m, depth))
         sizes_a = (panels_a[0] * machine.bytes_a, panels_a[1] * machine.bytes_a)
         sizes_b = (tile[1] * depth * machine.bytes_b, n * depth * machine.bytes_b)
@@ -300,38 +302,28 @@ def _lower(
             tn = edge[1] if (second if outer_is_m else first) else tile[1]
             tk = edge[2] if third else tile[2]
             a_bytes, b_bytes = operand_elements(source, tm, tk) * machine.bytes_a, tk * tn * machine.bytes_b
-            write_load(block, i, 8 * at[LOAD_A] + c, a_bytes, a_bytes * share_a, active, machine, want)
-            write_load(block, i, 8 * at[LOAD_B] + c, b_bytes, b_bytes * share_b, active, machine, want)
+            write_load(block, i, 8 * LOAD_A + c, a_bytes, a_bytes * share_a, active, machine, want)
+            write_load(block, i, 8 * LOAD_B + c, b_bytes, b_bytes * share_b, active, machine, want)
             # ``copies`` leaves out the idle part of a ragged split, but each core loads a whole A and B of its own
-            all_a, all_b = used_n * n / float(cols), used_m * m / float(rows)
+            own_a, own_b = used_n * n / float(cols), used_m * m / float(rows)
             if want:
-                scale_bytes(block, i, 8 * at[LOAD_A] + c, all_a, 1.0)
-                scale_bytes(block, i, 8 * at[LOAD_B] + c, all_b, 1.0)
-            if at[CONVERT] >= 0:
+                scale_bytes(block, i, 8 * LOAD_A + c, own_a, 1.0)
+                scale_bytes(block, i, 8 * LOAD_B + c, own_b, 1.0)
+            if formats is not None and later:
                 loaded = (float(tm) * tk, float(tk) * tn)
-                write_convert(block, i, 8 * at[CONVERT] + c, loaded, (all_a, all_b), machine, want)
-            left = sum_bytes if machine.systolic else left_bytes / tiles[2]  # a tensor core sums in its registers
+                write_convert(block, i, 8 * MATMUL + c, loaded, (own_a, own_b), formats, machine, want)
+            left = sum_bytes if machine.systolic else made / tiles[2]  # a tensor core sums in its registers
             sums = tm * tn * revisit * SUM_BYTES
             macs = float(tm) * tn * tk
-            once = write_matmul(
-                block,
-                i,
-                8 * at[MATMUL] + c,
-                Tile(tm, tn, tk, 0, 0),
-                macs,
-                stationary,
-                sums,
-                tm * tn * left,
-                machine,
-                want,
-            )
-            if at[QUANTIZE] >= 0:
-                results, row = float(tm) * tn, 8 * at[QUANTIZE] + c
-                work = rounding(results, 0.0, machine)
+            row, results = 8 * (MATMUL + later) + c, float(tm) * tn
+            tile_of = Tile(tm, tn, tk, 0, 0)
+            once = write_matmul(block, i, row, tile_of, macs, stationary, sums, tm * tn * left, array, want)
+            if block_c > 0:
+                work, row = rounding(results, 0.0, block_c), row + 8
                 write_vector(block, i, row, work, results * SUM_BYTES, results * element, machine, want)
-            write_store(block, i, 8 * at[STORE] + c, tm * tn * element, active, machine, want)
+            write_store(block, i, 8 * last + c, tm * tn * element, active, machine, want)
             if c == 0:
-                block.latency[i, at[MATMUL]] = once
+                block.latency[i, MATMUL + later] = once
 
 
 @kernel

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypedDict
 
 from accsim.config.machine import Accelerator, Memory, SystolicArray
 from accsim.errors import InputError, Problem
-from accsim.kernels.matrix import TICKS, Machine, Widened
+from accsim.kernels.matrix import TICKS, Machine
 from accsim.kernels.systolic import (
     INPUT_STATIONARY,
     OUTPUT_STATIONARY,
@@ -18,7 +18,7 @@ from accsim.kernels.systolic import (
     OVERLAP_WEIGHTS,
     WEIGHT_STATIONARY,
 )
-from accsim.units import dtype_bits, dtype_layout
+from accsim.units import dtype_bits
 
 OVERLAPS = {"none": OVERLAP_NONE, "weights": OVERLAP_WEIGHTS, "full": OVERLAP_FULL}
 STATIONARY = {
@@ -84,7 +84,6 @@ def machine_numbers(acc: Accelerator, dtype: str) -> Machine:
         element_bytes=dtype_bits(dtype) / 8,
         lanes=acc.vector_unit.lanes,
         **{f"cost_{op}": float(costs[op]) for op in ("max", "exp", "add", "multiply", "divide", "rescale", "convert")},
-        cost_widen=acc.vector_unit.widen_cycles,
         local_read=per_tick(local.usable_read_bytes_per_s) / share,
         local_write=per_tick(local.usable_write_bytes_per_s) / share,
         local_shared=int(local.shared_bandwidth),
@@ -97,7 +96,6 @@ def machine_numbers(acc: Accelerator, dtype: str) -> Machine:
         load_latency=ticks(main.latency_s + (middle.latency_s if middle else 0.0)),
         store_latency=ticks(main.latency_s + (middle.latency_s if middle else 0.0)),
         **_dense(dtype_bits(dtype) / 8),
-        code_bytes=dtype_layout(dtype).element_bits / 8,
     )
 
 
@@ -111,19 +109,10 @@ class ProductNumbers(TypedDict):
     decoded_a: float
     decoded_b: float
     gated: float
-    read_a: float
-    read_b: float
-    widened_a: Widened
-    widened_b: Widened
-    block_c: int
 
 
 def _dense(element: float) -> ProductNumbers:
-    as_it_is = Widened(0.0, 0.0, 0.0)
-    return ProductNumbers(
-        kept=1, run=1, bytes_a=element, bytes_b=element, decoded_a=0.0, decoded_b=0.0, gated=0.0, read_a=element,
-        read_b=element, widened_a=as_it_is, widened_b=as_it_is, block_c=0,
-    )  # fmt: skip
+    return ProductNumbers(kept=1, run=1, bytes_a=element, bytes_b=element, decoded_a=0.0, decoded_b=0.0, gated=0.0)
 
 
 class BankNumbers(TypedDict):

@@ -11,8 +11,8 @@ from functools import lru_cache
 from math import ceil
 
 from accsim.config.machine import Accelerator
-from accsim.kernels.matrix import Machine, Widened, kept_places
-from accsim.mapping.format_run import format_numbers, matrix_dtype
+from accsim.kernels.matrix import Machine, kept_places
+from accsim.mapping.format_run import matrix_dtype, stored_numbers
 from accsim.mapping.machine_numbers import machine_numbers
 from accsim.sparsity.bitstream import index_bits
 from accsim.sparsity.legality import legality
@@ -78,30 +78,18 @@ def product_numbers(op: Gemm | Conv2d, acc: Accelerator) -> Machine:
     """
     if not isinstance(op, Gemm):
         return machine_numbers(acc, op.dtype)
-    machine = format_numbers(op, acc)
+    machine = stored_numbers(op, acc)
     if op.sparsity is None:
         return machine
     run = sparse_run(op, acc)
     if run.mode == DENSE_MODE:
         return machine._replace(gated=run.gated)
     n, m = run.mode
+    share, index = n / m, index_bits(m) / 8
     machine = machine._replace(kept=n, run=m, gated=run.gated)
     if op.sparse_operand == "A":
-        stored, read, widened = _compressed(n, m, machine.bytes_a, machine.read_a, machine.widened_a)
-        return machine._replace(bytes_a=stored, read_a=read, widened_a=widened, decoded_a=n / m)
-    stored, read, widened = _compressed(n, m, machine.bytes_b, machine.read_b, machine.widened_b)
-    return machine._replace(bytes_b=stored, read_b=read, widened_b=widened, decoded_b=n / m)
-
-
-def _compressed(n: int, m: int, stored: float, read: float, widened: Widened) -> tuple[float, float, Widened]:
-    """Bytes of a dense place stored, and read by the matrix unit, and its conversion, when n of m are kept.
-
-    A value that is converted keeps its index, which lies in registers where the value does.
-    """
-    share, index = n / m, index_bits(m) / 8
-    made = widened.bytes + index if widened.bytes else 0.0
-    taken = share * (read + index) if read else 0.0
-    return share * (stored + index), taken, Widened(share * made, share * widened.converts, share * widened.multiplies)
+        return machine._replace(bytes_a=share * (machine.bytes_a + index), decoded_a=share)
+    return machine._replace(bytes_b=share * (machine.bytes_b + index), decoded_b=share)
 
 
 def stored_weight_bytes(op: Op, acc: Accelerator) -> int:
