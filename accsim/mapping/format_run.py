@@ -71,8 +71,8 @@ def _multiplied_in(a: str, b: str, acc: Accelerator) -> str:
             return dtype
     wide = [dtype for dtype in (a, b, *WIDER.get(a, ())) if dtype in rates and _holds(dtype, a) and _holds(dtype, b)]
     if not wide:
-        both = a if a == b else f"{a} with weights of {b}"
-        raise InputError(f"the matrix unit does not support {both}, only {', '.join(rates)}, and none holds its values")
+        asked, held = (a, "its values") if a == b else (f"{a} with weights of {b}", "the values of both")
+        raise InputError(f"the matrix unit does not support {asked}, only {', '.join(rates)}, and none holds {held}")
     return wide[0] if wide[0] in (a, b) else max(wide, key=lambda dtype: rates[dtype])
 
 
