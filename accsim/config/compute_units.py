@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from accsim.config.energy import VECTOR_OPS
-from accsim.config.fields import Area, ByDtype, Capacity, Wording, canonical_keys, freeze
+from accsim.config.fields import Area, ByDtype, Capacity, DtypeName, Wording, canonical_keys, freeze
 from accsim.config.frozen import FrozenDict
 from accsim.config.reader import FileModel
 from accsim.errors import InputError
@@ -50,6 +50,11 @@ class Sparse(FileModel):
     """Energy of a multiplication by a zero, as a share of any other's: 1 unless the unit holds it still."""
 
 
+Dtypes = Annotated[
+    tuple[Annotated[DtypeName, AfterValidator(canonical_dtype)], ...], Field(strict=False, min_length=1, max_length=16)
+]
+
+
 class _MatrixUnit(FileModel):
     count: Count = 1
     """Units in one core."""
@@ -57,6 +62,10 @@ class _MatrixUnit(FileModel):
     """What it does with zeros; by default, multiply them."""
     rates: ByDtype[Rate]
     """Data type to the multiple of the base rate at which it runs; a type that is absent is not supported."""
+    mixed: Annotated[Mapping[str, Dtypes], AfterValidator(freeze), BeforeValidator(canonical_keys)] = Field(
+        default_factory=FrozenDict
+    )
+    """Data type to the other ones that it multiplies it with as they are, at the rate of the first."""
     area_mm2: Area | None = Field(default=None, alias="area")
     """Area of one unit."""
 
@@ -137,6 +146,8 @@ class VectorCosts(FileModel):
     """Default: as multiply."""
     convert: Cycles | None = None
     """Default: as add."""
+    widen: Cycles | None = None
+    """An operand of a product to the data type in which it is multiplied. Default: as convert."""
 
 
 class VectorUnit(FileModel):
@@ -155,3 +166,8 @@ class VectorUnit(FileModel):
         given = {op: getattr(self.costs, op) for op in VECTOR_OPS}
         fallback = {"rescale": self.costs.multiply, "convert": self.costs.add}
         return FrozenDict({op: fallback[op] if cost is None else cost for op, cost in given.items()})
+
+    @property
+    def widen_cycles(self) -> float:
+        """Cycles of one lane to convert one element of an operand of a product."""
+        return self.costs.widen or self.cycles_per_element["convert"]

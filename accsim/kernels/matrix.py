@@ -65,6 +65,33 @@ class Machine(NamedTuple):
     gated: float
 
 
+class Widened(NamedTuple):
+    """What the vector unit does to a place of an operand: bytes that it makes of it, cycles of one lane, operations.
+
+    Of an operand that is multiplied as it is stored, all 0.
+    """
+
+    bytes: float
+    cycles: float
+    converts: float
+    multiplies: float
+
+
+class Formats(NamedTuple):
+    """Work of the vector unit on the number formats of a product.
+
+    ``array`` is the machine as its matrix unit sees it: ``bytes_*`` of a converted operand are those that it takes from
+    the local memory. ``converts`` is 1 where an operand is converted; ``block_c`` elements of C share a scale that is
+    found, 0 without.
+    """
+
+    array: Machine
+    widened_a: Widened
+    widened_b: Widened
+    converts: int
+    block_c: int
+
+
 class Tile(NamedTuple):
     """A tile C[m,n] += A[m,k] B[k,n] of a matrix unit, and where its operands lie.
 

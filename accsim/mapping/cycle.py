@@ -15,6 +15,7 @@ from accsim.errors import InputError, MappingError
 from accsim.kernels.systolic import gemm_fold_timing
 from accsim.kernels.systolic_pe import emulate_gemm
 from accsim.mapping.base import Dataflow, Step
+from accsim.mapping.format_run import matrix_dtype
 from accsim.mapping.gemm import FORMS, Stationary
 from accsim.mapping.machine_numbers import OVERLAPS, STATIONARY
 from accsim.mapping.sparse_run import DENSE_MODE, sparse_run
@@ -73,7 +74,7 @@ def cycle_steps(mapping: Dataflow, op: Op, acc: Accelerator) -> tuple[Step, ...]
                 f"the emulated array mixes {run.faults} operands and loses {run.lost_results} results of a tile of "
                 f"'{op.name}', which is a defect of the emulation: use fidelity tile"
             )
-        ticks[classes] = round((run.cycles - once) * TICKS_PER_CYCLE / unit.rate(op.dtype))
+        ticks[classes] = round((run.cycles - once) * TICKS_PER_CYCLE / unit.rate(matrix_dtype(op, acc)))
     emulated = replace(matmul, ticks=vary(matmul.ticks.levels, ticks))
     stages = tuple(emulated if stage is matmul else stage for stage in step.program.stages)
     return (replace(step, program=replace(step.program, stages=stages)),)

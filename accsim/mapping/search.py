@@ -88,7 +88,7 @@ def _search_candidates(dataflow: Dataflow, op: Op, acc: Accelerator, goal: Goal)
     long: list[TooLongError] = []
     for candidate in candidates:
         try:
-            scored.append(Scored(candidate, _cost_of_steps(candidate.steps(op, acc), op, acc)))
+            scored.append(Scored(candidate, _cost_of_steps(candidate.steps(op, acc), acc)))
         except TooLongError as error:
             long.append(error)
         except MappingError as error:
@@ -112,9 +112,9 @@ def _best_of(scored: Sequence[Scored], dataflow: Dataflow, op: Op, acc: Accelera
     return Found(goal, best, runner_up, points, len(scored))
 
 
-def _cost_of_steps(steps: Sequence[Step], op: Op, acc: Accelerator) -> Costs[float]:
+def _cost_of_steps(steps: Sequence[Step], acc: Accelerator) -> Costs[float]:
     """What programs that run one after the other cost, each with the fixed overhead of an op."""
-    prices = price_list(acc, op.dtype)
+    prices = price_list(acc)
     main, local = acc.main_memory.name, acc.memories[0].name
     seconds = joules = traffic = footprint = 0.0
     for step in steps:

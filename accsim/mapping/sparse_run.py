@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 
 from accsim.config.machine import Accelerator
 from accsim.kernels.matrix import Machine, kept_places
+from accsim.mapping.format_run import matrix_dtype, stored_numbers
 from accsim.mapping.machine_numbers import machine_numbers
 from accsim.sparsity.bitstream import index_bits
 from accsim.sparsity.legality import legality
 from accsim.sparsity.sparse_unit import SparseUnit
 from accsim.units import canonical_dtype
-from accsim.workload.ops import Conv2d, Gemm
+from accsim.workload.ops import Conv2d, Gemm, Op
 
 DENSE_MODE = (1, 1)
 _NO_MODE = "give the smaller product for its speed: "
@@ -52,7 +54,7 @@ def sparse_run(op: Gemm, acc: Accelerator) -> SparseRun:
     assert op.sparse_operand is not None
     sparse = acc.matrix_unit.sparse
     extents = {"m": op.rows, "n": op.n, "k": op.k}
-    entry = legality(op.sparsity, sparse_unit(acc, op.dtype), op.sparse_operand, extents)["forward"]
+    entry = legality(op.sparsity, sparse_unit(acc, matrix_dtype(op, acc)), op.sparse_operand, extents)["forward"]
     n, m = entry.mode if entry.mode and entry.legal else DENSE_MODE
     gated = 0.0
     if sparse.gated_energy < 1:
@@ -72,17 +74,26 @@ def product_numbers(op: Gemm | Conv2d, acc: Accelerator) -> Machine:
     Raises
     ------
     InputError
-        As `machine_numbers`.
+        As `machine_numbers` and `format_run`.
     """
-    machine = machine_numbers(acc, op.dtype)
-    if not isinstance(op, Gemm) or op.sparsity is None:
+    if not isinstance(op, Gemm):
+        return machine_numbers(acc, op.dtype)
+    machine = stored_numbers(op, acc)
+    if op.sparsity is None:
         return machine
     run = sparse_run(op, acc)
     if run.mode == DENSE_MODE:
         return machine._replace(gated=run.gated)
     n, m = run.mode
-    share, stored = n / m, n / m * (machine.element_bytes + index_bits(m) / 8)
+    share, index = n / m, index_bits(m) / 8
     machine = machine._replace(kept=n, run=m, gated=run.gated)
     if op.sparse_operand == "A":
-        return machine._replace(bytes_a=stored, decoded_a=share)
-    return machine._replace(bytes_b=stored, decoded_b=share)
+        return machine._replace(bytes_a=share * (machine.bytes_a + index), decoded_a=share)
+    return machine._replace(bytes_b=share * (machine.bytes_b + index), decoded_b=share)
+
+
+def stored_weight_bytes(op: Op, acc: Accelerator) -> int:
+    """Bytes of an op's parameters in the machine's memory: a sparse B that runs in a mode is compressed."""
+    if not isinstance(op, Gemm) or not op.weights or op.sparsity is None or op.sparse_operand != "B":
+        return op.weight_bytes
+    return ceil(op.products * op.k * op.n * product_numbers(op, acc).bytes_b)

@@ -125,6 +125,7 @@ def report_dict(report: Report) -> dict[str, Any]:
         "critical_path": report.critical_path,
         "stalls": report.stalls,
         "sparsity": report.sparsity,
+        "formats": report.formats,
         "traffic_bytes": report.traffic_bytes,
         "memory": report.memory,
         "occupancy": report.occupancy,
