@@ -245,6 +245,16 @@ def key_blocks(problem, row_tile, share, tiles, key_block):
 
 
 @kernel
+def row_passes(problem, row_tile, share, tiles, key_block):
+    """Rows of ``tiles`` row tiles of a core, counted once for each key block that they see."""
+    total = 0.0
+    for tile in range(tiles):
+        blocks = ceil_div(seen_keys(problem, row_tile, share, tile), key_block)
+        total += float(tile_rows(problem, row_tile, share, tile)[0]) * blocks
+    return total
+
+
+@kernel
 def count_all(block, i, stages, combos, problem, row_tile, share, own_rows, key_block, copies, machine, resident):
     """Correct the counted bytes of every load and store for what cores with shorter rows, or fewer of them, move.
 
