@@ -181,10 +181,11 @@ class Flat(CompiledDataflow):
 
     def _passing(self, op: Attention, acc: Accelerator, points: Points) -> list[Points]:
         """The points that do not fit, with an O that does not stay."""
-        lowered, each = self._sizes(op, acc, points)
-        return with_passing_outputs(
-            op, acc, Variant(*points.variant)._replace(o=False), points.table[~lowered.fits()[each]]
-        )
+        found = []
+        for passing in with_passing_outputs(op, acc, Variant(*points.variant)._replace(o=False), points.table):
+            lowered, each = self._sizes(op, acc, Points(points.variant, passing.table))
+            found.append(Points(passing.variant, passing.table[~lowered.fits()[each]]))
+        return [points for points in found if len(points.table)]
 
     def _spilled(self, op: Attention, acc: Accelerator, points: Points) -> Points:
         """The points whose rows of scores do not fit, with the key blocks that do as a further column."""

@@ -16,7 +16,9 @@ from accsim.engine.arrays import flatten
 from accsim.engine.counters import Counters
 from accsim.engine.run import run_program
 from accsim.mapping.base import Step
+from accsim.mapping.compiled import Points
 from accsim.mapping.flat import Flat
+from accsim.mapping.flat_shape import Variant
 from accsim.mapping.flat_tile import GRANULARITIES, STAYS
 from accsim.mapping.search import search
 from accsim.workload.ops import Attention
@@ -108,6 +110,21 @@ def test_all_rows_are_a_head() -> None:
     ((one, _), (other, _)) = run(rows), run(head)
     for a, b in zip(flatten(one.program).arrays, flatten(other.program).arrays, strict=True):
         assert (a == b).all()
+
+
+@pytest.mark.parametrize(("seq", "granularity"), [(256, "head"), (128, "batch")])
+def test_a_search_lets_outputs_pass_where_a_tile_does_not_fit(seq: int, granularity: str) -> None:
+    op, acc = Attention(batch=4, heads=4, q_len=seq, kv_len=seq, head_dim=128), load_accelerator("flat_edge")
+    found = search(Flat(granularity=granularity), op, acc)
+    assert isinstance(found.mapping, Flat)
+    assert (found.mapping.staged, found.mapping.spill) == ("q", 0)
+    with pytest.raises(accsim.MappingError, match="nearest fit"):
+        search(Flat(granularity=granularity, staged="qo", spill=0), op, acc)
+    for points in Flat(granularity=granularity).space(op, acc):
+        variant, table = Variant(*points.variant), points.table
+        if not variant.o:
+            stays = Points(variant._replace(o=True, partial=False), table)
+            assert not Flat().lower(op, acc, stays, actions=False).fits().any()
 
 
 @st.composite
