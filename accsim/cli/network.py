@@ -89,25 +89,30 @@ def goodput(
     placement: Annotated[
         str, typer.Option(help="Blocks of fixed wires: partition, orientations, offsets or wrap.")
     ] = "partition",
+    mix: Annotated[bool, typer.Option("--mix", help="Slices of all sizes, as published, instead of one size.")] = False,
+    waiting: Annotated[int, typer.Option(min=1, help="With --mix: jobs that wait while later ones are served.")] = 10,
     samples: Annotated[int, typer.Option(min=0, help="Draw so many machines too; needed where slices overlap.")] = 0,
     rack: Annotated[float, typer.Option(help="Time a rack works.")] = 1.0,
-    cable: Annotated[float, typer.Option(help="Time an optical cable works.")] = 1.0,
+    cable: Annotated[float, typer.Option(help="Time a cable works.")] = 1.0,
     switch: Annotated[float, typer.Option(help="Time an optical switch works.")] = 1.0,
     as_json: Json = False,
 ) -> None:
     """Goodput of TPU v4's 64 cubes with optical switches and with fixed wires, by slice and availability of hosts."""
     from accsim.network.goodput import Machine
     from accsim.network.ocs import Fabric
-    from accsim.report.network import FIGURE_4, goodput_dict, print_goodput
+    from accsim.report.network import FIGURE_4, goodput_dict, mix_dict, print_goodput, print_mix
 
     shapes = [Fabric().grid(_numbers(text)) for text in slices] if slices else FIGURE_4
     machines = [Machine(up, rack, cable, switch) for up in host or (0.99, 0.995, 0.999)]
     with progress():
-        plain = goodput_dict(machines, shapes, confidence, placement, samples)
+        if mix:
+            plain = mix_dict(machines, waiting, samples or 10_000)
+        else:
+            plain = goodput_dict(machines, shapes, confidence, placement, samples)
     if as_json:
         write_json(plain)
     else:
-        print_goodput(console(), plain)
+        (print_mix if mix else print_goodput)(console(), plain)
 
 
 def _numbers(text: str) -> list[int]:

@@ -128,7 +128,7 @@ class Fabric:
         lattice = Lattice(grid, (True,) * AXES, tuple(tuple(step // self.side for step in row) for row in twist))
         number = np.array(cubes, np.int64)
         steps = lattice.coordinates[None] + np.eye(AXES, dtype=np.int64)[:, None]
-        lower = number[lattice.number(lattice.fold(steps))]
+        lower = number[lattice.number(lattice.inside(steps))]
         faces = self.side**2
         return Circuits(
             np.repeat(np.arange(self.switches).reshape(AXES, faces), len(number), axis=0).ravel(),

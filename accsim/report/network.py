@@ -13,6 +13,7 @@ from rich.text import Text
 from accsim.network import TOPOLOGIES
 from accsim.network.contention import Transfer
 from accsim.network.goodput import Machine
+from accsim.network.slice_mix import mix_goodput
 from accsim.network.slice_search import Need, SliceChoice
 from accsim.network.stepwise import CollectiveTime
 from accsim.network.topology import Topology
@@ -112,6 +113,18 @@ def goodput_dict(
     }
 
 
+def mix_dict(machines: Iterable[Machine], waiting: int, samples: int) -> dict[str, Any]:
+    """Goodput of each machine with the published mix of slices as plain data."""
+    rows = []
+    for machine in machines:
+        found = mix_goodput(machine, waiting=waiting, samples=samples)
+        row: dict[str, Any] = {"host": machine.host}
+        for name, sampled in (("switched", found.switched), ("fixed", found.fixed)):
+            row |= {name: sampled.mean, f"{name}_standard_error": sampled.standard_error}
+        rows.append(row | {"unplaceable": found.unplaceable})
+    return {"schema_version": SCHEMA_VERSION, "waiting": waiting, "samples": samples, "rows": rows}
+
+
 def print_all_to_all(console: Console, plain: Mapping[str, Any]) -> None:
     """What `all_to_all_dict` says."""
     summary = _network(plain["topology"], f"all-to-all of {si(plain['bytes_per_pair'], 'B')} a pair")
@@ -208,6 +221,15 @@ def print_goodput(console: Console, plain: Mapping[str, Any]) -> None:
         else:
             found.add(*cells, percent(row["fixed"]))
     show(console, "Goodput: share of the machine that does useful work", found)
+
+
+def print_mix(console: Console, plain: Mapping[str, Any]) -> None:
+    """What `mix_dict` says."""
+    found = Sheet(("hosts up", "switched", "±", "fixed", "±", "jobs without a place"), words=())
+    for row in plain["rows"]:
+        names = ("host", "switched", "switched_standard_error", "fixed", "fixed_standard_error", "unplaceable")
+        found.add(*(percent(row[name]) for name in names))
+    show(console, f"Goodput of the published mix of slices, {plain['waiting']} jobs waiting", found)
 
 
 def print_topologies(console: Console) -> None:

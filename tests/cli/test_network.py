@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import accsim
 from accsim.cli import app
 from accsim.network.goodput import Machine
+from accsim.network.slice_mix import mix_goodput
 from accsim.report.words import percent, si
 
 
@@ -89,6 +90,16 @@ def test_goodput_of_one_slice_from_samples() -> None:
     assert abs(row["sampled_switched"] - row["switched"]) <= 4 * row["sampled_switched_standard_error"]
     assert row["fixed"] is None
     assert "fixed, wrap" in told(*arguments)
+
+
+def test_goodput_of_the_published_mix() -> None:
+    arguments = ("goodput", "--mix", "--host", "0.99", "--waiting", "1", "--samples", "500")
+    found = mix_goodput(Machine(0.99), waiting=1, samples=500)
+    (row,) = plain(*arguments)["rows"]
+    assert (row["switched"], row["fixed"]) == (found.switched.mean, found.fixed.mean)
+    text = told(*arguments)
+    for part in ("1 jobs waiting", percent(found.switched.mean), percent(found.fixed.mean), "1.4 %"):
+        assert part in text
 
 
 def test_topologies_are_those_of_the_library() -> None:
