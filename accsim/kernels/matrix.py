@@ -150,6 +150,8 @@ def ticks_of(count, per_tick):
 @kernel
 def gathered(tile_m, tile_n, machine):
     """Shares of A and of B that a tile of C needs: all, but where columns of k are gathered for groups of it."""
+    if machine.gathered_a == 1.0 and machine.gathered_b == 1.0:
+        return 1.0, 1.0
     return (
         min(1.0, machine.gathered_a * ceil_div(tile_n, machine.group)),
         min(1.0, machine.gathered_b * ceil_div(tile_m, machine.group)),
@@ -192,7 +194,9 @@ def tile_work(tile, stationary, machine):
     Source: operand counts follow from what stays in the array (SCALE-Sim, ISPASS 2020): the streamed operand is read
     once a fold, the stationary one once.
     """
-    m, n, k = math.ceil(tile.m * machine.lines_a), math.ceil(tile.n * machine.lines_b), tile.k
+    m, n, k = tile.m, tile.n, tile.k
+    if machine.lines_a < 1.0 or machine.lines_b < 1.0:
+        m, n = math.ceil(m * machine.lines_a), math.ceil(n * machine.lines_b)
     slots = slots_of(k, machine)
     share_a, share_b = gathered(m, n, machine)
     a, b = tile.m * k * share_a * (1 - tile.a_in_registers), k * tile.n * share_b
