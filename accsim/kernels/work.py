@@ -118,8 +118,8 @@ def write_matmul(block, i, row, tile, useful, form, read, write, machine, want):
     write_local(block, i, row, read, write + work.sum_writes * SUM_BYTES, waits, machine, want)
     block.row[i, row, D0] = ticks_of(work.busy * TICKS, 1.0)
     if want:
-        done = float(tile.m) * tile.n * slots_of(tile.k, machine)
-        executed = min(useful * kept_places(tile.k, machine.kept, machine.run) / tile.k, done)
+        done = float(tile.m) * tile.n * slots_of(tile.k, machine) * machine.issued
+        executed = min(useful * kept_places(tile.k, machine.kept, machine.run) / tile.k * machine.issued, done)
         block.actions[i, row, MAC] = executed * (1.0 - machine.gated)
         block.actions[i, row, MAC_GATED] = executed * machine.gated
         block.actions[i, row, MAC_PADDED] = done - executed

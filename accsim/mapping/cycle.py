@@ -18,7 +18,7 @@ from accsim.mapping.base import Dataflow, Step
 from accsim.mapping.format_run import matrix_dtype
 from accsim.mapping.gemm import FORMS, Stationary
 from accsim.mapping.machine_numbers import OVERLAPS, STATIONARY
-from accsim.mapping.sparse_run import DENSE_MODE, sparse_run
+from accsim.mapping.sparse_run import sparse_run
 from accsim.workload.ops import Gemm, Op
 
 MOST_ELEMENT_CYCLES = 10**9
@@ -45,7 +45,7 @@ def cycle_steps(mapping: Dataflow, op: Op, acc: Accelerator) -> tuple[Step, ...]
         raise InputError(
             f"fidelity cycle emulates {', '.join(FORMS)}, not {name} of '{op.name}'; allowed for it is tile"
         )
-    if op.sparsity is not None and (run := sparse_run(op, acc)).mode != DENSE_MODE:
+    if op.sparsity is not None and (run := sparse_run(op, acc)).sparse:
         raise InputError(f"fidelity cycle emulates dense products; {run.reason}; allowed for '{op.name}' is tile")
     form, overlap = STATIONARY[mapping.form], OVERLAPS[unit.fold_overlap]
     (step,) = mapping.steps(op, acc)

@@ -19,7 +19,7 @@ from accsim.errors import MappingError
 from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
-from accsim.kernels.matrix import SUM_BYTES, Formats, Machine, Tile, ceil_div
+from accsim.kernels.matrix import SUM_BYTES, Formats, Machine, Tile, ceil_div, gathered
 from accsim.kernels.systolic import OUTPUT_STATIONARY
 from accsim.kernels.work import (
     rounding,
@@ -194,8 +194,8 @@ def _shape(acc: Accelerator, behind: int, split: bool, convert: bool) -> Shape:
     )
 
 
-PLAN_COLUMNS = 8
-BLOCKS, STEPS, SPLIT, WAVES, RESIDENT, RING, BEHIND, STEP = range(PLAN_COLUMNS)
+PLAN_COLUMNS = 9
+BLOCKS, STEPS, SPLIT, WAVES, RESIDENT, RING, BEHIND, STEP, SLOT = range(PLAN_COLUMNS)
 
 
 def _step(op: Gemm, machine: Machine, formats: Formats | None) -> tuple[int, float, float]:
@@ -216,7 +216,7 @@ def _step(op: Gemm, machine: Machine, formats: Formats | None) -> tuple[int, flo
 def _plan(points, extents, steps_of, machine, capacities, plan):
     """Thread blocks, k steps of one, split, waves, blocks resident on an SM, ring slots, steps the epilogue is behind.
 
-    The last column has the elements of a k step.
+    The last columns have the elements of a k step, and the bytes of a ring slot.
     """
     products, rows, cols, depth = extents
     local, registers = capacities
@@ -227,7 +227,8 @@ def _plan(points, extents, steps_of, machine, capacities, plan):
         split = ceil_div(ceil_div(depth, step), steps)
         blocks = products * ceil_div(rows, tile_m) * ceil_div(cols, tile_n) * split
         waves = ceil_div(blocks, machine.cores)
-        slot = int(np.ceil((tile_m * machine.bytes_a + tile_n * machine.bytes_b) * step))
+        share_a, share_b = gathered(tile_m, tile_n, machine)
+        slot = int(np.ceil((tile_m * machine.bytes_a * share_a + tile_n * machine.bytes_b * share_b) * step))
         free = registers - STAGES[0] * int(np.ceil(tile_m * row_a + tile_n * column_b))
         by_ring, by_sums = local // (STAGES[0] * slot), free // (tile_m * tile_n * SUM_BYTES)
         resident = max(1, min(min(MOST_RESIDENT, waves), min(by_ring, by_sums)))
@@ -238,6 +239,7 @@ def _plan(points, extents, steps_of, machine, capacities, plan):
             behind = ahead if ahead <= most else behind
         plan[i, BLOCKS], plan[i, STEPS], plan[i, SPLIT], plan[i, WAVES] = blocks, steps, split, waves
         plan[i, RESIDENT], plan[i, RING], plan[i, BEHIND], plan[i, STEP] = resident, ring, behind, step
+        plan[i, SLOT] = slot
 
 
 @kernel(allocates=True)
@@ -262,7 +264,7 @@ def _lower(points, plan, extents, waits, formats, machine, level, kinds, classes
         fill_spans(block, i, level, kinds, classes)
         block.slots[i, 0] = plan[i, RING]
         block.slots[i, 1] = plan[i, RESIDENT]
-        block.slot_bytes[i, 0] = int(np.ceil((tile_m * machine.bytes_a + tile_n * machine.bytes_b) * plan[i, STEP]))
+        block.slot_bytes[i, 0] = plan[i, SLOT]
         block.slot_bytes[i, 1] = tile_m * tile_n * SUM_BYTES
         block.latency[i, LAUNCH] = waits[0]
         block.latency[i, LOAD] = machine.load_latency
@@ -273,7 +275,8 @@ def _lower(points, plan, extents, waits, formats, machine, level, kinds, classes
         copies[i] = full
         part_m, part_n = rows / float(ceil_div(rows, tile_m)), cols / float(ceil_div(cols, tile_n))
         part_k = depth / (float(split) * steps)
-        size = (part_m * machine.bytes_a + part_n * machine.bytes_b) * part_k
+        share_a, share_b = gathered(tile_m, tile_n, machine)
+        size = (part_m * machine.bytes_a * share_a + part_n * machine.bytes_b * share_b) * part_k
         missed = _missed_bytes(extents, (tile_m, tile_n), plan[i, RESIDENT], split, machine)
         fetched = min(1.0, missed / (size * blocks * steps))
         sums = part_m * part_n

@@ -67,6 +67,8 @@ class Gemm(Counted):
     sparse_operand
         ``"B"`` (the default with a sparsity), with the axes k and n, or ``"A"``, with m (m x batch rows with `weights`)
         and k.
+    other_sparsity
+        With `sparsity`, the pattern of the other operand, or None.
     weight_dtype
         Data type of B where it is a parameter, None for `dtype`.
     out_dtype
@@ -99,6 +101,7 @@ class Gemm(Counted):
     grouped: bool = False
     sparsity: WeightPattern | None = None
     sparse_operand: str | None = None
+    other_sparsity: WeightPattern | None = None
     weight_dtype: str | None = None
     out_dtype: str | None = None
 
@@ -149,7 +152,7 @@ class Gemm(Counted):
 
     @property
     def macs_effectual(self) -> int:
-        """Multiply-accumulates by values that the sparsity keeps."""
+        """Multiply-accumulates by values that the sparsity keeps, on average if both operands have a pattern."""
         return effectual_macs(self)
 
     @property

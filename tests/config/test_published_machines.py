@@ -140,7 +140,7 @@ PRINTED = {
         350,
     ),
 }
-ABSTRACT = {"flat_edge", "flat_cloud", "systolic_128"}
+ABSTRACT = {"flat_edge", "flat_cloud", "systolic_128", "dstc_like", "s2ta_like", "stc_flexible", "vegeta_like"}
 """Machines of papers and tools, not chips; they have their own tests."""
 
 
