@@ -98,7 +98,7 @@ def _write_loops(block, i, level, classes, sizes, problem, share):
         block.runs[i, level[3, RUN0]] = tiles - 1
 
 
-@kernel
+@kernel(inline="always")
 def _write_buffers(block, i, row_tile, key_block, at, problem, machine):
     """Slots and bytes of the buffers."""
     dim, value_dim, element = problem.dim, problem.value_dim, machine.element_bytes
@@ -113,7 +113,7 @@ def _write_buffers(block, i, row_tile, key_block, at, problem, machine):
     block.slot_bytes[i, sums + 1] = row_tile * (value_dim + STATISTICS) * SUM_BYTES
 
 
-@kernel
+@kernel(inline="always")
 def _write_moves(block, i, c, combos, tile, done, fetched, active, at, problem, machine, want):
     """Loads and stores of class c; ``done`` is the share of its row tiles whose outputs leave for good."""
     rows, keys = tile
@@ -129,7 +129,7 @@ def _write_moves(block, i, c, combos, tile, done, fetched, active, at, problem, 
     write_store(block, i, at.store_o * combos + c, stored, active, machine, want)
 
 
-@kernel
+@kernel(inline="always")
 def _write_work(block, i, c, combos, tile, done, useful, form, at, problem, machine, want):
     """Logit, softmax and Attend of class c; the first class sets what stretches of the products pay once."""
     rows, keys = tile

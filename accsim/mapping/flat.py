@@ -180,11 +180,12 @@ class Flat(CompiledDataflow):
         return self.lower(op, acc, Points(points.variant, points.table[sizes]), actions=False), each.reshape(-1)
 
     def _passing(self, op: Attention, acc: Accelerator, points: Points) -> list[Points]:
-        """The points that do not fit, with an O that does not stay."""
+        """The points that fit only with an O that does not stay."""
         found = []
         for passing in with_passing_outputs(op, acc, Variant(*points.variant)._replace(o=False), points.table):
-            lowered, each = self._sizes(op, acc, Points(points.variant, passing.table))
-            found.append(Points(passing.variant, passing.table[~lowered.fits()[each]]))
+            stays, each = self._sizes(op, acc, Points(points.variant, passing.table))
+            passes, _ = self._sizes(op, acc, passing)
+            found.append(Points(passing.variant, passing.table[(passes.fits() & ~stays.fits())[each]]))
         return [points for points in found if len(points.table)]
 
     def _spilled(self, op: Attention, acc: Accelerator, points: Points) -> Points:

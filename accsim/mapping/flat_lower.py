@@ -81,7 +81,7 @@ def lower_flat(points, problem, heads, scores, kept, ahead, at, machine, level, 
             _count(block, i, combos, mine, kept, copies[i], at, problem, share, machine)
 
 
-@kernel
+@kernel(inline="always")
 def _write_buffers(block, i, tile, blocks, kept, variant, sum_bytes, at, problem, machine):
     """Slots and bytes of the buffers.
 
@@ -115,7 +115,7 @@ def _write_buffers(block, i, tile, blocks, kept, variant, sum_bytes, at, problem
     block.slot_bytes[i, scores + 2 :] = int(np.ceil(rows * keys * element))
 
 
-@kernel
+@kernel(inline="always")
 def _write_latencies(block, i, at, machine):
     """Latencies of all loads and stores."""
     write_latencies(block, i, (at.load_q, at.load_k, at.load_v, at.store_o), machine)
@@ -127,7 +127,7 @@ def _write_latencies(block, i, at, machine):
             block.latency[i, store] = machine.store_latency
 
 
-@kernel
+@kernel(inline="always")
 def _write_moves(block, i, c, combos, tile, blocks, kept, fetched, active, at, problem, machine, want):
     """Loads of Q, K and V, the store of O, and partial sums of an O that does not stay.
 
@@ -154,7 +154,7 @@ def _write_moves(block, i, c, combos, tile, blocks, kept, fetched, active, at, p
         write_store(block, i, at.store_partial * combos + c, leaving, active, machine, want)
 
 
-@kernel
+@kernel(inline="always")
 def _write_products(block, i, c, combos, tile, blocks, forms, part, sums, at, problem, machine, want):
     """Logit and Attend; the first class sets what stretches of each pay once."""
     rows, keys = tile
@@ -175,7 +175,7 @@ def _write_products(block, i, c, combos, tile, blocks, forms, part, sums, at, pr
                 block.latency[i, stage] = once
 
 
-@kernel
+@kernel(inline="always")
 def _write_softmaxes(block, i, c, combos, tile, together, whole, sums, at, problem, machine, want):
     """The softmax of ``whole`` scores that stay, of a spilled block, and the division of the outputs."""
     rows, keys = tile
