@@ -32,6 +32,7 @@ from accsim.units import canonical_dtype
 from accsim.workload.op_sparsity import operand_patterns, operand_tensor
 from accsim.workload.ops import Conv2d, Gemm
 
+_NOT_RUN = (None, Way.SMALLER, Way.BLOCKS)
 _NO_MODE = "give the smaller product for its speed: "
 
 
@@ -104,9 +105,9 @@ def sparse_run(op: Gemm, acc: Accelerator) -> SparseRun:
     patterns, extents = operand_patterns(op), {"m": op.rows, "n": op.n, "k": op.k}
     unit = sparse_unit(acc, op.dtype)
     entries = {name: legality(one, unit, name, extents)["forward"] for name, one in patterns.items()}
-    sparser = min(entries, key=lambda name: entries[name].executed_density)
+    sparser = min(entries, key=lambda name: (entries[name].way in _NOT_RUN, entries[name].executed_density))
     run = _run(op, acc, sparser, entries[sparser])
-    if run.mode != (1, 1):
+    if run.sparse and acc.matrix_unit.sparse.outer_product is None:
         run = _with_other(op, acc, sparser, run)
     if acc.matrix_unit.sparse.gated_energy == 1:
         return run
