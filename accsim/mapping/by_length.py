@@ -16,7 +16,7 @@ from accsim.mapping.base import Dataflow
 from accsim.mapping.composed import Composed, Part
 from accsim.workload.ops import Attention, Op
 
-MOST_GROUPS = 64
+MOST_GROUPS = 16
 """Programs at most; the time to search them bounds it."""
 FEWER = 4
 """Groups are tried that are so many times fewer than the ones before, down to a single one."""

@@ -20,7 +20,7 @@ from accsim.mapping.machine_numbers import machine_numbers
 from accsim.sparsity.bitstream import index_bits
 from accsim.sparsity.legality import Eligibility, Way, legality
 from accsim.sparsity.nm import VENOM_COLUMNS, VNM
-from accsim.sparsity.patterns import Dense, WeightPattern
+from accsim.sparsity.patterns import Dense
 from accsim.sparsity.skipping import (
     Lines,
     Packing,
@@ -34,6 +34,7 @@ from accsim.units import canonical_dtype, dtype_bits
 from accsim.workload.op_sparsity import operand_patterns, operand_tensor
 from accsim.workload.ops import Conv2d, Gemm, Op
 
+_NOT_RUN = (None, Way.SMALLER, Way.BLOCKS)
 _NO_MODE = "give the smaller product for its speed: "
 
 
@@ -106,12 +107,9 @@ def sparse_run(op: Gemm, acc: Accelerator) -> SparseRun:
     patterns, extents = operand_patterns(op), {"m": op.rows, "n": op.n, "k": op.k}
     unit = sparse_unit(acc, matrix_dtype(op, acc))
     entries = {name: legality(one, unit, name, extents)["forward"] for name, one in patterns.items()}
-    sparser = min(entries, key=lambda name: entries[name].executed_density)
-    run = _legal_run(op, acc, sparser, entries[sparser])
-    if not run.sparse:
-        sparser = str(op.sparse_operand)
-        run = replace(run, reason=_dense_reason(patterns[sparser], sparser, entries[sparser], run.reason))
-    elif run.mode != (1, 1):
+    sparser = min(entries, key=lambda name: (entries[name].way in _NOT_RUN, entries[name].executed_density))
+    run = _run(op, acc, sparser, entries[sparser])
+    if run.sparse and acc.matrix_unit.sparse.outer_product is None:
         run = _with_other(op, acc, sparser, run)
     if acc.matrix_unit.sparse.gated_energy == 1:
         return run
@@ -121,32 +119,38 @@ def sparse_run(op: Gemm, acc: Accelerator) -> SparseRun:
     return replace(run, gated=gated, reason=run.reason.replace("runs dense", f"runs dense{held}", 1))
 
 
-def _dense_reason(pattern: WeightPattern, operand: str, entry: Eligibility, why: str) -> str:
-    if not why:
-        why = f"{_NO_MODE}{entry.reason}" if entry.legal else f"{entry.verdict.value}: {entry.reason}"
-    return f"{pattern} of {operand} runs dense: {why}"
+def _run(op: Gemm, acc: Accelerator, operand: str, entry: Eligibility) -> SparseRun:
+    """The run of what legality says of an operand's pattern."""
+    pattern, why = operand_patterns(op)[operand], f"{entry.verdict.value}: {entry.reason}"
+    what = f"{pattern} of {operand}"
+    match entry.way if entry.legal else None:
+        case Way.ZEROS if acc.matrix_unit.sparse.lane_skipping:
+            return _by_lanes(op, acc, operand)
+        case Way.ZEROS:
+            return _by_outer_products(op, acc)
+        case Way.ROWS:
+            return _by_rows(op, acc, operand, f"{what} runs row by row: {why}")
+        case Way.MODE if entry.mode:
+            return _in_mode(operand, entry.mode, f"{what} runs in the mode {entry.mode[0]}:{entry.mode[1]}: {why}")
+        case Way.GATHER if isinstance(pattern, VNM):
+            return _gathered(operand, pattern, f"{what} runs with gathered columns: {why}")
+    return _dense(what, f"{_NO_MODE}{entry.reason}" if entry.legal else why)
 
 
-def _legal_run(op: Gemm, acc: Accelerator, operand: str, entry: Eligibility) -> SparseRun:
-    """The run that legality promises, or a dense one with a reason of its own, if there is one."""
-    if not entry.legal:
-        return SparseRun("", sparse=False)
-    if entry.way is Way.ZEROS:
-        return _by_lanes(op, acc, operand) if acc.matrix_unit.sparse.lane_skipping else _by_outer_products(op, acc)
-    what, why = f"{operand_patterns(op)[operand]} of {operand}", f"{entry.verdict.value}: {entry.reason}"
-    if entry.way is Way.ROWS:
-        return _by_rows(op, acc, operand, f"{what} runs row by row: {why}")
-    if entry.mode is None:
-        return SparseRun("", sparse=False)
-    n, m = entry.mode
-    pattern = operand_patterns(op)[operand]
-    if entry.way is Way.GATHER and isinstance(pattern, VNM):
-        index = n / m * index_bits(VENOM_COLUMNS) + VENOM_COLUMNS / m * index_bits(m) / pattern.v
-        share = VENOM_COLUMNS / m
-        stored = _both(operand, Stored(n / m, index), Stored(selected=share, gathered=share))
-        return SparseRun(f"{what} runs with gathered columns: {why}", (n, m), group=pattern.v, stored=stored)
-    stored = _both(operand, Stored(n / m, n / m * index_bits(m)), Stored(selected=1.0))
-    return SparseRun(f"{what} runs in the mode {n}:{m}: {why}", (n, m), stored=stored)
+def _dense(what: str, why: str) -> SparseRun:
+    return SparseRun(f"{what} runs dense: {why}", sparse=False)
+
+
+def _in_mode(operand: str, mode: tuple[int, int], reason: str) -> SparseRun:
+    n, m = mode
+    return SparseRun(reason, mode, stored=_both(operand, Stored(n / m, n / m * index_bits(m)), Stored(selected=1.0)))
+
+
+def _gathered(operand: str, pattern: VNM, reason: str) -> SparseRun:
+    n, m, share = pattern.n, pattern.m, VENOM_COLUMNS / pattern.m
+    index = n / m * index_bits(VENOM_COLUMNS) + share * index_bits(m) / pattern.v
+    stored = _both(operand, Stored(n / m, index), Stored(selected=share, gathered=share))
+    return SparseRun(reason, (n, m), group=pattern.v, stored=stored)
 
 
 def _both(operand: str, own: Stored, other: Stored) -> tuple[Stored, Stored]:
@@ -199,7 +203,7 @@ def _by_lanes(op: Gemm, acc: Accelerator, operand: str) -> SparseRun:
     assert skipping is not None
     left = skipped_by_lanes(lines, lanes, skipping.window)
     if left.time >= 1:
-        return SparseRun("the fullest lane of every window has no zeros", sparse=False)
+        return _dense(f"{lines.pattern} of {operand}", "the fullest lane of every window has no zeros")
     stored = _both(operand, Stored(lines.density, 1.0), Stored(selected=1.0))
     reason = (
         f"{lines.pattern} of {operand} runs with its zeros skipped: {left.time:.3g} of the cycles for "
@@ -214,16 +218,17 @@ def _by_outer_products(op: Gemm, acc: Accelerator) -> SparseRun:
     tiles = (outer.tile_m, outer.tile_n)
     packing = Packing(tiles, (_side(acc, "A"), _side(acc, "B")), outer.window, acc.matrix_unit.count)
     left = skipped_by_outer_products(*both, packing)
+    found = " and ".join(f"{pattern} of {operand}" for operand, pattern in operand_patterns(op).items())
     if left.time >= 1:
-        return SparseRun(f"packed tiles of {tiles[0]} and {tiles[1]} need every cycle", sparse=False)
+        return _dense(found, f"packed tiles of {tiles[0]} and {tiles[1]} need every cycle")
     stored = [
         Stored(lines.density, bitmap_bits(lines, tile, outer.window)) if lines.density < 1 else Stored()
         for lines, tile in zip(both, tiles, strict=True)
     ]
-    found = " and ".join(f"{pattern} of {operand}" for operand, pattern in operand_patterns(op).items())
     matched = op.macs_effectual / op.macs
+    runs = "runs" if op.other_sparsity is None else "run"
     reason = (
-        f"{found} run as outer products of nonzeros: {left.time:.3g} of the cycles, {left.issued:.3g} of the "
+        f"{found} {runs} as outer products of nonzeros: {left.time:.3g} of the cycles, {left.issued:.3g} of the "
         f"multiplications issued, {matched:.3g} of use"
     )
     return SparseRun(reason, time=left.time, issued=left.issued, added=matched, stored=(stored[0], stored[1]))

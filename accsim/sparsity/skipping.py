@@ -1,7 +1,8 @@
 """What is left of a product's time where zeros are skipped one by one, or row by row: of a pattern, and of a mask.
 
-Of a pattern, places are independent and the mean over its masks is exact; of a mask, it is counted. Shares are of the
-dense product's; those of a time include what waits for the slowest.
+Of a pattern, the mean over masks with independent places is exact; where the number of nonzeros is fixed, as in a drawn
+mask, it is an approximation, as is N:M of places that are taken as independent. Of a mask, it is counted. Shares are of
+the dense product's; those of a time include what waits for the slowest.
 """
 
 from __future__ import annotations
