@@ -127,7 +127,7 @@ def ticks_of(count, per_tick):
     return whole if whole * per_tick >= count else whole + 1
 
 
-@kernel
+@kernel(inline="late")
 def tile_work(tile, stationary, machine):
     """Cost of a tile on all matrix units of one core.
 

@@ -15,16 +15,17 @@ import numpy as np
 
 from accsim.config.machine import Accelerator
 from accsim.engine.program import After, Hold
+from accsim.engine.tables import IntArray
 from accsim.kernels.block import ALL, END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
 from accsim.kernels.systolic import OUTPUT_STATIONARY
-from accsim.kernels.work import write_fill, write_matmul, write_reduction, write_result, write_vector
+from accsim.kernels.work import scale_counts, write_fill, write_matmul, write_reduction, write_result, write_vector
 from accsim.mapping.attention import MOST_CAUSAL_TILES, problems_of
 from accsim.mapping.compiled import Lowered, Points, run_points
 from accsim.mapping.flash_tile import STATISTICS
-from accsim.mapping.flash_tiles import Heads, Tiles, busiest, tiles_of
+from accsim.mapping.flash_tiles import Heads, Tiles, busiest, even_tiles, tiles_of
 from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, overhead_ticks, places, ways
 from accsim.mapping.shape import Shape, StageShape, between
 from accsim.mapping.thread_blocks import SPLITS
@@ -77,12 +78,15 @@ def block_points(
 
 def lower_blocks(op: Attention, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
     """The points' programs as a block."""
+    ahead, classes, _ = points.variant
     writer = _Writer(op, acc, points.variant, len(points.table), actions)
+    if len(writer.problems) == 1 and not writer.problems[0].causal:
+        even_tiles(points.table, writer.problems[0], writer.queue, writer.totals)
+        return writer.lowered(points.table)
     for i, (row, key, parts) in enumerate(points.table.tolist()):
         tiles = tiles_of(writer.problems, row, key, parts)
-        counts = (1,) if tiles.alike else _queue(op, acc, points.variant[0], row, key, parts)
-        writer.write(i, (row, key, parts), tiles, tiles.lengths, counts, tiles.alike)
-    return writer.lowered()
+        writer.set(i, tiles, tiles.lengths, _queue(op, acc, ahead, row, key, parts) if classes else (1,))
+    return writer.lowered(points.table)
 
 
 def lower_tiles(
@@ -95,8 +99,8 @@ def lower_tiles(
     tiles = tiles_of(problems_of(op), row, key, parts)
     writer = _Writer(op, acc, (ahead, 1, False), len(tiles.lengths), actions)
     for i, length in enumerate(tiles.lengths):
-        writer.write(i, (row, key, parts), tiles, (length,), (1,), False)
-    return writer.lowered()
+        writer.set(i, tiles, (length,), (1,))
+    return writer.lowered(np.tile([row, key, parts], (len(tiles.lengths), 1)))
 
 
 def _queue(op: Attention, acc: Accelerator, ahead: bool, row: int, key: int, parts: int) -> tuple[int, ...]:
@@ -119,34 +123,28 @@ class _Writer:
         self.at = At(*self.shape.places(At._fields))
         self.block = self.shape.new_block(points, actions=actions)
         self.copies = np.zeros(points)
-        self.ahead = variant[0]
-        self.level = self.shape.level_table()
+        self.ahead, classes, _ = variant
+        self.alike = classes == 0
+        self.queue = np.zeros((points, 2, max(1, classes)), np.int64)
+        self.totals = np.zeros((points, 4), np.int64)
         self.problems, self.machine, self.scores = problems_of(op), machine_numbers(acc, op.dtype), float(op.scores)
         smem = memory_plan(acc)[1][acc.memories[0].name]
         self.limits = overhead_ticks(acc, "wave"), overhead_ticks(acc, "reduction"), smem
 
-    def write(
-        self,
-        i: int,
-        point: tuple[int, int, int],
-        tiles: Tiles,
-        lengths: tuple[int, ...],
-        counts: tuple[int, ...],
-        waves: bool,
-    ) -> None:
-        """Point i (query rows, keys of a block, splits): one SM's tiles, or ``waves`` of tiles that are all alike."""
+    def set(self, i: int, tiles: Tiles, lengths: tuple[int, ...], counts: tuple[int, ...]) -> None:
+        """The tiles of point i, and those that one SM has: how many of each length."""
         # Lengths of which it has none come last, behind the end of its loop, where their runs have no end.
         order = np.argsort(np.array(counts) == 0, kind="stable")
-        queue = np.array([lengths, counts], np.int64)[:, order]
-        totals = (waves, tiles.in_all, tiles.rows, tiles.blocks, tiles.keys, self.scores)
-        _lower_point(
-            i, np.array(point, np.int64), self.problems[0], Heads.of(self.problems), queue, totals, self.ahead, self.at,
-            self.limits, self.machine, self.level, self.block, self.copies,
-        )  # fmt: skip
-        fill_spans(self.block, i, self.level, self.shape.kinds, self.shape.classes)
+        self.queue[i] = np.array([lengths, counts])[:, order]
+        self.totals[i] = tiles.in_all, tiles.rows, tiles.blocks, tiles.keys
 
-    def lowered(self) -> Lowered:
-        """The block with its shape."""
+    def lowered(self, table: IntArray) -> Lowered:
+        """The points of a table (query rows, keys of a block, splits) as a block."""
+        _lower(
+            table, self.problems[0], Heads.of(self.problems), self.queue, self.totals, self.alike, self.scores,
+            self.ahead, self.at, self.limits, self.machine, self.shape.level_table(), self.shape.kinds,
+            self.shape.classes, self.block, self.copies,
+        )  # fmt: skip
         return Lowered(self.shape, self.block, self.copies)
 
 
@@ -226,17 +224,57 @@ def _shape(acc: Accelerator, ahead: bool, classes: int, split: bool, shared_kv: 
     )
 
 
-@kernel(allocates=True)
-def _lower_point(i, point, problem, heads, queue, totals, ahead, at, limits, machine, level, block, copies):
-    """Write the numbers of one point (query rows, keys of a block, splits); ``queue``: lengths and counts of tiles."""
+@kernel
+def _lower(
+    points,
+    problem,
+    heads,
+    queue,
+    totals,
+    alike,
+    scores,
+    ahead,
+    at,
+    limits,
+    machine,
+    level,
+    kinds,
+    classes,
+    block,
+    copies,
+):
+    """Write the numbers of every point (columns: query rows, keys of a block, splits).
+
+    Parameters
+    ----------
+    queue : int64[N, 2, lengths], the lengths of tiles and how many of each the SM has; 1 where they are ``alike``.
+    totals : int64[N, 4], of all SMs: tiles, their rows, key blocks, and keys.
+    """
+    for i in range(points.shape[0]):
+        _lower_point(
+            i, points[i], problem, heads, queue[i], totals[i], alike, scores, ahead, at, limits, machine, level, block,
+            copies,
+        )  # fmt: skip
+        fill_spans(block, i, level, kinds, classes)
+
+
+@kernel(inline="late")
+def _lower_point(
+    i, point, problem, heads, queue, totals, alike, scores, ahead, at, limits, machine, level, block, copies
+):
+    """Write the numbers of one point."""
     wave_wait, combine_wait, smem = limits
-    alike, count, all_rows, all_blocks, all_keys, scores = totals
+    count, all_rows, all_blocks, all_keys = totals[0], totals[1], totals[2], totals[3]
     want = block.actions.shape[0] > 0
     dim, value_dim, element = problem.dim, problem.value_dim, machine.element_bytes
     row_tile, key_block = point[0], point[1]
     split = point[2] > 1
     active = min(count, machine.cores)
-    waves = ceil_div(count, machine.cores) if alike else queue[1].sum()
+    waves = ceil_div(count, machine.cores)
+    if not alike:
+        waves = 0
+        for c in range(queue.shape[1]):
+            waves += queue[1, c]
     tail = count - (waves - 1) * active if alike else active
     block.trips[i, level[2, TRIP0]] = waves
     if alike:
@@ -305,7 +343,7 @@ def _lower_point(i, point, problem, heads, queue, totals, ahead, at, limits, mac
         if want:
             for stage in range(at.load_q, at.finish + 1):
                 once = often if stage in (at.load_q, at.finish) else 1.0
-                block.actions[i, width * stage + c] *= once * now / float(active)
+                scale_counts(block, i, width * stage + c, once * now / float(active))
         if at.combine >= 0:
             results = float(heads.rows) * value_dim
             partial_bytes = float(all_rows) * (value_dim + STATISTICS) * SUM_BYTES
@@ -327,14 +365,14 @@ def _write_steps(block, i, level, c, length, ahead):
         block.cuts[i, 4 * c + 3] = length + 1
 
 
-@kernel
+@kernel(inline="late")
 def _ring(row_tile, key_block, problem, element, smem):
     """Slots of the ring of K, and of that of V: as many as fit beside Q."""
     left = smem - int(np.ceil(row_tile * problem.dim * element))
     return max(STAGES[0], min(STAGES[1], left // int(np.ceil(key_block * problem.kv_width * element))))
 
 
-@kernel
+@kernel(inline="late")
 def _fetched(heads, count, active, all_keys, key_bytes, machine):
     """Share of the loads of K and V that reach main memory.
 

@@ -21,7 +21,7 @@ from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
 from accsim.kernels.systolic import OUTPUT_STATIONARY
-from accsim.kernels.work import write_fill, write_matmul, write_reduction, write_result, write_vector
+from accsim.kernels.work import scale_counts, write_fill, write_matmul, write_reduction, write_result, write_vector
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.machine_numbers import REGISTERS, memory_plan, overhead_ticks, places, ways
@@ -219,7 +219,7 @@ def _plan(points, extents, machine, capacities, plan):
         plan[i, RESIDENT], plan[i, RING], plan[i, BEHIND], plan[i, STEP] = resident, ring, behind, step
 
 
-@kernel(allocates=True)
+@kernel
 def _lower(points, plan, extents, waits, machine, level, kinds, classes, block, copies):
     """Write the numbers of every point; see :class:`ThreadBlocks` for its columns and ``docs/gpu.md`` for the model."""
     products, rows, cols, depth = extents
@@ -267,7 +267,7 @@ def _lower(points, plan, extents, waits, machine, level, kinds, classes, block, 
                 write_reduction(block, i, 2 * REDUCE + c, results, spread, work, full, machine, want)
             if want:
                 for stage in range(LOAD, EPILOGUE + 1):
-                    block.actions[i, 2 * stage + c] *= active / float(full)
+                    scale_counts(block, i, 2 * stage + c, active / float(full))
         if split > 1:
             block.slot_bytes[i, 2] = int(min(float(products) * rows * cols * split * SUM_BYTES, 2.0**60))
             block.latency[i, REDUCE] = waits[1]
