@@ -1,4 +1,4 @@
-"""Lower bounds of many points of one program shape, in closed form."""
+"""Lower bounds of many points of one program shape, and what they count, in closed form."""
 
 from __future__ import annotations
 
@@ -171,3 +171,26 @@ def _covers(outer, inner, level, end):
             if (k < level or (k == level and end == HI)) and outer[c, HI + k] < inner[c, HI + k]:
                 return False
     return True
+
+
+@kernel(allocates=True)
+def all_counted(actions, fires, worth):
+    """What the rows of every point count in all their firings, weighted: float64[N, weights].
+
+    Parameters
+    ----------
+    actions, fires : float64[N, rows, actions] and int64[N, rows].
+    worth : float64[actions, weights].
+    """
+    points, rows, columns = actions.shape
+    found = np.zeros((points, worth.shape[1]))
+    for i in range(points):
+        for r in range(rows):
+            if fires[i, r] == 0:
+                continue
+            for column in range(columns):
+                count = fires[i, r] * actions[i, r, column]
+                if count != 0.0:
+                    for k in range(worth.shape[1]):
+                        found[i, k] += count * worth[column, k]
+    return found
