@@ -67,7 +67,7 @@ def rows_of_c(tile, form, machine):
     return min(machine.cols, tile.m) if machine.systolic == 1 and form == INPUT_STATIONARY else 1
 
 
-@kernel
+@kernel(inline="late")
 def waiting_bytes(tile, work, form, read, write, machine):
     """Bytes that the read and the write port could have moved while a tile's accesses wait for banks.
 

@@ -56,27 +56,24 @@ class Block(NamedTuple):
     actions: np.ndarray
 
 
-@kernel
-def class_indices(combo, classes, index):
-    """Write the class of each level in combination ``combo`` (the innermost level runs fastest) into ``index``."""
-    for k in range(LEVELS - 1, -1, -1):
-        index[k] = combo % classes[k]
-        combo //= classes[k]
+@kernel(inline="always")
+def class_of(combo, classes, k):
+    """The class of level k in combination ``combo`` of all classes (the innermost level runs fastest)."""
+    if combo == 0:
+        return 0
+    for inner in range(LEVELS - 1, k, -1):
+        combo //= classes[inner]
+    return combo % classes[k]
 
 
-@kernel
-def trip_class(level, k, index):
-    """Which of the trips of level k holds where the levels outside are in the classes of ``index``."""
+@kernel(inline="always")
+def trip_class(level, k, combo, classes):
+    """Which of the trips of level k holds in a combination of the classes of the levels outside."""
     at = 0
     for outer in range(k):
-        at += level[k, TRIP_STRIDE + outer] * index[outer]
+        if level[k, TRIP_STRIDE + outer] > 0:
+            at += level[k, TRIP_STRIDE + outer] * class_of(combo, classes, outer)
     return at
-
-
-@kernel
-def trips_at(level, trips, k, index):
-    """Trips of level k where the levels outside are in the classes of ``index``."""
-    return trips[level[k, TRIP0] + trip_class(level, k, index)]
 
 
 @kernel(inline="always")
@@ -95,7 +92,7 @@ def span_of(kind, n, cuts):
     return 0, n
 
 
-@kernel(allocates=True)
+@kernel
 def fill_spans(block, i, level, kinds, classes):
     """Resolve the kinds of spans of every stage against the trips of point i.
 
@@ -106,30 +103,22 @@ def fill_spans(block, i, level, kinds, classes):
     classes : int64[4], number of classes of each padded level.
     """
     row = block.row[i]
-    combos = 1
+    inner = LEVELS - 1
+    combos, cut_classes = 1, 1
     varies = False
     for k in range(LEVELS):
         combos *= classes[k]
         for outer in range(k):
             varies = varies or level[k, TRIP_STRIDE + outer] > 0
-    index = np.zeros(LEVELS, np.int64)
-    trips = np.empty(LEVELS, np.int64)
-    inner = LEVELS - 1
-    cut_classes = 1
-    for outer in range(inner):
-        if level[inner, TRIP_STRIDE + outer] > 0:
-            cut_classes *= classes[outer]
+        if level[inner, TRIP_STRIDE + k] > 0:
+            cut_classes *= classes[k]
     width = block.cuts.shape[1] // cut_classes
-    for combo in range(combos):
-        if combo > 0 and not varies:
-            break
-        class_indices(combo, classes, index)
+    for combo in range(combos if varies else 1):
+        cuts = block.cuts[i, width * trip_class(level, inner, combo, classes) :]
         for k in range(LEVELS):
-            trips[k] = trips_at(level, block.trips[i], k, index)
-        cuts = block.cuts[i, width * trip_class(level, inner, index) :]
-        for s in range(kinds.shape[0]):
-            for k in range(LEVELS):
-                row[s * combos + combo, LO + k], row[s * combos + combo, HI + k] = span_of(kinds[s, k], trips[k], cuts)
+            n = block.trips[i, level[k, TRIP0] + trip_class(level, k, combo, classes)]
+            for s in range(kinds.shape[0]):
+                row[s * combos + combo, LO + k], row[s * combos + combo, HI + k] = span_of(kinds[s, k], n, cuts)
     if not varies:
         for s in range(kinds.shape[0]):
             for r in range(s * combos + 1, (s + 1) * combos):

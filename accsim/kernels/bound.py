@@ -1,10 +1,10 @@
-"""Lower bounds of many points of one program shape, in closed form."""
+"""Lower bounds of many points of one program shape, and what they count, in closed form."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from accsim.kernels.block import class_indices, trips_at
+from accsim.kernels.block import class_of, trip_class
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import (
     CARRIED,
@@ -22,31 +22,32 @@ from accsim.kernels.layout import (
     RATE1,
     RUN0,
     SRC,
+    TRIP0,
     UNIT,
 )
 
 
 @kernel
-def count_fires(level, trips, runs, row, stages, classes, fires, scratch):
+def count_fires(level, trips, runs, row, stages, classes, fires, ends):
     """How often each row fires, in closed form: over the levels, the overlap of its span with its class's run.
 
     Parameters
     ----------
     level, trips, runs, row : as in ``ProgramArrays``.
     stages : their number; each has one row for every combination of ``classes``.
-    scratch : int64[3, 4], room for the classes of a combination and the ends of their runs.
+    ends : int64[2, 4], room for the ends of the runs of a combination's classes.
     """
-    index, first, last = scratch[0], scratch[1], scratch[2]
+    first, last = ends[0], ends[1]
     combos = 1
     for k in range(LEVELS):
         combos *= classes[k]
     for combo in range(combos):
-        class_indices(combo, classes, index)
         reached = True
         for k in range(LEVELS):
-            run = level[k, RUN0] + index[k]
-            first[k] = 0 if index[k] == 0 else runs[run - 1]
-            last[k] = min(runs[run], trips_at(level, trips, k, index))
+            own = class_of(combo, classes, k)
+            run = level[k, RUN0] + own
+            first[k] = 0 if own == 0 else runs[run - 1]
+            last[k] = min(runs[run], trips[level[k, TRIP0] + trip_class(level, k, combo, classes)])
             reached = reached and first[k] < last[k]
         for s in range(stages):
             r = s * combos + combo
@@ -83,10 +84,10 @@ def bound_block(shape, block, classes, chains, deep, bound, fires):
         combos *= classes[k]
     busy, tail, reach = np.zeros((3, resources), np.int64)
     held, least, before, behind = np.zeros((4, stages), np.int64)
-    scratch = np.zeros((3, LEVELS), np.int64)
+    ends = np.zeros((2, LEVELS), np.int64)
     for i in range(block.trips.shape[0]):
         row = block.row[i]
-        count_fires(shape.level, block.trips[i], block.runs[i], row, stages, classes, fires[i], scratch)
+        count_fires(shape.level, block.trips[i], block.runs[i], row, stages, classes, fires[i], ends)
         busy[:] = 0
         held[:] = 0
         least[:] = MAX_TICKS
@@ -170,3 +171,26 @@ def _covers(outer, inner, level, end):
             if (k < level or (k == level and end == HI)) and outer[c, HI + k] < inner[c, HI + k]:
                 return False
     return True
+
+
+@kernel(allocates=True)
+def all_counted(actions, fires, worth):
+    """What the rows of every point count in all their firings, weighted: float64[N, weights].
+
+    Parameters
+    ----------
+    actions, fires : float64[N, rows, actions] and int64[N, rows].
+    worth : float64[actions, weights].
+    """
+    points, rows, columns = actions.shape
+    found = np.zeros((points, worth.shape[1]))
+    for i in range(points):
+        for r in range(rows):
+            if fires[i, r] == 0:
+                continue
+            for column in range(columns):
+                count = fires[i, r] * actions[i, r, column]
+                if count != 0.0:
+                    for k in range(worth.shape[1]):
+                        found[i, k] += count * worth[column, k]
+    return found

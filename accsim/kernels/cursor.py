@@ -41,7 +41,8 @@ def fired(st, s):
 @kernel(inline="always")
 def mark_entry(st, mark, iteration):
     """Where a mark keeps its count at the end of a global iteration."""
-    return st.mark_at[mark] + (iteration - st.mark_skipped[mark]) % (st.mark_at[mark + 1] - st.mark_at[mark])
+    at = st.mark_at[mark]
+    return at + ((iteration - st.mark_skipped[mark]) & (st.mark_at[mark + 1] - at - 1))
 
 
 @kernel(inline="always")

@@ -20,6 +20,7 @@ from accsim.kernels.layout import (
     LIMIT,
     LOOK_AHEAD,
     MAX_TICKS,
+    NO_END,
     OK,
     OPEN,
     OVERFLOW,
@@ -44,37 +45,60 @@ RESAVE = 4
 
 @kernel(internal=True)
 def walk(p, st, jump, snap, att, events):
-    """Run a program on a fresh state; OK or an error code, detailed in ``st.error``."""
+    """Run a program on a fresh state; OK or an error code, detailed in ``st.error``.
+
+    The main cursor plays with all that are open. Where one of its iterations ends, what is left of those that end with
+    it comes next, and at its own end virtual iterations, until every cursor has walked the whole nest.
+    """
     for c in range(p.cursor.shape[0]):
         reset(p, st, c)
         st.cursor[c, WAIT] = p.cursor[c, SHIFT]
         st.cursor[c, OPEN] = 0
     _begin(p, st, 0)
-    carry = 0
-    while carry >= 0:
-        _activate(p, st, True, 0)
-        rounds = min(stretch(p, st, INNER), _least_wait(p, st))
-        carry = _segment(p, st, rounds, jump, snap, att, events)
-        if carry == ERROR:
+    level = INNER  # that moved last with the main cursor; -1 past its end
+    left = False
+    while True:
+        most = NO_END
+        if left:
+            left = _activate(p, st, False, max(level, 0))
+            if not left:
+                if level >= 0:
+                    _begin(p, st, level)
+                    if jump and not _try_outer(p, st, level, snap, att):
+                        st.error[E_CODE] = OVERFLOW
+                        return OVERFLOW
+                continue
+        elif level >= 0:
+            _activate(p, st, True, 0)
+            most = _least_wait(p, st)
+        else:
+            most = _begin_virtual(p, st)
+            if most < 0:
+                return OK
+            if most == 0:
+                left = True
+                continue
+        moved = _segment(p, st, most, jump, snap, att, events)
+        if moved == ERROR:
             return st.error[E_CODE]
-        if carry < INNER:
-            if _spill(p, st, max(carry, 0), jump, snap, att, events) == ERROR:
-                return st.error[E_CODE]
-            if carry >= 0:
-                _begin(p, st, carry)
-                if jump and not _try_outer(p, st, carry, snap, att):
-                    st.error[E_CODE] = OVERFLOW
-                    return OVERFLOW
-    return _virtual(p, st, jump, snap, att, events)
+        if not left:
+            level = moved if level >= 0 else level
+            left = level < INNER
 
 
-@kernel(internal=True)
-def _segment(p, st, rounds, jump, snap, att, events):
-    """Play the rounds of the active cursors and move them on; the main cursor's level that moved, or ERROR."""
-    items = build(p, st, rounds)
-    while items < 0 and st.error[E_CODE] == LOOK_AHEAD and look_ahead(p, st):
+@kernel(inline="late", internal=True)
+def _segment(p, st, most, jump, snap, att, events):
+    """Play rounds of the active cursors, as many as are alike and no more than ``most``, and move the cursors on.
+
+    Returns the main cursor's level that moved, or ERROR.
+    """
+    rounds = min(stretch(p, st, plain(INNER)), most)
+    items = -1
+    while items < 0:
         items = build(p, st, rounds)
-    if items < 0 or play_segment(p, st, items, rounds, jump, snap, att, events) != OK:
+        if items < 0 and not (st.error[E_CODE] == LOOK_AHEAD and look_ahead(p, st)):
+            return ERROR
+    if play_segment(p, st, items, rounds, jump, snap, att, events) != OK:
         return ERROR
     main = INNER
     for c in range(p.cursor.shape[0]):
@@ -131,40 +155,24 @@ def _least_wait(p, st):
     return least
 
 
-@kernel(inline="always", internal=True)
-def _spill(p, st, level, jump, snap, att, events):
-    """Play what is left of the iterations (of ``level`` and deeper) that ended with the main cursor's."""
-    while _activate(p, st, False, level):
-        if _segment(p, st, stretch(p, st, INNER), jump, snap, att, events) == ERROR:
-            return ERROR
-    return 0
+@kernel(inline="always")
+def _begin_virtual(p, st):
+    """Begin a virtual iteration after the program's end; rounds to play, or -1 when every cursor has walked it all."""
+    _begin(p, st, 0)
+    rounds = -1
+    for c in range(1, p.cursor.shape[0]):
+        row = st.cursor[c]
+        row[ACTIVE] = row[OPEN]
+        if p.cursor[c, SHIFT_LEVEL] == INNER:
+            row[ACTIVE] = 1 if row[WAIT] == 0 and not row[DONE] else 0
+            row[WAIT] = max(0, row[WAIT] - 1)
+        if not row[DONE]:
+            rounds = max(rounds, row[ACTIVE])
+    st.cursor[0, ACTIVE] = 0
+    return rounds
 
 
-@kernel(inline="always", internal=True)
-def _virtual(p, st, jump, snap, att, events):
-    """Virtual iterations after the program's end, until every cursor has walked the whole nest."""
-    while True:
-        unfinished = False
-        active = False
-        _begin(p, st, 0)
-        for c in range(1, p.cursor.shape[0]):
-            row = st.cursor[c]
-            unfinished = unfinished or not row[DONE]
-            row[ACTIVE] = row[OPEN]
-            if p.cursor[c, SHIFT_LEVEL] == INNER:
-                row[ACTIVE] = 1 if row[WAIT] == 0 and not row[DONE] else 0
-                row[WAIT] = max(0, row[WAIT] - 1)
-            active = active or row[ACTIVE] == 1
-        if not unfinished:
-            return OK
-        st.cursor[0, ACTIVE] = 0
-        if active and _segment(p, st, min(1, stretch(p, st, INNER)), jump, snap, att, events) == ERROR:
-            return st.error[E_CODE]
-        if _spill(p, st, plain(0), jump, snap, att, events) == ERROR:
-            return st.error[E_CODE]
-
-
-@kernel(internal=True)
+@kernel(inline="late", internal=True)
 def _try_outer(p, st, level, snap, att):
     """At the start of an iteration of an outer level: jump if the state repeats since the last one saved.
 
@@ -178,28 +186,31 @@ def _try_outer(p, st, level, snap, att):
     head = snap.head[level]
     if head[VALID] and at >= head[LIMIT]:
         head[VALID] = 0
+    limit = head[LIMIT]
+    repeats = False
     if head[VALID] and same_cursors(p, st, level, snap):
         step = same_state(p, st, level, snap)
-        if step >= 0:
-            limit = head[LIMIT]
-            periods = periods_left(st, level, snap, att, p, at, limit)
-            if periods > 0:
-                if step > 0 and periods > (MAX_TICKS - st.times[TOTAL_AT]) // step:
-                    return False
-                apply_jump(p, st, level, snap, att, step, periods)
-                move_cursors(p, st, level, snap, periods)
-                head[VALID] = 0
-                return True
-            save_state(p, st, level, snap, att, at, limit)
+        repeats = step >= 0
+        periods = periods_left(st, level, snap, att, p, at, limit) if repeats else 0
+        if periods > 0:
+            if step > 0 and periods > (MAX_TICKS - st.times[TOTAL_AT]) // step:
+                return False
+            apply_jump(p, st, level, snap, att, step, periods)
+            move_cursors(p, st, level, snap, periods)
+            head[VALID] = 0
             return True
-    if at > 0 and (not head[VALID] or at >= head[AT] + max(1, head[AT] // RESAVE)):
+    if not repeats:
+        if at == 0 or (head[VALID] and at < head[AT] + max(1, head[AT] // RESAVE)):
+            return True
         length = stretch(p, st, level)
         head[VALID] = 0
         head[AT] = at
-        if length >= 2:
-            save_state(p, st, level, snap, att, at, at + length)
-            if att is not None:
-                att.has_delta[level] = 0
+        if length < 2:
+            return True
+        limit = at + length
+        if att is not None:
+            att.has_delta[level] = 0
+    save_state(p, st, level, snap, att, at, limit)
     return True
 
 

@@ -36,7 +36,9 @@ def kernel(function=None, *, inline="never", allocates=False, internal=False):
 
     Parameters
     ----------
-    inline : ``"always"`` writes the function into its callers before they are typed.
+    inline : ``"always"`` writes the function into its callers before they are typed, ``"late"`` when they become
+        machine code, which compiles sooner. A call that is left passes each array of a NamedTuple as seven words or
+        more, which takes longer than many a function.
     allocates : True for a function that makes arrays, or calls one that does. Others are compiled without Numba's
         reference counts, which cost more than the work in functions as small as these (4x on the engine).
     internal : True for a function that only other kernels call: no wrapper for Python is compiled, which takes longer
@@ -47,7 +49,12 @@ def kernel(function=None, *, inline="never", allocates=False, internal=False):
     if function is None:
         return lambda f: kernel(f, inline=inline, allocates=allocates, internal=internal)
     dispatcher = numba.njit(
-        nogil=True, inline=inline, _nrt=allocates, no_cpython_wrapper=internal, no_cfunc_wrapper=internal
+        nogil=True,
+        inline="never" if inline == "late" else inline,
+        forceinline=inline == "late",
+        _nrt=allocates,
+        no_cpython_wrapper=internal,
+        no_cfunc_wrapper=internal,
     )(function)
     if isinstance(dispatcher, Dispatcher):
         dispatcher._cache = _KernelCache(function, (inline, allocates, internal))
@@ -100,7 +107,7 @@ def _feed(function, digest, seen):
 
 def _feed_global(name, value, digest, seen):
     if isinstance(value, Dispatcher):
-        digest.update(repr([value.targetoptions.get(k) for k in ("inline", "_nrt")]).encode())
+        digest.update(repr([value.targetoptions.get(k) for k in ("inline", "forceinline", "_nrt")]).encode())
         _feed(value.py_func, digest, seen)
     elif isinstance(value, FunctionType):
         _feed(value, digest, seen)

@@ -174,7 +174,7 @@ def ticks_of(count, per_tick):
     return whole if whole * per_tick >= count else whole + 1
 
 
-@kernel
+@kernel(inline="late")
 def gathered(tile_m, tile_n, machine):
     """Shares of A and of B that a tile of C needs: all, but where columns of k are gathered for groups of it."""
     if machine.gathered_a == 1.0 and machine.gathered_b == 1.0:
@@ -185,7 +185,7 @@ def gathered(tile_m, tile_n, machine):
     )
 
 
-@kernel
+@kernel(inline="late")
 def slowest(cycles, tile, times, steps, machine):
     """Cycles of the multipliers, of the select network and of the accumulators, the most of them.
 
@@ -207,7 +207,7 @@ def slowest(cycles, tile, times, steps, machine):
     return cycles
 
 
-@kernel
+@kernel(inline="late")
 def tile_work(tile, stationary, machine):
     """Cost of a tile on all matrix units of one core.
 

@@ -95,23 +95,22 @@ def _try_jump(p, st, items, rounds, done, snap, att):
     if not worth_a_look(p, st, level, snap):
         return done
     head = snap.head[level]
+    repeats = False
     if head[VALID] and bulk_matches(st, items, snap.time[level]):
         step = same_state(p, st, level, snap)
-        if step >= 0:
-            periods = periods_left(st, level, snap, att, p, done, rounds)
-            if periods > 0:
-                if step > 0 and periods > (MAX_TICKS - st.times[TOTAL_AT]) // step:
-                    return -1
-                apply_jump(p, st, level, snap, att, step, periods)
-                done += periods * (done - head[AT])
-                head[VALID] = 0
-                head[AT] = done
-                return done
-            save_state(p, st, level, snap, att, done, rounds)
+        repeats = step >= 0
+        periods = periods_left(st, level, snap, att, p, done, rounds) if repeats else 0
+        if periods > 0:
+            if step > 0 and periods > (MAX_TICKS - st.times[TOTAL_AT]) // step:
+                return -1
+            apply_jump(p, st, level, snap, att, step, periods)
+            done += periods * (done - head[AT])
+            head[VALID] = 0
+            head[AT] = done
             return done
-    if done >= 2 * head[AT] or not head[VALID]:
+    if repeats or done >= 2 * head[AT] or not head[VALID]:
         save_state(p, st, level, snap, att, done, rounds)
-        if att is not None:
+        if att is not None and not repeats:
             att.has_delta[level] = 0
     return done
 
@@ -154,7 +153,7 @@ def _play_on(st, items, rounds, att, events):
     )
 
 
-@kernel(internal=True)
+@kernel(inline="late", internal=True)
 def _play(code, items, count, rounds, times, ring, buffer, stall, error, vec, note, issued, record, recorded):
     """Play every item in order, ``rounds`` times over. False on an error (detailed in ``error``).
 

@@ -67,7 +67,7 @@ X_AT, X_MASK, X_POS, X_STEP = 0, 1, 2, 3
 X_SIZE = 4
 
 
-@kernel(internal=True)
+@kernel(inline="late", internal=True)
 def _fail(st, code, stage, index, need):
     st.error[E_CODE] = code
     st.error[E_STAGE] = stage
@@ -242,7 +242,7 @@ def _write_head(p, st, at, s, row):
     code[at + I_STALL] = p.stage[s, STALL0]
 
 
-@kernel(internal=True)
+@kernel(inline="late", internal=True)
 def build(p, st, rounds):
     """Write the items of a segment of ``rounds`` rounds (see ``stretch``); their number, or -1 on error.
 
@@ -294,7 +294,7 @@ def _count_firings(p, st, rounds):
                 x += X_SIZE
 
 
-@kernel(internal=True)
+@kernel(inline="late", internal=True)
 def look_ahead(p, st):
     """Settle what :func:`build` stopped for: True if the producer does not fire up to the iteration in question.
 

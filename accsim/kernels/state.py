@@ -58,7 +58,7 @@ EXACT_ROOM = 16
 
 @kernel(allocates=True, internal=True)
 def new_state(p, windows, depths):
-    """An empty state whose rings hold ``windows`` firings a stage and ``depths`` iterations a mark."""
+    """An empty state whose rings hold at least ``windows`` firings a stage and ``depths`` iterations a mark."""
     resources = p.servers.shape[0]
     stages = p.stage.shape[0]
     buffers = p.slots.shape[0]
@@ -101,7 +101,7 @@ def new_state(p, windows, depths):
     const_at = np.arange(size, size + p.dep.shape[0] + 1)
     mark_at = np.zeros(p.mark.shape[0] + 1, np.int64)
     for k in range(p.mark.shape[0]):
-        mark_at[k + 1] = mark_at[k] + depths[k]
+        mark_at[k + 1] = mark_at[k] + power_of_two(depths[k])
     st = State(
         np.empty(size + p.dep.shape[0], np.int64),
         resource_at,

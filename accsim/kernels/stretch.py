@@ -36,7 +36,7 @@ from accsim.kernels.layout import (
 )
 
 
-@kernel(internal=True)
+@kernel(inline="late", internal=True)
 def stretch(p, st, level):
     """Iterations of ``level`` from now on in which every stage, edge and guard keeps its place; 0 if none can.
 

@@ -51,7 +51,7 @@ MAC_GATED, DECODE = 18, 19
 VECTOR_OPERATIONS = 7
 
 
-@kernel
+@kernel(inline="late")
 def write_local(block, i, row, read, write, waits, machine, want):
     """Bytes that a matrix or vector stage reads and writes in the local memory, and how long they hold its port(s).
 
@@ -63,7 +63,7 @@ def write_local(block, i, row, read, write, waits, machine, want):
         block.actions[i, row, LOCAL_WRITE] = write
 
 
-@kernel
+@kernel(inline="late")
 def write_load(block, i, row, size, main, active, machine, want):
     """A load of ``size`` bytes of which ``main`` come from main memory, by each of ``active`` copies."""
     block.row[i, row, D1] = ticks_of(main * active, machine.main_read)
@@ -79,7 +79,7 @@ def write_load(block, i, row, size, main, active, machine, want):
             block.actions[i, row, MIDDLE_WRITE] = main
 
 
-@kernel
+@kernel(inline="late")
 def write_store(block, i, row, size, active, machine, want):
     """A store of ``size`` bytes to main memory by each of ``active`` copies."""
     block.row[i, row, D1] = ticks_of(size * active, machine.main_write)
@@ -96,6 +96,13 @@ def write_store(block, i, row, size, active, machine, want):
 
 
 @kernel
+def scale_counts(block, i, row, factor):
+    """Multiply all that a row counts, where one copy does not stand for all."""
+    for column in range(block.actions.shape[2]):
+        block.actions[i, row, column] *= factor
+
+
+@kernel
 def scale_bytes(block, i, row, factor, main):
     """Multiply a row's counted bytes where one copy does not stand for all; those of main memory by ``main`` too."""
     for column in range(LOCAL_READ, MAIN_WRITE + 1):
@@ -104,7 +111,7 @@ def scale_bytes(block, i, row, factor, main):
     block.actions[i, row, MAIN_READ] *= main
 
 
-@kernel
+@kernel(inline="late")
 def write_matmul(block, i, row, tile, useful, form, read, write, machine, want):
     """A :class:`~accsim.kernels.matrix.Tile` on the matrix unit; ``useful`` of its dense MACs are not masked.
 
@@ -153,7 +160,7 @@ def write_array(block, i, row, steps, tile, streamed, counts, write, machine, wa
         block.actions[i, row, PE_BUSY] = float(steps + overhead) * pes
 
 
-@kernel
+@kernel(inline="late")
 def write_vector(block, i, row, counts, read, write, machine, want):
     """Vector work: counts of max, exp, add, multiply, divide, rescale, convert, and bytes at the local memory."""
     cycles = (
@@ -193,7 +200,7 @@ def write_convert(block, i, row, places, factors, formats, machine, want):
         block.actions[i, row, LOCAL_WRITE] = made_a * factors[0] + made_b * factors[1]
 
 
-@kernel
+@kernel(inline="late")
 def rounding(results, added, block_c):
     """Vector operations on sums that become results, after ``added`` additions: a conversion of each.
 
@@ -206,7 +213,7 @@ def rounding(results, added, block_c):
     return results, 0.0, added, results, blocks, 0.0, results + blocks
 
 
-@kernel
+@kernel(inline="late")
 def write_fill(block, i, row, size, fetched, active, machine, want):
     """A load into shared memory through the memory between; ``fetched`` is the share that main memory delivers."""
     write_load(block, i, row, size, size * fetched, active, machine, want)
@@ -223,7 +230,7 @@ def leave_between(block, i, row, want):
         block.actions[i, row, MIDDLE_READ] = 0.0
 
 
-@kernel
+@kernel(inline="late")
 def write_result(block, i, row, size, partial, active, machine, want):
     """A tile's results leave the registers through shared memory; partial sums stay in the memory between."""
     write_store(block, i, row, size, active, machine, want)
@@ -254,8 +261,7 @@ def write_reduction(block, i, row, results, partial_bytes, work, full, machine, 
     block.row[i, row, D1] = ticks_of(result_bytes, machine.main_write)
     block.row[i, row, D2] = ticks_of(partial_bytes, machine.middle_read)
     if want:
-        for column in range(block.actions.shape[2]):
-            block.actions[i, row, column] *= machine.cores / float(full)
+        scale_counts(block, i, row, machine.cores / float(full))
         block.actions[i, row, MIDDLE_READ] = (partial_bytes + result_bytes) / full
         block.actions[i, row, MIDDLE_WRITE] = result_bytes / full
         block.actions[i, row, MAIN_WRITE] = result_bytes / full

@@ -183,7 +183,7 @@ def _shape(acc: Accelerator, form: Form, loops: Loops) -> Shape:
     )
 
 
-@kernel(allocates=True)
+@kernel
 def _lower(points, problem, scores, behind, at, halves, machine, level, kinds, classes, block, copies):
     """Write the numbers of every point (columns: query rows, keys of a block, stationary form)."""
     want = block.actions.shape[0] > 0

@@ -15,16 +15,12 @@ import numpy as np
 
 from accsim.config.machine import Accelerator
 from accsim.engine.program import After, Hold
-from accsim.kernels.block import ALL, END, START, fill_spans
-from accsim.kernels.jit import kernel
-from accsim.kernels.layout import RUN0, TRIP0
-from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
-from accsim.kernels.systolic import OUTPUT_STATIONARY
-from accsim.kernels.work import write_fill, write_matmul, write_reduction, write_result, write_vector
+from accsim.engine.tables import IntArray
+from accsim.kernels.block import ALL, END, START
 from accsim.mapping.attention import MOST_CAUSAL_TILES, problems_of
 from accsim.mapping.compiled import Lowered, Points, run_points
-from accsim.mapping.flash_tile import STATISTICS
-from accsim.mapping.flash_tiles import Heads, Tiles, busiest, tiles_of
+from accsim.mapping.flash_block_numbers import lower_points
+from accsim.mapping.flash_tiles import Heads, Tiles, busiest, even_tiles, tiles_of
 from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, overhead_ticks, places, ways
 from accsim.mapping.shape import Shape, StageShape, between
 from accsim.mapping.thread_blocks import SPLITS
@@ -33,8 +29,6 @@ from accsim.workload.ops import Attention
 QUERY_ROWS = (16, 32, 64, 128, 192)
 KEY_BLOCKS = (32, 64, 80, 112, 128, 176)
 """Tiles of FlashAttention-2 and -3; fewer rows, for decoding, and fewer keys, for wide heads."""
-STAGES = (2, 4)
-"""Slots of the rings of K and V: what overlap needs, and what a thread block uses at most."""
 REGISTERS_USED = 0.8
 """Share of the register file for scores and sums: FlashAttention-3's largest tiles take 0.77 of it."""
 
@@ -77,12 +71,15 @@ def block_points(
 
 def lower_blocks(op: Attention, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
     """The points' programs as a block."""
+    ahead, classes, _ = points.variant
     writer = _Writer(op, acc, points.variant, len(points.table), actions)
+    if len(writer.problems) == 1 and not writer.problems[0].causal:
+        even_tiles(points.table, writer.problems[0], writer.queue, writer.totals)
+        return writer.lowered(points.table)
     for i, (row, key, parts) in enumerate(points.table.tolist()):
         tiles = tiles_of(writer.problems, row, key, parts)
-        counts = (1,) if tiles.alike else _queue(op, acc, points.variant[0], row, key, parts)
-        writer.write(i, (row, key, parts), tiles, tiles.lengths, counts, tiles.alike)
-    return writer.lowered()
+        writer.set(i, tiles, tiles.lengths, _queue(op, acc, ahead, row, key, parts) if classes else (1,))
+    return writer.lowered(points.table)
 
 
 def lower_tiles(
@@ -95,8 +92,8 @@ def lower_tiles(
     tiles = tiles_of(problems_of(op), row, key, parts)
     writer = _Writer(op, acc, (ahead, 1, False), len(tiles.lengths), actions)
     for i, length in enumerate(tiles.lengths):
-        writer.write(i, (row, key, parts), tiles, (length,), (1,), False)
-    return writer.lowered()
+        writer.set(i, tiles, (length,), (1,))
+    return writer.lowered(np.tile([row, key, parts], (len(tiles.lengths), 1)))
 
 
 def _queue(op: Attention, acc: Accelerator, ahead: bool, row: int, key: int, parts: int) -> tuple[int, ...]:
@@ -119,34 +116,28 @@ class _Writer:
         self.at = At(*self.shape.places(At._fields))
         self.block = self.shape.new_block(points, actions=actions)
         self.copies = np.zeros(points)
-        self.ahead = variant[0]
-        self.level = self.shape.level_table()
+        self.ahead, classes, _ = variant
+        self.alike = classes == 0
+        self.queue = np.zeros((points, 2, max(1, classes)), np.int64)
+        self.totals = np.zeros((points, 4), np.int64)
         self.problems, self.machine, self.scores = problems_of(op), machine_numbers(acc, op.dtype), float(op.scores)
         smem = memory_plan(acc)[1][acc.memories[0].name]
         self.limits = overhead_ticks(acc, "wave"), overhead_ticks(acc, "reduction"), smem
 
-    def write(
-        self,
-        i: int,
-        point: tuple[int, int, int],
-        tiles: Tiles,
-        lengths: tuple[int, ...],
-        counts: tuple[int, ...],
-        waves: bool,
-    ) -> None:
-        """Point i (query rows, keys of a block, splits): one SM's tiles, or ``waves`` of tiles that are all alike."""
+    def set(self, i: int, tiles: Tiles, lengths: tuple[int, ...], counts: tuple[int, ...]) -> None:
+        """The tiles of point i, and those that one SM has: how many of each length."""
         # Lengths of which it has none come last, behind the end of its loop, where their runs have no end.
         order = np.argsort(np.array(counts) == 0, kind="stable")
-        queue = np.array([lengths, counts], np.int64)[:, order]
-        totals = (waves, tiles.in_all, tiles.rows, tiles.blocks, tiles.keys, self.scores)
-        _lower_point(
-            i, np.array(point, np.int64), self.problems[0], Heads.of(self.problems), queue, totals, self.ahead, self.at,
-            self.limits, self.machine, self.level, self.block, self.copies,
-        )  # fmt: skip
-        fill_spans(self.block, i, self.level, self.shape.kinds, self.shape.classes)
+        self.queue[i] = np.array([lengths, counts])[:, order]
+        self.totals[i] = tiles.in_all, tiles.rows, tiles.blocks, tiles.keys
 
-    def lowered(self) -> Lowered:
-        """The block with its shape."""
+    def lowered(self, table: IntArray) -> Lowered:
+        """The points of a table (query rows, keys of a block, splits) as a block."""
+        lower_points(
+            table, self.problems[0], Heads.of(self.problems), self.queue, self.totals, self.alike, self.scores,
+            self.ahead, self.at, self.limits, self.machine, self.shape.level_table(), self.shape.kinds,
+            self.shape.classes, self.block, self.copies,
+        )  # fmt: skip
         return Lowered(self.shape, self.block, self.copies)
 
 
@@ -224,128 +215,3 @@ def _shape(acc: Accelerator, ahead: bool, classes: int, split: bool, shared_kv: 
         {"key": "wave"} if classes > 1 else {},
         3 if ahead else 1,
     )
-
-
-@kernel(allocates=True)
-def _lower_point(i, point, problem, heads, queue, totals, ahead, at, limits, machine, level, block, copies):
-    """Write the numbers of one point (query rows, keys of a block, splits); ``queue``: lengths and counts of tiles."""
-    wave_wait, combine_wait, smem = limits
-    alike, count, all_rows, all_blocks, all_keys, scores = totals
-    want = block.actions.shape[0] > 0
-    dim, value_dim, element = problem.dim, problem.value_dim, machine.element_bytes
-    row_tile, key_block = point[0], point[1]
-    split = point[2] > 1
-    active = min(count, machine.cores)
-    waves = ceil_div(count, machine.cores) if alike else queue[1].sum()
-    tail = count - (waves - 1) * active if alike else active
-    block.trips[i, level[2, TRIP0]] = waves
-    if alike:
-        _write_steps(block, i, level, 0, queue[0, 0], ahead)
-        if tail < active:
-            block.runs[i, level[2, RUN0]] = waves - 1
-        copies[i] = active
-    else:
-        own_blocks, done = 0.0, 0
-        for c in range(queue.shape[1]):
-            _write_steps(block, i, level, c, queue[0, c], ahead)
-            done += queue[1, c]
-            if done < waves:
-                block.runs[i, level[2, RUN0] + c] = done
-            own_blocks += float(queue[0, c]) * queue[1, c]
-        # A single length is a tile on its own; what it counts is of one.
-        copies[i] = 1.0 if queue.shape[1] == 1 else all_blocks / own_blocks
-    block.slots[i, 0] = 1
-    ring = _ring(row_tile, key_block, problem, element, smem)
-    block.slots[i, 1] = ring
-    block.slot_bytes[i, 0] = int(np.ceil(row_tile * dim * element))
-    block.slot_bytes[i, 1] = int(np.ceil(key_block * dim * element))
-    in_registers = 2
-    if at.load_v >= 0:
-        block.slots[i, 2] = ring
-        block.slot_bytes[i, 2] = int(np.ceil(key_block * value_dim * element))
-        in_registers = 3
-    block.slots[i, in_registers] = 2 if ahead else 1
-    block.slots[i, in_registers + 1] = 1
-    # Ahead, the scores of one block are still fp32 while the weights of the one before are multiplied.
-    score = (SUM_BYTES + element) / 2 if ahead else float(SUM_BYTES)
-    block.slot_bytes[i, in_registers] = int(np.ceil(row_tile * key_block * score))
-    block.slot_bytes[i, in_registers + 1] = row_tile * (value_dim + STATISTICS) * SUM_BYTES
-    block.latency[i, at.launch] = wave_wait
-    for stage in (at.load_q, at.load_k, at.load_v):
-        if stage >= 0:
-            block.latency[i, stage] = machine.load_latency
-    rows = float(all_rows) / count
-    q_bytes = rows * dim * element
-    keys = float(all_keys) / all_blocks
-    k_bytes, v_bytes = keys * dim * element, keys * value_dim * element
-    fetched = _fetched(heads, count, active, all_keys, problem.kv_width * element, machine)
-    useful = scores / all_blocks
-    # Tiles of all SMs over those that the copies of this one stand for: their lengths differ under a mask.
-    often = 1.0 if alike or queue.shape[1] == 1 else count / (float(waves) * copies[i])
-    result = rows * (value_dim + STATISTICS) * SUM_BYTES if split else rows * value_dim * element
-    width = block.row.shape[1] // block.latency.shape[1]
-    for c in range(width):
-        if alike and c == 1 and tail == active:
-            continue
-        now = tail if alike and c == 1 else active
-        write_fill(block, i, width * at.load_q + c, q_bytes, 1.0, now, machine, want)
-        write_fill(block, i, width * at.load_k + c, k_bytes, fetched, now, machine, want)
-        if at.load_v >= 0:
-            write_fill(block, i, width * at.load_v + c, v_bytes, fetched, now, machine, want)
-        tile = Tile(row_tile, key_block, dim, 1, 0)
-        write_matmul(block, i, width * at.logit + c, tile, useful * dim, OUTPUT_STATIONARY, 0.0, 0.0, machine, want)
-        tile, part = Tile(row_tile, value_dim, key_block, 0, 1), useful * value_dim  # its weights come from registers
-        write_matmul(block, i, width * at.attend + c, tile, part, OUTPUT_STATIONARY, 0.0, 0.0, machine, want)
-        each = float(row_tile) * key_block
-        online = (each, each, each, 0.0, 0.0, float(row_tile) * value_dim, 0.0)
-        write_vector(block, i, width * at.softmax + c, online, 0.0, 0.0, machine, want)
-        last = (0.0, 0.0, 0.0, 0.0, rows * value_dim, 0.0, rows * value_dim) if not split else (0.0,) * 7
-        write_vector(block, i, width * at.finish + c, last, 0.0, 0.0, machine, want)
-        write_result(block, i, width * at.finish + c, result, split, now, machine, want)
-        if want:
-            for stage in range(at.load_q, at.finish + 1):
-                once = often if stage in (at.load_q, at.finish) else 1.0
-                block.actions[i, width * stage + c] *= once * now / float(active)
-        if at.combine >= 0:
-            results = float(heads.rows) * value_dim
-            partial_bytes = float(all_rows) * (value_dim + STATISTICS) * SUM_BYTES
-            # A partial output is rescaled and added; the sum is divided and rounded.
-            shared = float(all_rows) / heads.rows
-            work = (0.0, 0.0, shared, shared, 1.0, 0.0, 1.0)
-            write_reduction(block, i, width * at.combine + c, results, partial_bytes, work, copies[i], machine, want)
-            block.slot_bytes[i, in_registers + 2] = int(min(partial_bytes, 2.0**60))
-            block.latency[i, at.combine] = combine_wait
-
-
-@kernel
-def _write_steps(block, i, level, c, length, ahead):
-    """Steps of a tile of ``length`` key blocks, and the sections of Logit and Attend where one is ahead."""
-    block.trips[i, level[3, TRIP0] + c] = length + 1 if ahead else length
-    if ahead:
-        block.cuts[i, 4 * c + 1] = 1
-        block.cuts[i, 4 * c + 2] = length
-        block.cuts[i, 4 * c + 3] = length + 1
-
-
-@kernel
-def _ring(row_tile, key_block, problem, element, smem):
-    """Slots of the ring of K, and of that of V: as many as fit beside Q."""
-    left = smem - int(np.ceil(row_tile * problem.dim * element))
-    return max(STAGES[0], min(STAGES[1], left // int(np.ceil(key_block * problem.kv_width * element))))
-
-
-@kernel
-def _fetched(heads, count, active, all_keys, key_bytes, machine):
-    """Share of the loads of K and V that reach main memory.
-
-    Groups in flight are those that the active SMs work on. Each comes once, and again for every further wave of its
-    tiles as far as the keys and values of all groups in flight do not fit the memory between. Groups of different
-    lengths count as their mean.
-    """
-    if machine.middle_capacity == 0:
-        return 1.0
-    own = ceil_div(count, heads.groups)
-    in_flight = min(heads.groups, ceil_div(active, own))
-    passes = ceil_div(own * in_flight, active)
-    lost = 1.0 - min(1.0, machine.middle_capacity * float(heads.groups) / (in_flight * heads.keys * key_bytes))
-    return min(1.0, heads.keys * (1.0 + (passes - 1.0) * lost) / all_keys)

@@ -172,7 +172,7 @@ def tile_buffers(memory: str, form: Form) -> dict[str, str]:
     return {f"{name}{h}": memory for h in form.halves for name in names}
 
 
-@kernel
+@kernel(inline="late")
 def write_buffers(block, i, row_tile, key_block, problem, behind, halves, machine):
     """Slots and bytes of the buffers; keys that stay until an Attend that is one block behind have a third slot."""
     element = machine.element_bytes
@@ -192,7 +192,7 @@ def write_buffers(block, i, row_tile, key_block, problem, behind, halves, machin
         block.slot_bytes[i, q + scores + 1] = rows * (problem.value_dim + STATISTICS) * SUM_BYTES
 
 
-@kernel
+@kernel(inline="late")
 def write_tile(block, i, c, combos, at, halves, tile, useful, form, problem, fetched, active, machine, want):
     """Numbers of class c: ``tile`` is rows, keys of a block, and those loaded; ``useful`` of its scores are visible.
 
@@ -214,7 +214,7 @@ def write_tile(block, i, c, combos, at, halves, tile, useful, form, problem, fet
     write_store(block, i, at.store_o * combos + c, rows * value_dim * element, active, machine, want)
 
 
-@kernel
+@kernel(inline="late")
 def write_halves(block, i, c, combos, halves, tile, useful, form, problem, machine, want):
     """Numbers of class c of Logit, softmax and Attend, listed at ``halves``, which the rows of a tile are dealt to.
 

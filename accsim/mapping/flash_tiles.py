@@ -15,6 +15,7 @@ import numpy as np
 from accsim.engine.tables import IntArray
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import MAX_TICKS
+from accsim.kernels.matrix import ceil_div
 from accsim.mapping.attention import Problem
 
 MOST_DEALT = 2**17
@@ -101,6 +102,26 @@ def tiles_of(problems: tuple[Problem, ...], row_tile: int, key_block: int, parts
     distinct = sorted(found, reverse=True)
     blocks = sum(length * count for length, count in found.items())
     return Tiles(tuple(distinct), tuple(found[length] for length in distinct), rows, blocks, keys)
+
+
+@kernel
+def even_tiles(points, problem, queue, totals):
+    """As :func:`tiles_of`, of one run of sequences without a mask, whose tiles are all alike.
+
+    Parameters
+    ----------
+    points : int64[N, 3], query rows of a tile, keys of a block, parts.
+    queue, totals : int64[N, 2, 1] and int64[N, 4], filled with (length, 1) and with tiles, rows, key blocks and keys.
+    """
+    extent = problem.positions * problem.shared
+    for i in range(points.shape[0]):
+        blocks = ceil_div(problem.keys, points[i, 1])
+        share = ceil_div(blocks, ceil_div(blocks, points[i, 2]))
+        length = ceil_div(blocks, share)
+        tiles = problem.groups * ceil_div(extent, points[i, 0])
+        queue[i, 0, 0], queue[i, 1, 0] = length, 1
+        totals[i, 0], totals[i, 1] = tiles * share, problem.groups * extent * share
+        totals[i, 2], totals[i, 3] = length * tiles * share, tiles * problem.keys
 
 
 @lru_cache(maxsize=4096)

@@ -14,6 +14,7 @@ import numpy as np
 from accsim.config.machine import Accelerator
 from accsim.engine.tables import IntArray
 from accsim.errors import AccsimError, MappingError
+from accsim.kernels.bound import all_counted
 from accsim.kernels.matrix import TICKS
 from accsim.kernels.work import ACTIONS
 from accsim.mapping.compiled import (
@@ -132,8 +133,7 @@ def _space(dataflow: CompiledDataflow, op: Op, acc: Accelerator, goal: Goal) -> 
                 rejected[name] = min(rejected.get(name, (2**62, "")), nearest_fit(lowered))
                 continue
             bound, fires = bounds(lowered, deep=True)
-            each = lowered.block.actions[fits] @ worth
-            joules, main = (np.einsum("nr,nrk->nk", fires[fits], each) * lowered.copies[fits, None]).T
+            joules, main = (all_counted(lowered.block.actions, fires, worth) * lowered.copies[:, None])[fits].T
             place = np.column_stack([np.full(len(fits), number), first + fits])
             known.append((place, bound[fits], joules, np.rint(main), lowered.reserved_bytes(local)[fits]))
     if not known:

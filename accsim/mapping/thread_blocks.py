@@ -23,6 +23,7 @@ from accsim.kernels.matrix import SUM_BYTES, Formats, Machine, Tile, ceil_div, g
 from accsim.kernels.systolic import OUTPUT_STATIONARY
 from accsim.kernels.work import (
     rounding,
+    scale_counts,
     write_convert,
     write_fill,
     write_matmul,
@@ -242,7 +243,7 @@ def _plan(points, extents, steps_of, machine, capacities, plan):
         plan[i, SLOT] = slot
 
 
-@kernel(allocates=True)
+@kernel
 def _lower(points, plan, extents, waits, formats, machine, level, kinds, classes, block, copies):
     """Write the numbers of every point; see :class:`ThreadBlocks` for its columns and ``docs/gpu.md`` for the model."""
     products, rows, cols, depth = extents
@@ -302,7 +303,7 @@ def _lower(points, plan, extents, waits, formats, machine, level, kinds, classes
                 write_reduction(block, i, 2 * (REDUCE + later) + c, results, spread, work, full, machine, want)
             if want:
                 for stage in range(LOAD, EPILOGUE + later + 1):
-                    block.actions[i, 2 * stage + c] *= active / float(full)
+                    scale_counts(block, i, 2 * stage + c, active / float(full))
         if split > 1:
             block.slot_bytes[i, 2 + later] = int(min(float(products) * rows * cols * split * SUM_BYTES, 2.0**60))
             block.latency[i, REDUCE + later] = waits[1]

@@ -15,6 +15,7 @@ from accsim.engine.arrays import flatten
 from accsim.engine.run import run_program
 from accsim.kernels import layout as k
 from accsim.kernels import work
+from accsim.kernels.bound import all_counted
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points, bounds, run_points
 from accsim.mapping.machine_numbers import action_names
 from accsim.workload.ops import Attention, Elementwise, Gemm, Norm, Op, Softmax
@@ -157,3 +158,10 @@ def test_columns_of_actions_have_the_names_they_are_written_under() -> None:
     named |= {"pe_steady_cycles": work.PE_STEADY, "pe_busy_cycles": work.PE_BUSY}
     assert len(named) == 17
     assert {name: work.ACTIONS.index(name) for name in named} == named
+
+
+def test_what_all_rows_count_is_their_sum() -> None:
+    rng = np.random.default_rng(0)
+    actions, fires, worth = rng.random((5, 7, 3)), rng.integers(0, 4, (5, 7)), rng.random((3, 2))
+    expected = np.einsum("nr,nrc,ck->nk", fires, actions, worth)
+    assert all_counted(actions, fires, worth) == pytest.approx(expected, rel=1e-12)

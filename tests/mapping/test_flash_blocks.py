@@ -19,7 +19,7 @@ from accsim.mapping.base import Step
 from accsim.mapping.compiled import CompiledDataflow
 from accsim.mapping.flash import Flash
 from accsim.mapping.flash_pool import pool_of_tiles
-from accsim.mapping.flash_tiles import MOST_LENGTHS, busiest, tiles_of
+from accsim.mapping.flash_tiles import MOST_LENGTHS, busiest, even_tiles, tiles_of
 from accsim.mapping.search import search
 from accsim.workload.ops import Attention
 
@@ -428,3 +428,15 @@ def test_tensor_cores_get_thread_blocks_or_three_kernels() -> None:
     parts = accsim.simulate(Attention(1, 8, 1024, 1024, 64), "h100_sxm", dataflow="unfused").ops[0].mapping
     assert isinstance(parts, accsim.Unfused)
     assert isinstance(parts.logit, accsim.ThreadBlocks)
+
+
+@given(rows=st.integers(1, 900), keys=st.integers(1, 900), tile=st.integers(1, 300), parts=st.integers(1, 9))
+def test_even_tiles_are_those_cut_one_by_one(rows: int, keys: int, tile: int, parts: int) -> None:
+    problems = problems_of(Attention(2, 6, rows, keys, 16, kv_heads=3))
+    points = np.array([(tile, block, parts) for block in (1, 7, 64, 1000)])
+    queue, totals = np.zeros((len(points), 2, 1), np.int64), np.zeros((len(points), 4), np.int64)
+    even_tiles(points, problems[0], queue, totals)
+    for point, own, found in zip(points.tolist(), queue, totals.tolist(), strict=True):
+        tiles = tiles_of(problems, *point)
+        assert own.tolist() == [list(tiles.lengths), [1]]
+        assert found == [tiles.in_all, tiles.rows, tiles.blocks, tiles.keys]
