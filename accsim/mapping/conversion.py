@@ -7,8 +7,7 @@ from functools import lru_cache
 from accsim.config.machine import Accelerator
 from accsim.kernels.matrix import Formats, Machine, Widened
 from accsim.mapping.format_run import format_run
-from accsim.mapping.sparse_run import product_numbers
-from accsim.sparsity.bitstream import index_bits
+from accsim.mapping.sparse_run import Stored, product_numbers, sparse_run
 from accsim.units import dtype_bits, dtype_layout
 from accsim.workload.ops import Conv2d, Gemm
 
@@ -39,18 +38,18 @@ def lowering_numbers(op: Gemm | Conv2d, acc: Accelerator) -> tuple[Machine, Form
 def _widened(op: Gemm, operand: str, acc: Accelerator) -> Widened:
     """A conversion of each value, and a multiplication by the scale of its block where the result has none.
 
-    Of a sparse operand in a mode, the values that are kept; each keeps its index.
+    Of a sparse operand, the values that are stored; what says where they belong stays as it is.
     """
     run = format_run(op, acc)
     if operand not in run.converted:
         return AS_STORED
     stored, made = dtype_layout(op.operand_dtypes["AB".index(operand)]), dtype_layout(run.dtype)
     multiplies = float(stored.scale_bits > 0 and made.scale_bits == 0)
-    unit, machine = acc.vector_unit, product_numbers(op, acc)
+    unit = acc.vector_unit
     cycles = unit.widen_cycles + multiplies * unit.cycles_per_element["multiply"]
-    compressed = operand == op.sparse_operand and machine.kept < machine.run
-    share, index = (machine.kept / machine.run, index_bits(machine.run)) if compressed else (1.0, 0)
-    return Widened(share * (dtype_bits(run.dtype) + index) / 8, share * cycles, share, share * multiplies)
+    kept = Stored() if op.sparsity is None else sparse_run(op, acc).stored["AB".index(operand)]
+    share, size = kept.values, kept.values * dtype_bits(run.dtype) + kept.index_bits
+    return Widened(size / 8, share * cycles, share, share * multiplies)
 
 
 def _taken(stored: float, widened: Widened, machine: Machine) -> float:
