@@ -25,6 +25,7 @@ kernels ask for (PyTorch issue 111339)."""
 
 RTX_3090: dict[str, object] = {
     "clock": "1.695 GHz", "cores": 82, "matrix_unit.rates.fp16": 0.5, "matrix_unit.sparse.modes.fp16": ["2:4"],
+    "matrix_unit.sparse.gathered_rows": 16,
     "memories.smem.read_bandwidth": "216.96 GB/s", "memories.l2.capacity": "8.4 MB",
     "memories.l2.read_bandwidth": "3.33 TB/s", "memories.l2.write_bandwidth": "1.02 TB/s",
     "memories.gddr.capacity": "24 GB", "memories.gddr.read_bandwidth": "936 GB/s",
