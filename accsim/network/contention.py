@@ -68,15 +68,18 @@ class Demand(NamedTuple):
     @property
     def sent(self) -> Floats:
         """Bytes that each chip sends, float64[chips]."""
-        return self._without_own(self.bytes.sum(axis=1))
+        return self._total(axis=1)
 
     @property
     def received(self) -> Floats:
         """Bytes that each chip receives, float64[chips]."""
-        return self._without_own(self.bytes.sum(axis=0))
+        return self._total(axis=0)
 
-    def _without_own(self, total: Floats) -> Floats:
-        return np.asarray(total - np.diagonal(self.bytes))
+    def _total(self, axis: int) -> Floats:
+        if self.uniform:
+            chips = len(self.bytes)
+            return np.full(chips, (chips - 1) * self.bytes[0, 0])
+        return np.asarray(self.bytes.sum(axis=axis) - np.diagonal(self.bytes))
 
 
 def read_demand(chips: int, pattern: ArrayLike) -> Demand:

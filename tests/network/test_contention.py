@@ -170,3 +170,12 @@ def test_what_does_not_fit_is_told() -> None:
     ):
         with pytest.raises(InputError, match=told):
             attempt()
+
+
+def test_uniform_traffic_is_the_matrix_of_equal_pairs() -> None:
+    limits = Endpoint(injection_bytes_per_s=1e9, ejection_bytes_per_s=2e9, hbm_bytes_per_s=3e9)
+    torus = Torus((2, 3), endpoint=limits)
+    matrix = np.full((6, 6), 5e6)
+    uniform, pairs = torus.all_to_all(5e6), torus.link_loads(matrix)
+    assert dict(uniform.bounds_s) == pytest.approx(dict(pairs.bounds_s))
+    assert uniform.bounds_s["injection"] == pytest.approx(5 * 5e6 / 1e9)
