@@ -18,6 +18,7 @@ from accsim.figures.flat import (
 )
 from accsim.figures.paper_figure import PaperFigure
 from accsim.figures.sparse import crossover, formats, imbalance, legality, stc, storage
+from accsim.figures.tpuv4 import goodput, twist
 
 FIGURES: tuple[PaperFigure, ...] = (
     validation.FIGURE,
@@ -37,6 +38,8 @@ FIGURES: tuple[PaperFigure, ...] = (
     legality.FIGURE,
     imbalance.FIGURE,
     formats.FIGURE,
+    goodput.FIGURE,
+    twist.FIGURE,
 )
 """All figures, in the order in which they are listed."""
 

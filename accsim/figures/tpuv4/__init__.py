@@ -1,0 +1,1 @@
+"""Figures of TPU v4 and its interconnect."""
