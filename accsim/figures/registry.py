@@ -18,7 +18,7 @@ from accsim.figures.flat import (
 )
 from accsim.figures.paper_figure import PaperFigure
 from accsim.figures.sparse import crossover, formats, imbalance, legality, stc, storage
-from accsim.figures.tpuv4 import goodput, twist
+from accsim.figures.tpuv4 import bisection, goodput, slices, twist
 
 FIGURES: tuple[PaperFigure, ...] = (
     validation.FIGURE,
@@ -40,6 +40,8 @@ FIGURES: tuple[PaperFigure, ...] = (
     formats.FIGURE,
     goodput.FIGURE,
     twist.FIGURE,
+    bisection.FIGURE,
+    slices.FIGURE,
 )
 """All figures, in the order in which they are listed."""
 

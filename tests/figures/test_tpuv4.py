@@ -107,3 +107,94 @@ def test_wrong_twists_gain_little_and_the_documentation_quotes_all_to_all(tpuv4:
     documented = here.select(quantity="documented gain")
     assert documented["published"].notna().all()
     assert documented["relative_error"].abs().max() < 0.03
+
+
+# Bisection
+
+FCC, BCC, FCC_8 = 128 * 6 / 440, 256 * 6 / 1104, 2048 * 6 / 7136
+"""What twisting gains in all-to-all on 4x4x8, 4x8x8 and 8x8x16."""
+
+
+def test_bisection_of_every_pod_is_the_published_one(tpuv4: Figures) -> None:
+    pods = tpuv4("bisection").select(mode="cut of the links")
+    assert len(pods) == 7
+    assert (pods["relative_error"] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("choice", "ratios"),
+    [
+        ("v3 torus, v4 regular", (10 / 7, 10 / 7, 10 / 7, 20 / 7, 10 / 7)),
+        ("v3 torus, v4 twisted", (10 / 7, FCC * 10 / 7, BCC * 10 / 7, 20 / 7, FCC_8 * 10 / 7)),
+        ("v3 mesh, v4 regular", (20 / 7, 20 / 7, 20 / 7, 40 / 7, 10 / 7)),
+        ("v3 mesh, v4 twisted", (20 / 7, FCC * 20 / 7, BCC * 20 / 7, 40 / 7, FCC_8 * 10 / 7)),
+    ],
+)
+def test_ratios_of_slices_are_links_over_links(choice: str, ratios: tuple[float, ...], tpuv4: Figures) -> None:
+    """Twice (open: once) the links across a slice's longest axis, times the rate, 50 over 70 GB/s."""
+    here = tpuv4("bisection")
+    found = here.select(mode=choice, quantity="bisection ratio v4/v3").sort_values("chips")["simulated"]
+    assert found.tolist() == pytest.approx(ratios)
+    for end, pick in (("least", min), ("most", max)):
+        row = here.select(mode=choice, quantity=f"bisection ratio v4/v3, {end}").iloc[0]
+        assert row["simulated"] == pick(found)
+        assert row["published"] == {"least": 2, "most": 4}[end]
+
+
+def test_all_to_all_gains_the_ratio_less_what_the_hops_take(tpuv4: Figures) -> None:
+    """Bandwidth term N d m / 8b of a torus and N d m / 4b of a mesh; a hop is 1 us."""
+    found = tpuv4("bisection").select(quantity="embedding speedup v4/v3", mode="v3 torus, v4 regular")
+    for chips, old, new in ((64, (8, 8), (4, 4, 4)), (1024, (32, 32), (8, 8, 16))):
+        size = 512 * 150 * 256 / chips
+        times = [
+            chips * max(shape) * size / 8 / rate + 1e-6 * sum(n // 2 for n in shape)
+            for shape, rate in ((old, 70e9), (new, 50e9))
+        ]
+        assert found.set_index("chips")["simulated"][chips] == pytest.approx(times[0] / times[1])
+
+
+# The mix of slices
+
+LISTED = {
+    "<64": "2.1 0.4 6.7 4.7 6.4 8.9", "64": "13.9", "128-192": "16.0 1.5 0.7", "256-384": "9.2 1.5 1.0 0.1",
+    "512-768": "9.6 1.7 0.6 0.7", "1024-1536": "1.8 1.4 0.3 0.1 0.1 0.1 0.1 0.1", "2048-3072": "1.4 0.3 5.7 0.4",
+}  # fmt: skip
+"""Table 2, in percent."""
+
+
+def test_groups_are_the_sums_of_the_listed_shares(tpuv4: Figures) -> None:
+    here = tpuv4("slices")
+    groups = {name: sum(Fraction(text) for text in listed.split()) for name, listed in LISTED.items()}
+    whole = sum(groups.values())
+    assert whole == Fraction("97.5")
+    for name, share in groups.items():
+        case = {"case": f"{name} chips", "quantity": "share of a group"}
+        assert here.value(**case, mode="sum of the shares") == pytest.approx(float(share / 100))
+        assert here.value(**case, mode="renormalised") == pytest.approx(float(share / whole))
+    shares = here.select(quantity="share of slices")["simulated"]
+    assert shares.sum() == pytest.approx(1)
+
+
+def test_statements_of_the_text(tpuv4: Figures) -> None:
+    """By hand: 68.3 of 97.5 are of 64 chips or more, 33.1 can be twisted, 28.4 are, 51.7 have sides of 4 and 8."""
+    found = tpuv4("slices").select(quantity="statement").set_index("case")
+    wanted = {
+        "at least 64 chips": 68.3 / 97.5, "twistable": 33.1 / 97.5, "twistable, of at least 64 chips": 33.1 / 68.3,
+        "twisted, of twistable": 28.4 / 33.1, "twisted": 28.4 / 97.5, "twisted, of at least 64 chips": 28.4 / 68.3,
+        "all sides 4 or 8": 51.7 / 97.5,
+    }  # fmt: skip
+    assert found["simulated"].to_dict() == pytest.approx(wanted)
+    assert found["relative_error"].abs().max() < 0.065
+
+
+def test_goodput_of_the_mix(tpuv4: Figures) -> None:
+    here = tpuv4("slices")
+    table = here.select(quantity="goodput").pivot(index=["passes", "host"], columns="mode", values="simulated")
+    assert (table["switches"] > table["wires, any block"]).all()
+    assert (table["wires, any block"] > table["wires, aligned blocks"]).all()
+    for _, line in table.groupby("passes"):
+        assert (line.diff().dropna() > 0).all(axis=None), "more hosts that work, more goodput"
+    for host, most in ((0.98, 0.98**16), (0.99, 0.99**16)):
+        assert table["switches"][16, host] < most, "no more than the cubes that work"
+    pencils = (0.6 + 0.1 + 0.1 + 0.1 + 0.1 + 0.4) / 97.5  # 4x4x32, 4x4x64, 4x8x32, 4x4x96, 8x8x24, 4x4x192
+    assert here.value(quantity="slices lost", mode="wires, any block") == pytest.approx(pencils)
