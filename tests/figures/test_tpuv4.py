@@ -6,9 +6,10 @@ from collections.abc import Callable
 from fractions import Fraction
 from math import comb
 
+import numpy as np
 import pytest
 
-from accsim.figures.tpuv4 import goodput
+from accsim.figures.tpuv4 import goodput, heatmap
 from tests.figures.conftest import Made, Maker
 
 Figures = Callable[[str], Made]
@@ -198,3 +199,31 @@ def test_goodput_of_the_mix(tpuv4: Figures) -> None:
         assert table["switches"][16, host] < most, "no more than the cubes that work"
     pencils = (0.6 + 0.1 + 0.1 + 0.1 + 0.1 + 0.4) / 97.5  # 4x4x32, 4x4x64, 4x8x32, 4x4x96, 8x8x24, 4x4x192
     assert here.value(quantity="slices lost", mode="wires, any block") == pytest.approx(pencils)
+
+
+# Loads of links
+
+
+def test_loads_add_up_to_traffic_times_distance(tpuv4: Figures) -> None:
+    here = tpuv4("heatmap")
+    for mode, case in heatmap.CASES.items():
+        graph = case.torus.graph
+        hops = np.array([graph.hops(chip) for chip in range(graph.chips)])
+        found = here.select(mode=mode)["simulated"].sum()
+        assert found == pytest.approx((hops * case.traffic).sum()), mode
+        assert case.traffic.sum() == pytest.approx(128 * 127)
+
+
+@pytest.mark.parametrize(
+    ("mode", "least", "most"),
+    [
+        ("regular, minimal", {"x": 64, "y": 64, "z": 128}, {"x": 64, "y": 64, "z": 128}),
+        ("twisted, minimal", dict.fromkeys("xyz", 440 / 6), dict.fromkeys("xyz", 440 / 6)),
+        ("mesh, dimension order", {"x": 96, "y": 96, "z": 112}, {"x": 128, "y": 128, "z": 256}),
+    ],
+)
+def test_loads_of_uniform_traffic(mode: str, least: dict[str, int], most: dict[str, int], tpuv4: Figures) -> None:
+    """N d / 8 on a closed axis of d; on an open one N k (d - k) / d behind its k-th chip; S / 6 with the twist."""
+    loads = tpuv4("heatmap").select(mode=mode).groupby("axis")["simulated"]
+    assert loads.min().to_dict() == pytest.approx(least)
+    assert loads.max().to_dict() == pytest.approx(most)
