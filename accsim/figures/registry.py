@@ -18,7 +18,7 @@ from accsim.figures.flat import (
 )
 from accsim.figures.paper_figure import PaperFigure
 from accsim.figures.sparse import crossover, formats, imbalance, legality, stc, storage
-from accsim.figures.tpuv4 import bisection, goodput, slices, twist
+from accsim.figures.tpuv4 import beyond, bisection, collectives, goodput, heatmap, slices, twist
 
 FIGURES: tuple[PaperFigure, ...] = (
     validation.FIGURE,
@@ -42,6 +42,9 @@ FIGURES: tuple[PaperFigure, ...] = (
     twist.FIGURE,
     bisection.FIGURE,
     slices.FIGURE,
+    heatmap.FIGURE,
+    collectives.FIGURE,
+    beyond.FIGURE,
 )
 """All figures, in the order in which they are listed."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from math import comb
+from math import comb, prod
 
 import numpy as np
 import pytest
@@ -227,3 +227,71 @@ def test_loads_of_uniform_traffic(mode: str, least: dict[str, int], most: dict[s
     loads = tpuv4("heatmap").select(mode=mode).groupby("axis")["simulated"]
     assert loads.min().to_dict() == pytest.approx(least)
     assert loads.max().to_dict() == pytest.approx(most)
+
+
+# Collectives
+
+
+@pytest.mark.parametrize(("network", "shape"), [("4x4x4", (4, 4, 4)), ("16x16x16", (16, 16, 16))])
+def test_all_reduce_on_cubes_is_the_closed_form(network: str, shape: tuple[int, ...], tpuv4: Figures) -> None:
+    """Twice (N - 1) / N of the buffer over 3 axes of 2 links, and a hop for each step; the rings always fit."""
+    times = tpuv4("collectives").select(network=network, kind="all_reduce", quantity="time")
+    for row in times.itertuples():
+        moved = 2 * (1 - 1 / prod(shape)) * row.size_bytes / (6 * 50e9)  # type: ignore[operator]
+        assert row.simulated == pytest.approx((moved + 1e-6 * sum(n // 2 * 2 for n in shape)) * 1e6, rel=1e-6)
+        assert row.algorithm == "torus_rings"
+
+
+def test_all_to_all_is_bound_by_the_long_axis_or_the_twist(tpuv4: Figures) -> None:
+    here = tpuv4("collectives").select(kind="all_to_all", quantity="time", size_bytes=2**31).set_index("network")
+    for network, chips, load, hops in (
+        ("4x4x4", 64, 32, 6),
+        ("4x4x8 twisted", 128, 440 / 6, 6),
+        ("16x16x16", 4096, 8192, 24),
+    ):
+        wanted = load * 2**31 / chips / 50e9 + hops * 1e-6
+        assert here.loc[network, "simulated"] == pytest.approx(wanted * 1e6, rel=1e-6)
+
+
+def test_all_reduce_of_pods_is_that_of_all_links(tpuv4: Figures) -> None:
+    here = tpuv4("collectives").select(quantity="bandwidth of all chips")
+    for network, links, mode, allowed in (
+        ("TPU v4 pod", 4096 * 6 * 50e9, "links at 90 %", 0.01), ("TPU v5e pod", 256 * 4 * 50e9, "links at 100 %", 1e-3),
+        ("TPU v6e pod", 256 * 4 * 100e9, "links at 100 %", 1e-3),
+    ):  # fmt: skip
+        row = here[(here["network"] == network) & (here["mode"] == mode)].iloc[0]
+        assert abs(row["relative_error"]) < allowed
+        assert row["simulated"] * 1e12 == pytest.approx(links * float(mode.split()[2]) / 100, rel=1e-3)
+
+
+# Beyond 4096 chips
+
+
+def test_all_to_all_on_large_tori_is_the_closed_form(tpuv4: Figures) -> None:
+    """N d / 8 pairs on a link of the longest axis d; S / 6 twisted. 300 GB/s are shared by two links an axis."""
+    rates = tpuv4("beyond").select(quantity="all-to-all bandwidth of a chip")
+    assert set(rates["chips"]) == {4096 * 2**k for k in range(5)}
+    for row in rates.itertuples():
+        shape = [int(n) for n in str(row.shape).split("x")]
+        link = 300e9 / (2 * len(shape))
+        assert prod(shape) == row.chips
+        load = prod(shape) * max(shape) / 8
+        if row.torus == "3D twisted":
+            k = min(shape)
+            limit = {(k, k, 2 * k): 7 / 8, (k, 2 * k, 2 * k): 35 / 32}[k, shape[1], shape[2]]  # Camarero et al., 2015
+            assert row.simulated * 1e9 == pytest.approx(link * 6 / (limit * k), rel=0.01)
+        else:
+            assert row.simulated * 1e9 == pytest.approx((prod(shape) - 1) * link / load)
+
+
+def test_diameters_and_all_reduces_of_large_tori(tpuv4: Figures) -> None:
+    here = tpuv4("beyond")
+    for row in here.select(quantity="diameter").itertuples():
+        shape = [int(n) for n in str(row.shape).split("x")]
+        if row.torus != "3D twisted":
+            assert row.simulated == sum(n // 2 for n in shape)
+    both = here.select(quantity="all-reduce time").pivot(index="shape", columns="mode", values="simulated").dropna()
+    assert {"16x16x16", "8x8x8x8", "4x4x4x4x4x4"} <= set(both.index)
+    cubes = [shape for shape in both.index if len(set(shape.split("x"))) == 1]
+    assert both.loc[cubes, "steps on links"].tolist() == pytest.approx(both.loc[cubes, "closed form"].tolist())
+    assert (both["steps on links"] >= both["closed form"] * (1 - 1e-9)).all(), "the closed form is a bound"
