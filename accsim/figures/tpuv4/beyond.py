@@ -86,6 +86,7 @@ def plot(rows: pd.DataFrame) -> Figure:
     axes[1].plot(played["chips"], played["simulated"], "kx", markersize=6, label="all-reduce, played step by step")
     axes[1].set_title(f"{ALL_REDUCE}, {BUFFER_BYTES >> 20} MiB", fontsize=NORMAL, loc="left")
     for panel in axes:
+        panel.margins(y=0.08)
         panel.set_ylim(0)
     draw.add_legend(figure, axes, 6)
     return figure
