@@ -117,9 +117,12 @@ FCC, BCC, FCC_8 = 128 * 6 / 440, 256 * 6 / 1104, 2048 * 6 / 7136
 
 
 def test_bisection_of_every_pod_is_the_published_one(tpuv4: Figures) -> None:
-    pods = tpuv4("bisection").select(mode="cut of the links")
+    pods = tpuv4("bisection").select(mode="cut of the links", quantity="bisection")
     assert len(pods) == 7
     assert (pods["relative_error"] == 0).all()
+    assert tpuv4("bisection").select(quantity="documented bisection")["relative_error"].item() == pytest.approx(
+        16 / 15 - 1
+    )
 
 
 @pytest.mark.parametrize(
