@@ -67,6 +67,7 @@ _PUBLIC = {
     "Flash": "accsim.mapping.flash",
     "Flash1": "accsim.mapping.flash1",
     "FuseMax": "accsim.mapping.fusemax",
+    "ByLength": "accsim.mapping.by_length",
     "Lstm": "accsim.mapping.lstm",
     "Torus": "accsim.network.torus",
     "read_topology": "accsim.network.catalogue",

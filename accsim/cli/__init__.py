@@ -11,6 +11,7 @@ import sys
 from accsim.cli.app import INTERRUPTED, app
 from accsim.cli.describe import describe, machines, schema, workloads
 from accsim.cli.figures import calibrate, figure, validate
+from accsim.cli.network import network
 from accsim.cli.run import diff, run
 from accsim.report.terminal import escape_what_cannot_be_shown, say
 
@@ -24,6 +25,7 @@ app.command(short_help="Explain a machine, workload, dataflow, op or mapped prog
 app.command(short_help="Hold results against measured or published rows.")(validate)
 app.command(short_help="Fit constants of a machine to measured rows.")(calibrate)
 app.command(short_help="Make a published figure again: published and simulated values.")(figure)
+app.add_typer(network, name="network", short_help="Ask a network of chips: traffic, collectives, goodput.")
 app.command(short_help="Print the JSON Schema of an input file.")(schema)
 
 

@@ -8,46 +8,24 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from accsim.config.energy import VECTOR_OPS
-from accsim.config.fields import Area, ByDtype, Capacity, Wording, canonical_keys, freeze
+from accsim.config.fields import Area, ByDtype, Capacity, DtypeName, canonical_keys, freeze
 from accsim.config.frozen import FrozenDict
 from accsim.config.reader import FileModel
+from accsim.config.sparse import Side, Sparse
 from accsim.errors import InputError
 from accsim.units import canonical_dtype
 
 Stationary = Literal["weight_stationary", "output_stationary", "input_stationary"]
 FoldOverlap = Literal["none", "weights", "full"]
 
-Side = Annotated[int, Field(ge=1, le=65536)]
 Count = Annotated[int, Field(ge=1, le=65536)]
 Rate = Annotated[float, Field(gt=0, le=1024)]
 Cycles = Annotated[float, Field(gt=0, le=1e6)]
 
 
-def _checked_mode(mode: str) -> str:
-    n, m = (int(number) for number in mode.split(":"))
-    if n >= m:
-        raise ValueError(f"read '{mode}', allowed is n:m with n below m")
-    return mode
-
-
-Mode = Annotated[
-    str,
-    Field(pattern=r"^[1-9]\d{0,4}:[1-9]\d{0,4}$"),
-    AfterValidator(_checked_mode),
-    Wording('a text such as "2:4", in quotes'),
+Dtypes = Annotated[
+    tuple[Annotated[DtypeName, AfterValidator(canonical_dtype)], ...], Field(strict=False, min_length=1, max_length=16)
 ]
-Modes = Annotated[tuple[Mode, ...], Field(strict=False, min_length=1, max_length=16)]
-
-
-class Sparse(FileModel):
-    """What the matrix unit does with zeros of one operand."""
-
-    modes: Annotated[Mapping[str, Modes], AfterValidator(freeze), BeforeValidator(canonical_keys)] = Field(
-        default_factory=FrozenDict
-    )
-    """Data type to patterns n:m that it reads compressed: it multiplies n of each m places, m / n times as fast."""
-    gated_energy: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Energy of a multiplication by a zero, as a share of any other's: 1 unless the unit holds it still."""
 
 
 class _MatrixUnit(FileModel):
@@ -57,6 +35,10 @@ class _MatrixUnit(FileModel):
     """What it does with zeros; by default, multiply them."""
     rates: ByDtype[Rate]
     """Data type to the multiple of the base rate at which it runs; a type that is absent is not supported."""
+    mixed: Annotated[Mapping[str, Dtypes], AfterValidator(freeze), BeforeValidator(canonical_keys)] = Field(
+        default_factory=FrozenDict
+    )
+    """Data type to the other ones that it multiplies it with as they are, at the rate of the first."""
     area_mm2: Area | None = Field(default=None, alias="area")
     """Area of one unit."""
 
@@ -137,6 +119,8 @@ class VectorCosts(FileModel):
     """Default: as multiply."""
     convert: Cycles | None = None
     """Default: as add."""
+    widen: Cycles | None = None
+    """An operand of a product to the data type in which it is multiplied. Default: as convert."""
 
 
 class VectorUnit(FileModel):
@@ -155,3 +139,8 @@ class VectorUnit(FileModel):
         given = {op: getattr(self.costs, op) for op in VECTOR_OPS}
         fallback = {"rescale": self.costs.multiply, "convert": self.costs.add}
         return FrozenDict({op: fallback[op] if cost is None else cost for op, cost in given.items()})
+
+    @property
+    def widen_cycles(self) -> float:
+        """Cycles of one lane to convert one element of an operand of a product."""
+        return self.costs.widen or self.cycles_per_element["convert"]

@@ -40,12 +40,16 @@ class Energy:
         return self.total_j / self.latency_s if self.latency_s else 0.0
 
 
-def price_list(acc: Accelerator, dtype: str) -> dict[str, Range]:
-    """Picojoules of every priced action of a machine: ``mac.bf16``, ``vector.exp``, ``read.sg`` (a byte), ..."""
-    name = canonical_dtype(dtype)
+def price_list(acc: Accelerator, *dtypes: str) -> dict[str, Range]:
+    """Picojoules of every priced action of a machine: ``mac.bf16``, ``vector.exp``, ``read.sg`` (a byte), ...
+
+    MACs are those of the data types that are named, by default of all that the matrix unit multiplies.
+    """
     table = acc.energy
-    prices = {f"{kind}.{name}": table.mac_pj(name) for kind in MACS}
-    prices[f"mac_gated.{name}"] = table.mac_pj(name).scaled(acc.matrix_unit.sparse.gated_energy)
+    prices: dict[str, Range] = {}
+    for name in map(canonical_dtype, dtypes or acc.matrix_unit.rates):
+        prices |= {f"{kind}.{name}": table.mac_pj(name) for kind in MACS}
+        prices[f"mac_gated.{name}"] = table.mac_pj(name).scaled(acc.matrix_unit.sparse.gated_energy)
     prices |= {f"vector.{op}": table.vector_pj(op) for op in VECTOR_OPS}
     for memory in acc.memories:
         price = table.memory_pj_per_byte(memory.kind, memory.capacity_bytes // memory.banks)

@@ -17,8 +17,21 @@ from accsim.figures.flat import (
     validation,
 )
 from accsim.figures.paper_figure import PaperFigure
-from accsim.figures.sparse import crossover, formats, imbalance, legality, stc, storage
-from accsim.figures.tpuv4 import beyond, bisection, collectives, goodput, heatmap, slices, twist
+from accsim.figures.sparse import (
+    clustering,
+    crossover,
+    formats,
+    gating,
+    imbalance,
+    legality,
+    measured,
+    stc,
+    storage,
+    tpu,
+    two_four,
+    venom,
+)
+from accsim.figures.tpuv4 import beyond, bisection, collectives, goodput, heatmap, infiniband, slices, twist
 
 FIGURES: tuple[PaperFigure, ...] = (
     validation.FIGURE,
@@ -37,11 +50,18 @@ FIGURES: tuple[PaperFigure, ...] = (
     crossover.FIGURE,
     legality.FIGURE,
     imbalance.FIGURE,
+    clustering.FIGURE,
     formats.FIGURE,
+    two_four.FIGURE,
+    measured.FIGURE,
+    venom.FIGURE,
+    gating.FIGURE,
+    tpu.FIGURE,
     goodput.FIGURE,
     twist.FIGURE,
     bisection.FIGURE,
     slices.FIGURE,
+    infiniband.FIGURE,
     heatmap.FIGURE,
     collectives.FIGURE,
     beyond.FIGURE,

@@ -23,10 +23,11 @@ from accsim.kernels.layout import (
 )
 from accsim.kernels.state import clear_state, grow, new_snapshot, new_state
 
-# kinds of spans a shape may ask for (``LAST_BEFORE + cut``, ``BETWEEN + MOST_CUTS * first + last``): the innermost
-# level may be cut into sections, loops one after the other
-ALL, START, END, LAST_BEFORE, BETWEEN = 0, 1, 2, 16, 32
+# kinds of spans a shape may ask for (``LAST_BEFORE + cut``, ``BETWEEN + MOST_CUTS * first + last``, and the same
+# ``BEHIND`` the first index of these): the innermost level may be cut into sections, loops one after the other
 MOST_CUTS = 16
+ALL, START, END, LAST_BEFORE, BETWEEN = 0, 1, 2, 16, 32
+BEHIND = BETWEEN + MOST_CUTS * MOST_CUTS
 
 
 class Block(NamedTuple):
@@ -81,6 +82,8 @@ def trips_at(level, trips, k, index):
 @kernel(inline="always")
 def span_of(kind, n, cuts):
     """(lo, hi) of a kind of span in a loop of n trips."""
+    if kind >= BEHIND:
+        return cuts[(kind - BEHIND) // MOST_CUTS] + 1, cuts[(kind - BEHIND) % MOST_CUTS]
     if kind >= BETWEEN:
         return cuts[(kind - BETWEEN) // MOST_CUTS], cuts[(kind - BETWEEN) % MOST_CUTS]
     if kind >= LAST_BEFORE:

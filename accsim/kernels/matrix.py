@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from accsim.kernels.jit import kernel
@@ -19,10 +20,17 @@ class Machine(NamedTuple):
     ``costs`` of the vector unit are cycles an element on one lane. ``local_banks`` is 1 where no accesses meet in a
     bank; ``local_*_words`` are words of ``local_bank_bytes`` that a port moves a cycle.
 
+    ``operand_width`` are bytes that the select network of a unit takes a cycle, ``accumulator_banks`` sums that a unit
+    adds to in a cycle; 0 where neither limits.
+
     The last fields are of a product: of each ``run`` places along k the unit multiplies ``kept``; ``bytes_*`` are those
     stored for a place of A and B, indices included, and ``decoded_*`` the values with an index among them; ``gated`` is
     the share of the executed multiplications whose operand is zero and held still. Of a dense one, 1, 1, the bytes of
-    an element, and 0.
+    an element, and 0. Where zeros are skipped apart from that, steady cycles take ``pace`` of their time, ``issued`` of
+    the multiplications are executed and ``added`` of the sums updated. ``selected_*`` are bytes of a place that the
+    select network takes; ``gathered_*`` the share of k whose values of A or B ``group`` columns or rows of the other
+    operand need; ``lines_*`` the share of the array's rows or columns that lines of A or B take, where each has a mode
+    of its own. Of a dense product, 1, 1, 1, 0, 0, and 1 five times.
     """
 
     cores: int
@@ -56,6 +64,8 @@ class Machine(NamedTuple):
     main_write: float
     load_latency: int
     store_latency: int
+    operand_width: float
+    accumulator_banks: int
     kept: int
     run: int
     bytes_a: float
@@ -63,6 +73,43 @@ class Machine(NamedTuple):
     decoded_a: float
     decoded_b: float
     gated: float
+    pace: float
+    issued: float
+    added: float
+    selected_a: float
+    selected_b: float
+    gathered_a: float
+    gathered_b: float
+    group: int
+    lines_a: float
+    lines_b: float
+
+
+class Widened(NamedTuple):
+    """What the vector unit does to a place of an operand: bytes that it makes of it, cycles of one lane, operations.
+
+    Of an operand that is multiplied as it is stored, all 0.
+    """
+
+    bytes: float
+    cycles: float
+    converts: float
+    multiplies: float
+
+
+class Formats(NamedTuple):
+    """Work of the vector unit on the number formats of a product.
+
+    ``array`` is the machine as its matrix unit sees it: ``bytes_*`` of a converted operand are those that it takes from
+    the local memory. ``converts`` is 1 where an operand is converted; ``block_c`` elements of C share a scale that is
+    found, 0 without.
+    """
+
+    array: Machine
+    widened_a: Widened
+    widened_b: Widened
+    converts: int
+    block_c: int
 
 
 class Tile(NamedTuple):
@@ -89,8 +136,8 @@ class TileWork(NamedTuple):
     busy: float
     steady: float
     once: int
-    reads_a: int
-    reads_b: int
+    reads_a: float
+    reads_b: float
     sum_reads: int
     sum_writes: int
 
@@ -128,6 +175,39 @@ def ticks_of(count, per_tick):
 
 
 @kernel
+def gathered(tile_m, tile_n, machine):
+    """Shares of A and of B that a tile of C needs: all, but where columns of k are gathered for groups of it."""
+    if machine.gathered_a == 1.0 and machine.gathered_b == 1.0:
+        return 1.0, 1.0
+    return (
+        min(1.0, machine.gathered_a * ceil_div(tile_n, machine.group)),
+        min(1.0, machine.gathered_b * ceil_div(tile_m, machine.group)),
+    )
+
+
+@kernel
+def slowest(cycles, tile, times, steps, machine):
+    """Cycles of the multipliers, of the select network and of the accumulators, the most of them.
+
+    ``times`` are how often A and B pass the array, ``steps`` of k those in which each sum is updated once.
+
+    Notes
+    -----
+    The select network takes an operand as often as the array does; a place of it is ``selected_*`` bytes. The places of
+    a step are added up on the way to the accumulators.
+
+    Source: ``docs/sparse_gemm.md``.
+    """
+    if machine.operand_width > 0:
+        taken = tile.m * times[0] * machine.selected_a + tile.n * times[1] * machine.selected_b
+        cycles = max(cycles, taken * tile.k / (machine.operand_width * machine.count))
+    if machine.accumulator_banks > 0:
+        sums = float(tile.m) * tile.n * steps * machine.added / machine.rate
+        cycles = max(cycles, sums / (machine.accumulator_banks * machine.count))
+    return cycles
+
+
+@kernel
 def tile_work(tile, stationary, machine):
     """Cost of a tile on all matrix units of one core.
 
@@ -136,18 +216,22 @@ def tile_work(tile, stationary, machine):
     Systolic: the folds of ``gemm_fold_timing``, spread over ``count`` arrays by columns of C (by rows of C where that
     is better); what an overlap mode pays once is latency, so that a stretch without a flush pays it once. Tensor core:
     one rows x cols x depth block a cycle and unit. ``rate`` multiplies the speed of a data type. A sparse product has
-    fewer multiplications along k; all of the operand that is not compressed is read, in less time.
+    fewer multiplications along k; all of the operand that is not compressed is read, in less time: :func:`slowest`.
 
     Source: operand counts follow from what stays in the array (SCALE-Sim, ISPASS 2020): the streamed operand is read
     once a fold, the stationary one once.
     """
     m, n, k = tile.m, tile.n, tile.k
+    if machine.lines_a < 1.0 or machine.lines_b < 1.0:
+        m, n = math.ceil(m * machine.lines_a), math.ceil(n * machine.lines_b)
     slots = slots_of(k, machine)
-    local_a = 1 - tile.a_in_registers
+    share_a, share_b = gathered(m, n, machine)
+    a, b = tile.m * k * share_a * (1 - tile.a_in_registers), k * tile.n * share_b
     if machine.systolic == 0:
-        blocks = ceil_div(m, machine.rows) * ceil_div(n, machine.cols)
-        cycles = ceil_div(blocks, machine.count) * ceil_div(slots, machine.depth) / machine.rate
-        return TileWork(cycles, cycles, 0, m * k * local_a, k * n, 0, 0)
+        down, across, steps = ceil_div(m, machine.rows), ceil_div(n, machine.cols), ceil_div(slots, machine.depth)
+        cycles = ceil_div(down * across, machine.count) * steps / machine.rate * machine.pace
+        busy = slowest(cycles, tile, (across, down), steps, machine)
+        return TileWork(busy, cycles, 0, a, b, 0, 0)
     folds, steady, overhead, once = gemm_fold_timing(
         m, ceil_div(n, machine.count), slots, machine.rows, machine.cols, stationary, machine.overlap
     )
@@ -157,16 +241,17 @@ def tile_work(tile, stationary, machine):
         )
         if by_rows[0] * (by_rows[1] + by_rows[2]) < folds * (steady + overhead):
             folds, steady, overhead, once = by_rows
-    busy = folds * (steady + overhead) / machine.rate
+    cycles = folds * steady / machine.rate * machine.pace
+    busy = folds * (steady * machine.pace + overhead) / machine.rate
+    steps = ceil_div(slots, machine.rows)
     if stationary == OUTPUT_STATIONARY:
-        reads_a, reads_b = m * k * ceil_div(n, machine.cols), k * n * ceil_div(m, machine.rows)
-        return TileWork(busy, folds * steady / machine.rate, once, reads_a * local_a, reads_b, 0, 0)
-    sums = ceil_div(slots, machine.rows) - 1
-    if stationary == WEIGHT_STATIONARY:
-        reads_a, reads_b = m * k * ceil_div(n, machine.cols), k * n
+        times, sums, steps = (ceil_div(n, machine.cols), ceil_div(m, machine.rows)), 0, 0
+    elif stationary == WEIGHT_STATIONARY:
+        times, sums = (ceil_div(n, machine.cols), 1), (steps - 1) * tile.m * tile.n
     else:
-        reads_a, reads_b = m * k, k * n * ceil_div(m, machine.cols)
-    return TileWork(busy, folds * steady / machine.rate, once, reads_a * local_a, reads_b, sums * m * n, sums * m * n)
+        times, sums = (1, ceil_div(m, machine.cols)), (steps - 1) * tile.m * tile.n
+    busy = slowest(busy, tile, times, steps, machine)
+    return TileWork(busy, cycles, once, a * times[0], b * times[1], sums, sums)
 
 
 @kernel

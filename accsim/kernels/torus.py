@@ -9,7 +9,7 @@ import numpy as np
 from accsim.kernels.jit import kernel
 
 
-class Fold(NamedTuple):
+class Ways(NamedTuple):
     """How coordinate differences become nodes of the torus of vectors, and the vectors of each of those nodes.
 
     Attributes
@@ -32,21 +32,21 @@ class Fold(NamedTuple):
 
 
 @kernel
-def relation(fold, s, t, away):
+def relation(ways, s, t, away):
     """Node of the torus of vectors that t is, seen from s; ``away`` is scratch, int64[axes]."""
-    axes = len(fold.shape)
+    axes = len(ways.shape)
     for a in range(axes):
-        away[a] = fold.coordinates[t, a] - fold.coordinates[s, a]
+        away[a] = ways.coordinates[t, a] - ways.coordinates[s, a]
     for i in range(axes):
-        a = fold.order[i]
-        turns = away[a] // fold.shape[a]
-        away[a] -= turns * fold.shape[a]
+        a = ways.order[i]
+        turns = away[a] // ways.shape[a]
+        away[a] -= turns * ways.shape[a]
         if turns != 0:
             for b in range(axes):
-                away[b] += turns * fold.twist[a, b]
+                away[b] += turns * ways.twist[a, b]
     node = 0
     for a in range(axes):
-        node = node * fold.shape[a] + away[a]
+        node = node * ways.shape[a] + away[a]
     return node
 
 
@@ -71,7 +71,7 @@ def walk(link_at, target, axis_order, source, vector, links):
 
 
 @kernel
-def walk_matrix(link_at, target, hop_s, axis_order, fold, demand, load, links, away):
+def walk_matrix(link_at, target, hop_s, axis_order, ways, demand, load, links, away):
     """Add to ``load`` the bytes of ``demand[s, t]`` (s != t) along the vectors from s to t, by their weights.
 
     Returns
@@ -83,20 +83,20 @@ def walk_matrix(link_at, target, hop_s, axis_order, fold, demand, load, links, a
         for t in range(demand.shape[1]):
             if s == t or demand[s, t] == 0.0:
                 continue
-            node = relation(fold, s, t, away)
-            for k in range(fold.begin[node], fold.begin[node + 1]):
-                if fold.weight[k] > 0.0:
-                    count = walk(link_at, target, axis_order, s, fold.vectors[k], links)
+            node = relation(ways, s, t, away)
+            for k in range(ways.begin[node], ways.begin[node + 1]):
+                if ways.weight[k] > 0.0:
+                    count = walk(link_at, target, axis_order, s, ways.vectors[k], links)
                     late = 0.0
                     for i in range(count):
-                        load[links[i]] += demand[s, t] * fold.weight[k]
+                        load[links[i]] += demand[s, t] * ways.weight[k]
                         late += hop_s[links[i]]
                     worst = max(worst, late)
     return worst
 
 
 @kernel
-def walk_pairs(link_at, target, hop_s, axis_order, fold, source, goal, begin, link_out, share_out, links, away):
+def walk_pairs(link_at, target, hop_s, axis_order, ways, source, goal, begin, link_out, share_out, links, away):
     """Links of every pair's routes and the share of its traffic on each; where each pair begins in ``begin``.
 
     With less room than needed in ``link_out`` and ``share_out`` the rest is only counted.
@@ -109,16 +109,16 @@ def walk_pairs(link_at, target, hop_s, axis_order, fold, source, goal, begin, li
     at = 0
     for f in range(len(source)):
         begin[f] = at
-        node = relation(fold, source[f], goal[f], away)
-        for k in range(fold.begin[node], fold.begin[node + 1]):
-            if fold.weight[k] > 0.0:
-                count = walk(link_at, target, axis_order, source[f], fold.vectors[k], links)
+        node = relation(ways, source[f], goal[f], away)
+        for k in range(ways.begin[node], ways.begin[node + 1]):
+            if ways.weight[k] > 0.0:
+                count = walk(link_at, target, axis_order, source[f], ways.vectors[k], links)
                 late = 0.0
                 for i in range(count):
                     late += hop_s[links[i]]
                     if at < len(link_out):
                         link_out[at] = links[i]
-                        share_out[at] = fold.weight[k]
+                        share_out[at] = ways.weight[k]
                     at += 1
                 worst = max(worst, late)
     begin[len(source)] = at
@@ -126,7 +126,7 @@ def walk_pairs(link_at, target, hop_s, axis_order, fold, source, goal, begin, li
 
 
 @kernel
-def follow_channels(link_at, target, port, axis_order, fold, dateline, channels, follows, links, away):
+def follow_channels(link_at, target, port, axis_order, ways, dateline, channels, follows, links, away):
     """Mark in ``follows`` which virtual channel the route between some two nodes takes right after which.
 
     A route starts every axis in channel 0 and goes on in channel 1 behind the axis's dateline, if there are two.
@@ -138,11 +138,11 @@ def follow_channels(link_at, target, port, axis_order, fold, dateline, channels,
     """
     for s in range(link_at.shape[0]):
         for t in range(link_at.shape[0]):
-            node = relation(fold, s, t, away)
-            for k in range(fold.begin[node], fold.begin[node + 1]):
-                if fold.weight[k] == 0.0:
+            node = relation(ways, s, t, away)
+            for k in range(ways.begin[node], ways.begin[node + 1]):
+                if ways.weight[k] == 0.0:
                     continue
-                count = walk(link_at, target, axis_order, s, fold.vectors[k], links)
+                count = walk(link_at, target, axis_order, s, ways.vectors[k], links)
                 before = 0
                 channel = 0
                 for i in range(count):

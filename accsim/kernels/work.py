@@ -44,7 +44,7 @@ ACTIONS = (
 zero that is held still, ``decode`` the stored values whose index is read at the matrix unit."""
 
 MAC, MAC_PADDED, VECTOR = 0, 1, 2
-MAX, ADD = 2, 4
+MAX, ADD, MULTIPLY, CONVERT = 2, 4, 5, 8
 LOCAL_READ, LOCAL_WRITE, MIDDLE_READ, MIDDLE_WRITE, MAIN_READ, MAIN_WRITE = 9, 10, 11, 12, 13, 14
 PE_STEADY, PE_BUSY, MAC_EXP = 15, 16, 17
 MAC_GATED, DECODE = 18, 19
@@ -118,8 +118,8 @@ def write_matmul(block, i, row, tile, useful, form, read, write, machine, want):
     write_local(block, i, row, read, write + work.sum_writes * SUM_BYTES, waits, machine, want)
     block.row[i, row, D0] = ticks_of(work.busy * TICKS, 1.0)
     if want:
-        done = float(tile.m) * tile.n * slots_of(tile.k, machine)
-        executed = min(useful * kept_places(tile.k, machine.kept, machine.run) / tile.k, done)
+        done = float(tile.m) * tile.n * slots_of(tile.k, machine) * machine.issued
+        executed = min(useful * kept_places(tile.k, machine.kept, machine.run) / tile.k * machine.issued, done)
         block.actions[i, row, MAC] = executed * (1.0 - machine.gated)
         block.actions[i, row, MAC_GATED] = executed * machine.gated
         block.actions[i, row, MAC_PADDED] = done - executed
@@ -170,6 +170,40 @@ def write_vector(block, i, row, counts, read, write, machine, want):
     if want:
         for op in range(VECTOR_OPERATIONS):
             block.actions[i, row, VECTOR + op] = counts[op]
+
+
+@kernel
+def write_convert(block, i, row, places, factors, formats, machine, want):
+    """The vector unit converts so many places of A and B, of the operands that are not multiplied as they are stored.
+
+    They are read from the local memory and left where the matrix unit takes them: there, or in the registers of a
+    tensor core. ``factors`` multiply the counts of A and of B where one copy does not stand for all.
+    """
+    a, b = formats.widened_a, formats.widened_b
+    stored_a = places[0] * machine.bytes_a if a.bytes > 0 else 0.0
+    stored_b = places[1] * machine.bytes_b if b.bytes > 0 else 0.0
+    made_a, made_b = places[0] * a.bytes * machine.systolic, places[1] * b.bytes * machine.systolic
+    block.row[i, row, D0] = vector_ticks(places[0] * a.cycles + places[1] * b.cycles, machine)
+    write_local(block, i, row, stored_a + stored_b, made_a + made_b, (0.0, 0.0), machine, False)
+    if want:
+        all_a, all_b = places[0] * factors[0], places[1] * factors[1]
+        block.actions[i, row, MULTIPLY] = all_a * a.multiplies + all_b * b.multiplies
+        block.actions[i, row, CONVERT] = all_a * a.converts + all_b * b.converts
+        block.actions[i, row, LOCAL_READ] = stored_a * factors[0] + stored_b * factors[1]
+        block.actions[i, row, LOCAL_WRITE] = made_a * factors[0] + made_b * factors[1]
+
+
+@kernel
+def rounding(results, added, block_c):
+    """Vector operations on sums that become results, after ``added`` additions: a conversion of each.
+
+    Where ``block_c`` of them share a scale also the largest magnitude of a block, its inverse as a scale, rounded
+    itself, and a multiplication of each by it.
+    """
+    if block_c == 0:
+        return 0.0, 0.0, added, 0.0, 0.0, 0.0, results
+    blocks = results / block_c
+    return results, 0.0, added, results, blocks, 0.0, results + blocks
 
 
 @kernel

@@ -79,7 +79,7 @@ def problems_of(op: Attention) -> tuple[Problem, ...]:
 
 
 def check_equal_lengths(op: Attention, dataflow: str) -> None:
-    """Refuse sequences of different lengths.
+    """Refuse sequences of different lengths, which a search maps one length after the other.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def check_equal_lengths(op: Attention, dataflow: str) -> None:
         When there are such.
     """
     if len(op.runs) > 1:
-        raise MappingError(f"'{op.name}': {dataflow} is written for sequences of equal lengths")
+        raise MappingError(f"'{op.name}': a program of {dataflow} has equal lengths; accsim.ByLength has one for each")
 
 
 def row_tile_sizes(op: Attention, acc: Accelerator, given: int | None, *, fine: bool = False) -> list[int]:
@@ -241,6 +241,16 @@ def key_blocks(problem, row_tile, share, tiles, key_block):
     total = 0
     for tile in range(tiles):
         total += ceil_div(seen_keys(problem, row_tile, share, tile), key_block)
+    return total
+
+
+@kernel
+def row_passes(problem, row_tile, share, tiles, key_block):
+    """Rows of ``tiles`` row tiles of a core, counted once for each key block that they see."""
+    total = 0.0
+    for tile in range(tiles):
+        blocks = ceil_div(seen_keys(problem, row_tile, share, tile), key_block)
+        total += float(tile_rows(problem, row_tile, share, tile)[0]) * blocks
     return total
 
 

@@ -42,6 +42,8 @@ class Dataflow(ABC):
 
     kinds: ClassVar[tuple[str, ...]]
     """Kinds of ops served, e.g. ``("gemm",)``."""
+    mixes_lengths: ClassVar[bool] = False
+    """Whether one program takes sequences of different lengths; else each length of a batch is mapped on its own."""
 
     @abstractmethod
     def steps(self, op: Op, acc: Accelerator) -> tuple[Step, ...]:

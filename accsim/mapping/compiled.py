@@ -18,6 +18,7 @@ from accsim.kernels.bound import bound_block
 from accsim.kernels.layout import D0, D2, MAX_STAGE_TICKS, MAX_TICKS, OVERFLOW
 from accsim.kernels.work import ACTIONS
 from accsim.mapping.base import Dataflow, Step
+from accsim.mapping.format_run import matrix_dtype
 from accsim.mapping.machine_numbers import action_names
 from accsim.mapping.shape import Shape
 from accsim.units import format_quantity
@@ -89,13 +90,13 @@ class CompiledDataflow(Dataflow):
     def steps(self, op: Op, acc: Accelerator) -> tuple[Step, ...]:
         points = self.space(op, acc)[0]
         lowered = self.lower(op, acc, Points(points.variant, points.table[:1]), actions=True)
-        program = lowered.shape.program(lowered.block, 0, action_names(acc, op.dtype))
+        program = lowered.shape.program(lowered.block, 0, action_names(acc, matrix_dtype(op, acc)))
         return (Step(program, float(lowered.copies[0])),)
 
 
 def pj_per_column(acc: Accelerator, dtype: str) -> FloatArray:
     """Nominal energy of one count of each column of ``Block.actions``."""
-    prices = price_list(acc, dtype)
+    prices = price_list(acc)
     names = action_names(acc, dtype)
     return np.array([prices[names[c]].nominal if names.get(c) in prices else 0.0 for c in ACTIONS])
 

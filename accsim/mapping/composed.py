@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Self
 
 from accsim.config.machine import Accelerator
 from accsim.mapping.base import Dataflow, Step
@@ -27,16 +28,20 @@ class Part:
 
 
 class Composed(Dataflow):
-    """A frozen dataclass with a field for the mapping of each part; one that is None is searched."""
+    """A frozen dataclass whose fields are the mappings of its parts; one that is None is searched."""
 
     @abstractmethod
     def parts(self, op: Op, acc: Accelerator) -> Mapping[str, Part]:
-        """Field -> the part it maps, in the order in which they run."""
+        """Name (of its field, or one that ``with_mappings`` knows) -> the part, in the order in which they run."""
+
+    def with_mappings(self, mappings: Mapping[str, Dataflow]) -> Self:
+        """The same with a mapping for each part."""
+        return replace(self, **mappings)  # type: ignore[type-var]
 
     def steps(self, op: Op, acc: Accelerator) -> tuple[Step, ...]:
         """The programs of the parts; what is left open is the first of its space."""
         return tuple(
-            replace(step, useful=part.useful)
+            replace(step, useful=step.useful * part.useful)
             for part in self.parts(op, acc).values()
             for step in part.options[0].steps(part.op, acc)
         )

@@ -15,9 +15,10 @@ from accsim.errors import InputError, MappingError
 from accsim.kernels.systolic import gemm_fold_timing
 from accsim.kernels.systolic_pe import emulate_gemm
 from accsim.mapping.base import Dataflow, Step
+from accsim.mapping.format_run import matrix_dtype
 from accsim.mapping.gemm import FORMS, Stationary
 from accsim.mapping.machine_numbers import OVERLAPS, STATIONARY
-from accsim.mapping.sparse_run import DENSE_MODE, sparse_run
+from accsim.mapping.sparse_run import sparse_run
 from accsim.workload.ops import Gemm, Op
 
 MOST_ELEMENT_CYCLES = 10**9
@@ -44,7 +45,7 @@ def cycle_steps(mapping: Dataflow, op: Op, acc: Accelerator) -> tuple[Step, ...]
         raise InputError(
             f"fidelity cycle emulates {', '.join(FORMS)}, not {name} of '{op.name}'; allowed for it is tile"
         )
-    if op.sparsity is not None and (run := sparse_run(op, acc)).mode != DENSE_MODE:
+    if op.sparsity is not None and (run := sparse_run(op, acc)).sparse:
         raise InputError(f"fidelity cycle emulates dense products; {run.reason}; allowed for '{op.name}' is tile")
     form, overlap = STATIONARY[mapping.form], OVERLAPS[unit.fold_overlap]
     (step,) = mapping.steps(op, acc)
@@ -73,7 +74,7 @@ def cycle_steps(mapping: Dataflow, op: Op, acc: Accelerator) -> tuple[Step, ...]
                 f"the emulated array mixes {run.faults} operands and loses {run.lost_results} results of a tile of "
                 f"'{op.name}', which is a defect of the emulation: use fidelity tile"
             )
-        ticks[classes] = round((run.cycles - once) * TICKS_PER_CYCLE / unit.rate(op.dtype))
+        ticks[classes] = round((run.cycles - once) * TICKS_PER_CYCLE / unit.rate(matrix_dtype(op, acc)))
     emulated = replace(matmul, ticks=vary(matmul.ticks.levels, ticks))
     stages = tuple(emulated if stage is matmul else stage for stage in step.program.stages)
     return (replace(step, program=replace(step.program, stages=stages)),)

@@ -76,6 +76,7 @@ class Flash(CompiledDataflow):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("attention",)
+    mixes_lengths: ClassVar[bool] = True
 
     block_q: int | None = None
     block_kv: int | None = None

@@ -21,13 +21,21 @@ from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
-from accsim.kernels.work import scale_bytes, write_load, write_matmul, write_store
+from accsim.kernels.work import (
+    rounding,
+    scale_bytes,
+    write_convert,
+    write_load,
+    write_matmul,
+    write_store,
+    write_vector,
+)
 from accsim.mapping.base import Step, check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.conv import feature_map, operand_elements
-from accsim.mapping.machine_numbers import REGISTERS, STATIONARY, machine_numbers, memory_plan, ways
+from accsim.mapping.conversion import converted, lowering_numbers
+from accsim.mapping.machine_numbers import REGISTERS, STATIONARY, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
-from accsim.mapping.sparse_run import product_numbers
 from accsim.mapping.thread_blocks import ThreadBlocks
 from accsim.mapping.tiling import splits, tile_sizes
 from accsim.workload.ops import Conv2d, Gemm, Op
@@ -64,7 +72,7 @@ class Stationary(CompiledDataflow):
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         assert isinstance(op, Gemm | Conv2d)
-        unit = machine_numbers(acc, op.dtype)
+        unit, _ = lowering_numbers(op, acc)
         sizes = [
             [given] if given else tile_sizes(extent, base)
             for given, extent, base in (
@@ -98,13 +106,14 @@ class Stationary(CompiledDataflow):
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Gemm | Conv2d)
         order, resident = points.variant
-        shape = _shape(acc, self.form, order, resident)
+        machine, formats = lowering_numbers(op, acc)
+        quantized = formats is not None and formats.block_c > 0
+        shape = _shape(acc, self.form, order, resident, converted(formats), quantized)
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
         extents = (op.products, op.rows, op.n, op.k)
-        machine = product_numbers(op, acc)
         _lower(
-            points.table, extents, feature_map(op), order == "mn", resident, STATIONARY[self.form], machine,
+            points.table, extents, feature_map(op), order == "mn", resident, STATIONARY[self.form], formats, machine,
             shape.level_table(), shape.kinds, shape.classes, block, copies,
         )  # fmt: skip
         return Lowered(shape, block, copies)
@@ -147,7 +156,9 @@ def default_form(acc: Accelerator) -> Stationary:
 
 
 @lru_cache(maxsize=256)
-def _shape(acc: Accelerator, form: str, order: str, resident: bool) -> Shape:
+def _shape(
+    acc: Accelerator, form: str, order: str, resident: bool, converted: tuple[str, ...], quantized: bool
+) -> Shape:
     way = ways(acc)
     outer, inner = ("m", "n") if order == "mn" else ("n", "m")
     outer_load, inner_load = ("load_a", "load_b") if order == "mn" else ("load_b", "load_a")
@@ -164,36 +175,63 @@ def _shape(acc: Accelerator, form: str, order: str, resident: bool) -> Shape:
     memory = acc.memories[0].name
     place, capacities = memory_plan(acc)
     buffers = {"a": memory, "b": memory, "c": memory} | ({"sums": place} if place == REGISTERS else {})
+    needed, used = dict(arrivals), dict(freed)
+    behind = int(bool(converted))  # a step: the next load takes the ports before the conversion does
+    if converted:
+        buffers["converted"] = place
+        stages.append(
+            StageShape(
+                "convert",
+                "vector",
+                way.local,
+                shift=behind,
+                shift_level="k",
+                after=tuple(needed.pop(f"load_{operand}") for operand in converted),
+                acquires=(Hold("converted"),),
+                releases=tuple(used.pop(f"load_{operand}") for operand in converted),
+            )
+        )
+        needed["convert"], used["convert"] = After("convert"), Hold("converted")
     stages.append(
         StageShape(
             "matmul",
             "matrix",
             way.local,
-            after=(arrivals["load_a"], arrivals["load_b"]),
+            shift=behind,
+            shift_level="k" if behind else None,
+            after=tuple(needed.values()),
             acquires=tuple(Hold(name, first=("k",)) for name in buffers if name in ("c", "sums")),
-            releases=(
-                freed["load_a"],
-                freed["load_b"],
-                *(Hold(name, last=("k",)) for name in buffers if name == "sums"),
-            ),
+            releases=(*used.values(), *(Hold(name, last=("k",)) for name in buffers if name == "sums")),
         )
     )
+    if quantized:
+        stages.append(
+            StageShape(
+                "quantize",
+                "vector",
+                way.local,
+                {"k": END},
+                shift=behind + 1,
+                shift_level="k",
+                after=(After("matmul"),),
+            )
+        )
     stages.append(
         StageShape(
             "store_c",
             "dma",
             way.stores,
             {"k": END},
-            shift=1,
+            shift=behind + 1,
             shift_level="k",
-            after=(After("matmul"),),
+            after=(After("quantize" if quantized else "matmul"),),
             releases=(Hold("c"),),
         )
     )
     return Shape(
         f"{form} gemm",
         (("product", 1), (outer, 2), (inner, 2), ("k", 2)),
-        way.resources("dma", "matrix"),
+        way.resources("dma", "matrix", *(["vector"] if converted or quantized else [])),
         buffers,
         tuple(stages),
         capacities,
@@ -201,10 +239,17 @@ def _shape(acc: Accelerator, form: str, order: str, resident: bool) -> Shape:
 
 
 @kernel(allocates=True)
-def _lower(points, extents, source, outer_is_m, resident, stationary, machine, level, kinds, classes, block, copies):
+def _lower(
+    points, extents, source, outer_is_m, resident, stationary, formats, machine, level, kinds, classes, block, copies
+):
     """Write the numbers of every point; see :class:`Stationary` for its columns and ``docs/gemm.md`` for the model."""
     products, rows, cols, depth = extents
     want = block.actions.shape[0] > 0
+    # without ``formats``, which is of a type of its own then, nothing of this is compiled
+    array = machine if formats is None else formats.array
+    later = 0 if formats is None else formats.converts
+    block_c = 0 if formats is None else formats.block_c
+    last = STORE + later + (1 if block_c > 0 else 0)
     for i in range(points.shape[0]):
         split_m, split_n, split_p = points[i, 3], points[i, 4], points[i, 5]
         m, n, p = ceil_div(rows, split_m), ceil_div(cols, split_n), ceil_div(products, split_p)
@@ -222,8 +267,9 @@ def _lower(points, extents, source, outer_is_m, resident, stationary, machine, l
                 block.runs[i, level[at, RUN0]] = tiles[axis] - 1
         fill_spans(block, i, level, kinds, classes)
         element = machine.element_bytes
+        made = element if block_c == 0 else float(SUM_BYTES)  # what is quantized comes as sums
         summed = tiles[2] > 1 and machine.systolic == 1
-        sum_bytes = float(SUM_BYTES) if summed else element
+        sum_bytes = float(SUM_BYTES) if summed else made
         block.slots[i, 0] = 2 if not (resident and outer_is_m) else tiles[2] + 1
         block.slots[i, 1] = 2 if not (resident and not outer_is_m) else tiles[2] + 1
         block.slots[i, 2] = 2
@@ -233,9 +279,14 @@ def _lower(points, extents, source, outer_is_m, resident, stationary, machine, l
         if machine.systolic == 0:
             block.slots[i, 3] = 1
             block.slot_bytes[i, 3] = tile[0] * tile[1] * SUM_BYTES
+        if formats is not None and later:
+            place = block.slots.shape[1] - 1
+            wide = tile[0] * formats.widened_a.bytes + tile[1] * formats.widened_b.bytes
+            block.slots[i, place] = 2
+            block.slot_bytes[i, place] = int(np.ceil(wide * tile[2]))
         block.latency[i, LOAD_A] = machine.load_latency
         block.latency[i, LOAD_B] = machine.load_latency
-        block.latency[i, STORE] = machine.store_latency
+        block.latency[i, last] = machine.store_latency
         panels_a = (operand_elements(source, tile[0], depth), operand_elements(source, m, depth))
         sizes_a = (panels_a[0] * machine.bytes_a, panels_a[1] * machine.bytes_a)
         sizes_b = (tile[1] * depth * machine.bytes_b, n * depth * machine.bytes_b)
@@ -253,19 +304,26 @@ def _lower(points, extents, source, outer_is_m, resident, stationary, machine, l
             a_bytes, b_bytes = operand_elements(source, tm, tk) * machine.bytes_a, tk * tn * machine.bytes_b
             write_load(block, i, 8 * LOAD_A + c, a_bytes, a_bytes * share_a, active, machine, want)
             write_load(block, i, 8 * LOAD_B + c, b_bytes, b_bytes * share_b, active, machine, want)
+            # ``copies`` leaves out the idle part of a ragged split, but each core loads a whole A and B of its own
+            own_a, own_b = used_n * n / float(cols), used_m * m / float(rows)
             if want:
-                # ``copies`` leaves out the idle part of a ragged split, but each core loads a whole A and B of its own
-                scale_bytes(block, i, 8 * LOAD_A + c, used_n * n / float(cols), 1.0)
-                scale_bytes(block, i, 8 * LOAD_B + c, used_m * m / float(rows), 1.0)
-            left = sum_bytes if machine.systolic else element / tiles[2]  # a tensor core sums in its registers
+                scale_bytes(block, i, 8 * LOAD_A + c, own_a, 1.0)
+                scale_bytes(block, i, 8 * LOAD_B + c, own_b, 1.0)
+            if formats is not None and later:
+                loaded = (float(tm) * tk, float(tk) * tn)
+                write_convert(block, i, 8 * MATMUL + c, loaded, (own_a, own_b), formats, machine, want)
+            left = sum_bytes if machine.systolic else made / tiles[2]  # a tensor core sums in its registers
             sums = tm * tn * revisit * SUM_BYTES
             macs = float(tm) * tn * tk
-            once = write_matmul(
-                block, i, 8 * MATMUL + c, Tile(tm, tn, tk, 0, 0), macs, stationary, sums, tm * tn * left, machine, want
-            )
-            write_store(block, i, 8 * STORE + c, tm * tn * element, active, machine, want)
+            row, results = 8 * (MATMUL + later) + c, float(tm) * tn
+            tile_of = Tile(tm, tn, tk, 0, 0)
+            once = write_matmul(block, i, row, tile_of, macs, stationary, sums, tm * tn * left, array, want)
+            if block_c > 0:
+                work, row = rounding(results, 0.0, block_c), row + 8
+                write_vector(block, i, row, work, results * SUM_BYTES, results * element, machine, want)
+            write_store(block, i, 8 * last + c, tm * tn * element, active, machine, want)
             if c == 0:
-                block.latency[i, MATMUL] = once
+                block.latency[i, MATMUL + later] = once
 
 
 @kernel

@@ -5,6 +5,7 @@ from __future__ import annotations
 from accsim.config.machine import Accelerator
 from accsim.engine.program import MAX_STAGE_TICKS, TICKS_PER_CYCLE
 from accsim.errors import TooLongError
+from accsim.mapping.format_run import matrix_dtype
 from accsim.units import format_quantity
 from accsim.workload.ops import Op
 
@@ -22,7 +23,7 @@ def least_seconds(op: Op, acc: Accelerator) -> float:
     kept = op.macs_effectual / op.macs if op.macs else 1.0
     read_s = kept * (op.input_bytes + op.weight_bytes) / main.usable_read_bytes_per_s
     write_s = op.output_bytes / main.usable_write_bytes_per_s
-    compute_s = op.macs_effectual / acc.peak_macs_per_s(op.dtype) if op.macs_effectual else 0.0
+    compute_s = op.macs_effectual / acc.peak_macs_per_s(matrix_dtype(op, acc)) if op.macs_effectual else 0.0
     return max(compute_s, read_s + write_s if main.shared_bandwidth else max(read_s, write_s))
 
 

@@ -95,6 +95,8 @@ def machine_numbers(acc: Accelerator, dtype: str) -> Machine:
         main_write=per_tick(main.usable_write_bytes_per_s),
         load_latency=ticks(main.latency_s + (middle.latency_s if middle else 0.0)),
         store_latency=ticks(main.latency_s + (middle.latency_s if middle else 0.0)),
+        operand_width=unit.sparse.operand_width_bytes or 0.0,
+        accumulator_banks=unit.sparse.accumulator_banks or 0,
         **_dense(dtype_bits(dtype) / 8),
     )
 
@@ -109,10 +111,24 @@ class ProductNumbers(TypedDict):
     decoded_a: float
     decoded_b: float
     gated: float
+    pace: float
+    issued: float
+    added: float
+    selected_a: float
+    selected_b: float
+    gathered_a: float
+    gathered_b: float
+    group: int
+    lines_a: float
+    lines_b: float
 
 
 def _dense(element: float) -> ProductNumbers:
-    return ProductNumbers(kept=1, run=1, bytes_a=element, bytes_b=element, decoded_a=0.0, decoded_b=0.0, gated=0.0)
+    return ProductNumbers(
+        kept=1, run=1, bytes_a=element, bytes_b=element, decoded_a=0.0, decoded_b=0.0, gated=0.0, pace=1.0, issued=1.0,
+        added=1.0, selected_a=0.0, selected_b=0.0, gathered_a=1.0, gathered_b=1.0, group=1,
+        lines_a=1.0, lines_b=1.0,
+    )  # fmt: skip
 
 
 class BankNumbers(TypedDict):

@@ -25,6 +25,7 @@ from accsim.mapping.compiled import (
     pj_per_column,
     run_points,
 )
+from accsim.mapping.format_run import matrix_dtype
 from accsim.mapping.found import Found, Scored, best_and_next, unmet
 from accsim.mapping.goal import TIE, TIMELESS, Costs, FloatArray, Goal, preference
 from accsim.mapping.limits import too_long
@@ -118,7 +119,7 @@ def search_points(dataflow: CompiledDataflow, op: Op, acc: Accelerator, goal: Go
 
 def _space(dataflow: CompiledDataflow, op: Op, acc: Accelerator, goal: Goal) -> Space:
     tables = dataflow.fine_space(op, acc) if goal.effort == "exhaustive" else dataflow.space(op, acc)
-    worth = np.column_stack([pj_per_column(acc, op.dtype) * 1e-12, [column in MAIN for column in ACTIONS]])
+    worth = np.column_stack([pj_per_column(acc, matrix_dtype(op, acc)) * 1e-12, [column in MAIN for column in ACTIONS]])
     local = acc.memories[0].name
     known: list[tuple[IntArray, IntArray, FloatArray, FloatArray, FloatArray]] = []
     rejected: dict[str, tuple[int, str]] = {}

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
+from math import prod
 
 from accsim.config.machine import Accelerator
 from accsim.engine.energy import energy_of, price_list
@@ -15,6 +16,7 @@ from accsim.engine.run import run_program
 from accsim.errors import InputError, MappingError, TooLongError
 from accsim.kernels.matrix import TICKS
 from accsim.mapping.base import Dataflow, Step
+from accsim.mapping.by_length import by_length
 from accsim.mapping.compiled import CompiledDataflow
 from accsim.mapping.composed import Composed
 from accsim.mapping.found import Found, Scored, best_and_next, in_order, merge, stated, unmet
@@ -23,6 +25,9 @@ from accsim.mapping.limits import too_long
 from accsim.mapping.machine_numbers import overhead_ticks
 from accsim.mapping.points import search_points
 from accsim.workload.ops import Op
+
+MOST_COMBINATIONS = 1000
+"""Mappings that are put together of those of parts: all combinations of ten mappings each of three parts."""
 
 
 def search(dataflow: Dataflow, op: Op, acc: Accelerator, goal: Goal | str = "latency") -> Found:
@@ -45,6 +50,10 @@ def search(dataflow: Dataflow, op: Op, acc: Accelerator, goal: Goal | str = "lat
     if op.kind not in dataflow.kinds:
         kinds = ", ".join(dataflow.kinds)
         raise InputError(f"{type(dataflow).__name__} maps {kinds}, not the {op.kind} '{op.name}'")
+    options = by_length(dataflow, op)
+    if options != (dataflow,):
+        found = search_all(options, op, acc, goal)
+        return replace(found, runners_up=found.runners_up[:1])
     if isinstance(dataflow, CompiledDataflow):
         return search_points(dataflow, op, acc, goal)
     if isinstance(dataflow, Composed):
@@ -77,7 +86,7 @@ def search_all(options: Sequence[Dataflow], op: Op, acc: Accelerator, goal: Goal
     if long:
         raise long[0]
     kept = f" and keeps {stated(goal)}" if goal.constraints else ""
-    raise MappingError(f"no mapping of '{op.name}' fits {acc.name}{kept}", rejected)
+    raise MappingError(f"no mapping of '{op.name}' fits {acc.name}{kept}", list(dict.fromkeys(rejected)))
 
 
 def _search_candidates(dataflow: Dataflow, op: Op, acc: Accelerator, goal: Goal) -> Found:
@@ -88,7 +97,7 @@ def _search_candidates(dataflow: Dataflow, op: Op, acc: Accelerator, goal: Goal)
     long: list[TooLongError] = []
     for candidate in candidates:
         try:
-            scored.append(Scored(candidate, _cost_of_steps(candidate.steps(op, acc), op, acc)))
+            scored.append(Scored(candidate, _cost_of_steps(candidate.steps(op, acc), acc)))
         except TooLongError as error:
             long.append(error)
         except MappingError as error:
@@ -112,9 +121,9 @@ def _best_of(scored: Sequence[Scored], dataflow: Dataflow, op: Op, acc: Accelera
     return Found(goal, best, runner_up, points, len(scored))
 
 
-def _cost_of_steps(steps: Sequence[Step], op: Op, acc: Accelerator) -> Costs[float]:
+def _cost_of_steps(steps: Sequence[Step], acc: Accelerator) -> Costs[float]:
     """What programs that run one after the other cost, each with the fixed overhead of an op."""
-    prices = price_list(acc, op.dtype)
+    prices = price_list(acc)
     main, local = acc.main_memory.name, acc.memories[0].name
     seconds = joules = traffic = footprint = 0.0
     for step in steps:
@@ -137,20 +146,36 @@ def _search_parts(dataflow: Composed, op: Op, acc: Accelerator, goal: Goal) -> F
     own = tuple(constraint for constraint in goal.constraints if constraint.quantity == "footprint")
     tied = goal.objective == "edp" or own != goal.constraints
     goals = [Goal(name, own, goal.effort) for name in (OBJECTIVES if tied else (goal.objective,))]
-    choices: list[dict[str, Scored]] = []
+    choices: list[list[tuple[Scored, ...]]] = []
     fields, points = dataflow.parts(op, acc), 0
     for part in fields.values():
         found = [search_all(part.options, part.op, acc, each) for each in goals]
         points += found[0].points
-        choices.append({repr(item.mapping): item for one in found for item in (one.best, *one.runners_up[:1])})
+        choices.append([(one.best, *one.runners_up[:1]) for one in found])
     scored = [
         Scored(
-            replace(dataflow, **{name: item.mapping for name, item in zip(fields, chosen, strict=True)}),  # type: ignore[type-var]
+            dataflow.with_mappings(dict(zip(fields, [item.mapping for item in chosen], strict=True))),
             _in_sequence([item.costs for item in chosen]),
         )
-        for chosen in product(*(list(choice.values()) for choice in choices))
+        for chosen in _combinations(choices)
     ]
     return replace(_best_of(scored, dataflow, op, acc, goal, points), feasible=points)
+
+
+def _combinations(choices: Sequence[Sequence[tuple[Scored, ...]]]) -> Iterator[Sequence[Scored]]:
+    """One mapping for each part of those found by each goal: every combination where these are few.
+
+    Else the best of all parts by the same goal, and those in which one part has its next.
+    """
+    distinct = [list({repr(item.mapping): item for found in part for item in found}.values()) for part in choices]
+    if prod(len(part) for part in distinct) <= MOST_COMBINATIONS:
+        yield from product(*distinct)
+        return
+    for goal in range(len(choices[0])):
+        best = [part[goal][0] for part in choices]
+        yield best
+        for i, part in enumerate(choices):
+            yield from ([*best[:i], item, *best[i + 1 :]] for item in part[goal][1:])
 
 
 def _in_sequence(costs: Sequence[Costs[float]]) -> Costs[float]:

@@ -20,13 +20,18 @@ from accsim.engine.program import START as FIRST_INDEX
 from accsim.engine.program import After, Amount, Hold, Program, Span, Stage, vary
 from accsim.engine.tables import IntArray
 from accsim.kernels import layout as k
-from accsim.kernels.block import ALL, BETWEEN, END, LAST_BEFORE, MOST_CUTS, START, Block, fill_spans
+from accsim.kernels.block import ALL, BEHIND, BETWEEN, END, LAST_BEFORE, MOST_CUTS, START, Block, fill_spans
 from accsim.kernels.work import ACTIONS
 
 
 def between(first: int, last: int) -> int:
     """The kind of span from one cut of the innermost level to another."""
     return BETWEEN + MOST_CUTS * first + last
+
+
+def behind_first(first: int, last: int) -> int:
+    """The kind of span from the second index of a cut of the innermost level to another cut."""
+    return BEHIND + MOST_CUTS * first + last
 
 
 def last_before(cut: int) -> int:

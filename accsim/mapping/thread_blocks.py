@@ -19,14 +19,23 @@ from accsim.errors import MappingError
 from accsim.kernels.block import END, START, fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
-from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
+from accsim.kernels.matrix import SUM_BYTES, Formats, Machine, Tile, ceil_div, gathered
 from accsim.kernels.systolic import OUTPUT_STATIONARY
-from accsim.kernels.work import write_fill, write_matmul, write_reduction, write_result, write_vector
+from accsim.kernels.work import (
+    rounding,
+    write_convert,
+    write_fill,
+    write_matmul,
+    write_reduction,
+    write_result,
+    write_vector,
+)
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
+from accsim.mapping.conversion import converted, lowering_numbers
 from accsim.mapping.machine_numbers import REGISTERS, memory_plan, overhead_ticks, places, ways
 from accsim.mapping.shape import Shape, StageShape
-from accsim.mapping.sparse_run import product_numbers
+from accsim.units import dtype_layout
 from accsim.workload.ops import Gemm, Op
 
 LAUNCH, LOAD, MATMUL, EPILOGUE, REDUCE = range(5)
@@ -72,10 +81,12 @@ class ThreadBlocks(CompiledDataflow):
             raise MappingError(f"{name} needs tensor cores, which {acc.name} does not have; use a stationary form")
         rows = [self.tile_m] if self.tile_m else tile_sides(op.rows, unit.m)
         cols = [self.tile_n] if self.tile_n else tile_sides(op.n, unit.n)
-        steps = -(-op.k // _step_elements(product_numbers(op, acc)))
+        machine, formats = lowering_numbers(op, acc)
+        step = _step(op, machine, formats)
+        steps = -(-op.k // step[0])
         table = np.array([(m, n, s) for m in rows for n in cols for s in _splits(steps, self.split_k, acc)], np.int64)
         plan = np.zeros((len(table), PLAN_COLUMNS), np.int64)
-        _plan(table, _extents(op), product_numbers(op, acc), _capacities(acc), plan)
+        _plan(table, _extents(op), step, machine, _capacities(acc), plan)
         found: dict[tuple[int, bool], list[int]] = {}
         for i, key in enumerate(zip(plan[:, BEHIND].tolist(), (plan[:, SPLIT] > 1).tolist(), strict=True)):
             found.setdefault(key, []).append(i)
@@ -87,16 +98,16 @@ class ThreadBlocks(CompiledDataflow):
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Gemm)
         behind, split = points.variant
-        shape = _shape(acc, behind, split)
+        machine, formats = lowering_numbers(op, acc)
+        shape = _shape(acc, behind, split, bool(converted(formats)))
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
-        machine = product_numbers(op, acc)
         plan = np.zeros((len(points.table), PLAN_COLUMNS), np.int64)
-        _plan(points.table, _extents(op), machine, _capacities(acc), plan)
+        _plan(points.table, _extents(op), _step(op, machine, formats), machine, _capacities(acc), plan)
         waits = (overhead_ticks(acc, "wave"), overhead_ticks(acc, "reduction"))
         _lower(
-            points.table, plan, _extents(op), waits, machine, shape.level_table(), shape.kinds, shape.classes, block,
-            copies,
+            points.table, plan, _extents(op), waits, formats, machine, shape.level_table(), shape.kinds, shape.classes,
+            block, copies,
         )  # fmt: skip
         return Lowered(shape, block, copies)
 
@@ -140,7 +151,7 @@ def _capacities(acc: Accelerator) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=256)
-def _shape(acc: Accelerator, behind: int, split: bool) -> Shape:
+def _shape(acc: Accelerator, behind: int, split: bool, convert: bool) -> Shape:
     way = ways(acc)
     local, registers = _capacities(acc)
     memory = acc.memories[0].name
@@ -148,9 +159,14 @@ def _shape(acc: Accelerator, behind: int, split: bool) -> Shape:
     capacities = {memory: local, REGISTERS: registers}
     partials: tuple[Hold, ...] = ()
     once = {"wave": END, "k": END}
-    stages = [
-        StageShape("load", "dma", way.loads, after=(After("launch"),), acquires=(Hold("ring"),)),
-        StageShape("matmul", "matrix", way.local, after=(After("load"),), releases=(Hold("ring"),)),
+    stages = [StageShape("load", "dma", way.loads, after=(After("launch"),), acquires=(Hold("ring"),))]
+    used: tuple[Hold, ...] = (Hold("ring"),)
+    if convert:
+        buffers["converted"] = REGISTERS
+        used = (*used, Hold("converted"))
+        stages.append(StageShape("convert", "vector", way.local, after=(After("load"),), acquires=(Hold("converted"),)))
+    stages += [
+        StageShape("matmul", "matrix", way.local, after=(After(stages[-1].name),), releases=used),
         StageShape(
             "epilogue", "vector", way.stores, {"k": END}, shift=behind, shift_level="k", after=(After("matmul"),),
             releases=(Hold("sums"),),
@@ -178,37 +194,43 @@ def _shape(acc: Accelerator, behind: int, split: bool) -> Shape:
     )
 
 
-PLAN_COLUMNS = 8
-BLOCKS, STEPS, SPLIT, WAVES, RESIDENT, RING, BEHIND, STEP = range(PLAN_COLUMNS)
+PLAN_COLUMNS = 9
+BLOCKS, STEPS, SPLIT, WAVES, RESIDENT, RING, BEHIND, STEP, SLOT = range(PLAN_COLUMNS)
+
+
+def _step(op: Gemm, machine: Machine, formats: Formats | None) -> tuple[int, float, float]:
+    """Places along k of one step, and the bytes of registers that it takes to convert a row of A and a column of B.
+
+    A step is ``STEP_BYTES`` of a row of A, scales aside; of a sparse product, whole blocks of the tensor core.
+    """
+    step = max(1, STEP_BYTES * 8 // dtype_layout(op.dtype).element_bits)
+    if machine.kept < machine.run:
+        block = -(-machine.depth * machine.run // machine.kept)
+        step = -(-step // block) * block
+    if formats is None:
+        return step, 0.0, 0.0
+    return step, step * formats.widened_a.bytes, step * formats.widened_b.bytes
 
 
 @kernel
-def _step_elements(machine):
-    """Places along k of one step: ``STEP_BYTES`` of a dense row; of a sparse one, whole blocks of the tensor core."""
-    step = max(1, int(STEP_BYTES / machine.element_bytes))
-    if machine.kept == machine.run:
-        return step
-    block = ceil_div(machine.depth * machine.run, machine.kept)
-    return ceil_div(step, block) * block
-
-
-@kernel
-def _plan(points, extents, machine, capacities, plan):
+def _plan(points, extents, steps_of, machine, capacities, plan):
     """Thread blocks, k steps of one, split, waves, blocks resident on an SM, ring slots, steps the epilogue is behind.
 
-    The last column has the elements of a k step.
+    The last columns have the elements of a k step, and the bytes of a ring slot.
     """
     products, rows, cols, depth = extents
     local, registers = capacities
-    step = _step_elements(machine)
+    step, row_a, column_b = steps_of
     for i in range(points.shape[0]):
         tile_m, tile_n = points[i, 0], points[i, 1]
         steps = ceil_div(ceil_div(depth, step), points[i, 2])
         split = ceil_div(ceil_div(depth, step), steps)
         blocks = products * ceil_div(rows, tile_m) * ceil_div(cols, tile_n) * split
         waves = ceil_div(blocks, machine.cores)
-        slot = int(np.ceil((tile_m * machine.bytes_a + tile_n * machine.bytes_b) * step))
-        by_ring, by_sums = local // (STAGES[0] * slot), registers // (tile_m * tile_n * SUM_BYTES)
+        share_a, share_b = gathered(tile_m, tile_n, machine)
+        slot = int(np.ceil((tile_m * machine.bytes_a * share_a + tile_n * machine.bytes_b * share_b) * step))
+        free = registers - STAGES[0] * int(np.ceil(tile_m * row_a + tile_n * column_b))
+        by_ring, by_sums = local // (STAGES[0] * slot), free // (tile_m * tile_n * SUM_BYTES)
         resident = max(1, min(min(MOST_RESIDENT, waves), min(by_ring, by_sums)))
         ring = max(STAGES[0], min(STAGES[1] * resident, local // slot))
         most = min(ring - 1, (resident - 1) * steps)
@@ -217,14 +239,19 @@ def _plan(points, extents, machine, capacities, plan):
             behind = ahead if ahead <= most else behind
         plan[i, BLOCKS], plan[i, STEPS], plan[i, SPLIT], plan[i, WAVES] = blocks, steps, split, waves
         plan[i, RESIDENT], plan[i, RING], plan[i, BEHIND], plan[i, STEP] = resident, ring, behind, step
+        plan[i, SLOT] = slot
 
 
 @kernel(allocates=True)
-def _lower(points, plan, extents, waits, machine, level, kinds, classes, block, copies):
+def _lower(points, plan, extents, waits, formats, machine, level, kinds, classes, block, copies):
     """Write the numbers of every point; see :class:`ThreadBlocks` for its columns and ``docs/gpu.md`` for the model."""
     products, rows, cols, depth = extents
     want = block.actions.shape[0] > 0
     element = machine.element_bytes
+    # without ``formats``, which is of a type of its own then, nothing of this is compiled
+    array = machine if formats is None else formats.array
+    later = 0 if formats is None else formats.converts
+    block_c = 0 if formats is None else formats.block_c
     for i in range(points.shape[0]):
         tile_m, tile_n = points[i, 0], points[i, 1]
         blocks, steps, split, waves = plan[i, BLOCKS], plan[i, STEPS], plan[i, SPLIT], plan[i, WAVES]
@@ -237,14 +264,19 @@ def _lower(points, plan, extents, waits, machine, level, kinds, classes, block, 
         fill_spans(block, i, level, kinds, classes)
         block.slots[i, 0] = plan[i, RING]
         block.slots[i, 1] = plan[i, RESIDENT]
-        block.slot_bytes[i, 0] = int(np.ceil((tile_m * machine.bytes_a + tile_n * machine.bytes_b) * plan[i, STEP]))
+        block.slot_bytes[i, 0] = plan[i, SLOT]
         block.slot_bytes[i, 1] = tile_m * tile_n * SUM_BYTES
         block.latency[i, LAUNCH] = waits[0]
         block.latency[i, LOAD] = machine.load_latency
+        if formats is not None and later:
+            row_a, column_b = formats.widened_a.bytes, formats.widened_b.bytes
+            block.slots[i, 2] = STAGES[0]
+            block.slot_bytes[i, 2] = int(np.ceil((tile_m * row_a + tile_n * column_b) * plan[i, STEP]))
         copies[i] = full
         part_m, part_n = rows / float(ceil_div(rows, tile_m)), cols / float(ceil_div(cols, tile_n))
         part_k = depth / (float(split) * steps)
-        size = (part_m * machine.bytes_a + part_n * machine.bytes_b) * part_k
+        share_a, share_b = gathered(tile_m, tile_n, machine)
+        size = (part_m * machine.bytes_a * share_a + part_n * machine.bytes_b * share_b) * part_k
         missed = _missed_bytes(extents, (tile_m, tile_n), plan[i, RESIDENT], split, machine)
         fetched = min(1.0, missed / (size * blocks * steps))
         sums = part_m * part_n
@@ -255,22 +287,25 @@ def _lower(points, plan, extents, waits, machine, level, kinds, classes, block, 
             if c == 1 and tail == full:
                 continue
             write_fill(block, i, 2 * LOAD + c, size, fetched, active, machine, want)
+            if formats is not None and later:
+                loaded = (part_m * part_k, part_n * part_k)
+                write_convert(block, i, 2 * MATMUL + c, loaded, (1.0, 1.0), formats, machine, want)
             tile = Tile(tile_m, tile_n, plan[i, STEP], 0, 0)
-            write_matmul(block, i, 2 * MATMUL + c, tile, useful, OUTPUT_STATIONARY, 0.0, 0.0, machine, want)
-            rounded = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, sums if split == 1 else 0.0)
-            write_vector(block, i, 2 * EPILOGUE + c, rounded, 0.0, 0.0, machine, want)
-            write_result(block, i, 2 * EPILOGUE + c, left, split > 1, active, machine, want)
+            write_matmul(block, i, 2 * (MATMUL + later) + c, tile, useful, OUTPUT_STATIONARY, 0.0, 0.0, array, want)
+            rounded = rounding(sums if split == 1 else 0.0, 0.0, block_c)
+            write_vector(block, i, 2 * (EPILOGUE + later) + c, rounded, 0.0, 0.0, machine, want)
+            write_result(block, i, 2 * (EPILOGUE + later) + c, left, split > 1, active, machine, want)
             if split > 1:
                 results = float(products) * rows * cols
-                work = (0.0, 0.0, float(split), 0.0, 0.0, 0.0, 1.0)
+                work = rounding(1.0, float(split), block_c)
                 spread = results * split * SUM_BYTES
-                write_reduction(block, i, 2 * REDUCE + c, results, spread, work, full, machine, want)
+                write_reduction(block, i, 2 * (REDUCE + later) + c, results, spread, work, full, machine, want)
             if want:
-                for stage in range(LOAD, EPILOGUE + 1):
+                for stage in range(LOAD, EPILOGUE + later + 1):
                     block.actions[i, 2 * stage + c] *= active / float(full)
         if split > 1:
-            block.slot_bytes[i, 2] = int(min(float(products) * rows * cols * split * SUM_BYTES, 2.0**60))
-            block.latency[i, REDUCE] = waits[1]
+            block.slot_bytes[i, 2 + later] = int(min(float(products) * rows * cols * split * SUM_BYTES, 2.0**60))
+            block.latency[i, REDUCE + later] = waits[1]
 
 
 @kernel

@@ -17,6 +17,7 @@ from accsim.network.lattice import axis_name
 from accsim.network.routing import Routes, Routing
 
 MOST_MATRIX_CHIPS: Final = 2**14
+MOST_FLOWS: Final = 2**20
 
 
 @dataclass(frozen=True)
@@ -68,18 +69,18 @@ class Demand(NamedTuple):
     @property
     def sent(self) -> Floats:
         """Bytes that each chip sends, float64[chips]."""
-        return self._total(axis=1)
+        return self._sum(axis=1)
 
     @property
     def received(self) -> Floats:
         """Bytes that each chip receives, float64[chips]."""
-        return self._total(axis=0)
+        return self._sum(axis=0)
 
-    def _total(self, axis: int) -> Floats:
-        if self.uniform:
-            chips = len(self.bytes)
-            return np.full(chips, (chips - 1) * self.bytes[0, 0])
-        return np.asarray(self.bytes.sum(axis=axis) - np.diagonal(self.bytes))
+    def _sum(self, axis: int) -> Floats:
+        own = np.diagonal(self.bytes)
+        if self.uniform:  # of a pod of 65,536 chips the matrix would be too long to be added up
+            return own * (len(own) - 1)
+        return np.asarray(self.bytes.sum(axis=axis) - own)
 
 
 def read_demand(chips: int, pattern: ArrayLike) -> Demand:
@@ -143,6 +144,8 @@ def _flows(graph: Graph, demand: Demand, routing: Routing, endpoint: Endpoint) -
     source, goal = (index.astype(np.int32) for index in np.nonzero(wanted))
     if not len(source):
         return Carried(np.zeros(len(graph.target)), 0.0, 0.0)
+    if len(source) > MOST_FLOWS:
+        raise InputError(f"contention 'flows' of {len(source):,} pairs of chips, allowed are at most {MOST_FLOWS:,}")
     size = wanted[source, goal]
     routes = routing.routes(graph, source, goal)
     weights = np.repeat(size, np.diff(routes.begin)) * routes.share
@@ -252,7 +255,8 @@ def _chip_bounds(demand: Demand, endpoint: Endpoint) -> dict[str, float]:
         if limit is not None:
             found[name] = float(moved.max()) / limit
     if endpoint.descriptor_s:
-        pieces = Demand(np.ceil(demand.bytes / endpoint.descriptor_bytes), demand.uniform)
+        each = np.ceil((demand.bytes[0, 0] if demand.uniform else demand.bytes) / endpoint.descriptor_bytes)
+        pieces = Demand(np.broadcast_to(each, demand.bytes.shape), demand.uniform)
         found["dma"] = float(pieces.sent.max()) * endpoint.descriptor_s
     return found
 

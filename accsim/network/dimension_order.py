@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from accsim.config.checks import ArgumentChecks
 from accsim.errors import InputError
-from accsim.kernels.torus import Fold, follow_channels, walk_matrix, walk_pairs
+from accsim.kernels.torus import Ways, follow_channels, walk_matrix, walk_pairs
 from accsim.network.graph import Floats, Graph, Ints
 from accsim.network.lattice import Coordinates, Lattice
 from accsim.network.routing import Loads, Routes, Routing
@@ -95,7 +95,7 @@ class DimensionOrder(Routing):
         plan = _Plan(self, graph)
         load = np.zeros(len(graph.target))
         late = walk_matrix(
-            plan.link_at, graph.target, graph.hop_s, plan.order, plan.fold, demand, load, plan.links, plan.away
+            plan.link_at, graph.target, graph.hop_s, plan.order, plan.ways, demand, load, plan.links, plan.away
         )
         return Loads(load, late)
 
@@ -111,7 +111,7 @@ class DimensionOrder(Routing):
                 graph.target,
                 graph.hop_s,
                 plan.order,
-                plan.fold,
+                plan.ways,
                 source,
                 goal,
                 begin,
@@ -138,17 +138,16 @@ class _Plan:
         cover = lattice.cover
         vectors, begin = lattice.shortest_vectors
         self.order = np.array(order, np.int64)
-        self.fold = Fold(
+        self.ways = Ways(
             lattice.coordinates,
             np.array(cover.shape, np.int64),
-            np.array(cover.folding_order, np.int64),
+            np.array(cover.twist_order, np.int64),
             np.array(cover.twist, np.int64),
             vectors,
             TIES[rule.ties](vectors, begin),
             begin,
         )
-        self.link_at = np.full((graph.nodes, 2 * lattice.axes), -1, np.int32)
-        self.link_at[graph.source, graph.port] = np.arange(len(graph.source))
+        self.link_at = graph.link_at
         self.links = np.empty(int(np.abs(vectors).sum(axis=1).max()), np.int32)
         self.away = np.empty(lattice.axes, np.int64)
 
@@ -166,7 +165,7 @@ def datelines(graph: Graph, lattice: Lattice) -> NDArray[np.bool_]:
         after = np.arange(graph.nodes)
         after[graph.source[up]] = graph.target[up]
         lowest, here = np.arange(graph.nodes), after.copy()
-        for _ in range(lattice.order(axis) - 1):
+        for _ in range(lattice.period(axis) - 1):
             lowest, here = np.minimum(lowest, here), after[here]
         crossing = up[lowest[graph.target[up]] == graph.target[up]]
         marked[crossing] = marked[graph.reverse[crossing]] = True
@@ -205,7 +204,7 @@ def is_deadlock_free(graph: Graph, rule: DimensionOrder, channels: int = 2) -> b
     follows = np.zeros((links * channels, ports * channels), np.bool_)
     line = datelines(graph, lattice)
     follow_channels(
-        plan.link_at, graph.target, graph.port, plan.order, plan.fold, line, channels, follows, plan.links, plan.away
+        plan.link_at, graph.target, graph.port, plan.order, plan.ways, line, channels, follows, plan.links, plan.away
     )
     before, behind = np.nonzero(follows)
     node = graph.target[before // channels]

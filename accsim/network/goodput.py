@@ -52,13 +52,13 @@ class Machine:
     rack
         That a cube's rack does (power, cooling): it takes its hosts along.
     cable
-        That an optical cable of a cube does; without it the cube is not used.
+        That a cable of a cube does; without it the cube is not used. Taken alike for both kinds of wiring.
     switch
         That an optical switch does; each has 1 / switches of every cube's links, so no slice runs without all of them.
     grid
         Cubes along each axis, at most 64 in all.
     hosts, cables, switches
-        Hosts and optical cables of a cube, switches of the machine. The defaults are those of TPU v4.
+        Hosts and cables out of a cube, switches of the machine. The defaults are those of TPU v4.
 
     Raises
     ------
@@ -90,13 +90,13 @@ class Machine:
 
     @property
     def cube_up(self) -> float:
-        """Probability that a cube works with fixed wires: hosts and rack."""
-        return float(self.host**self.hosts * self.rack)
+        """Probability that a cube works: hosts, rack and cables."""
+        return float(self.host**self.hosts * self.rack * self.cable**self.cables)
 
     @property
-    def switched_cube_up(self) -> float:
-        """Probability that a cube and all its optical cables work."""
-        return float(self.cube_up * self.cable**self.cables)
+    def log_cube_up(self) -> float:
+        """Logarithm of that."""
+        return math.log(self.cube_up) if self.cube_up > 0 else -math.inf
 
     @property
     def fabric_up(self) -> float:
@@ -123,7 +123,7 @@ class Machine:
 
     def _working(self) -> NDArray[np.float64]:
         """Probability that k cubes work, float64[cubes + 1]."""
-        n, up = self.cubes, self.switched_cube_up
+        n, up = self.cubes, self.cube_up
         return np.array([math.comb(n, k) * up**k * (1 - up) ** (n - k) for k in range(n + 1)])
 
     def fixed(self, shape: tuple[int, int, int], placement: str = "partition") -> float:
@@ -143,7 +143,7 @@ class Machine:
             return len(places) * size / self.cubes * self.cube_up**size
         if 2 * size <= self.cubes or len(places) > MOST_UNITED:
             raise InputError(
-                f"placement '{placement}' of {size} cubes has no closed form, allowed are partition and sample"
+                f"placement '{placement}' of {size} cubes has no closed form, allowed are partition and samples"
             )
         any_up = 0.0
         for count in range(1, len(places) + 1):
@@ -196,14 +196,10 @@ class Machine:
         Fixed places are filled one by one, in the order of `places`.
         """
         size, places = math.prod(shape), self.places(shape, placement)
-        draws = []
-        for cube_up, fabric_up in ((self.switched_cube_up, self.fabric_up), (self.cube_up, 1.0)):
-            counts = np.zeros((2, self.cubes + 1), np.int64)
-            rng = np.random.default_rng(seed)
-            log_up = math.log(cube_up) if cube_up > 0 else -math.inf
-            count_slices(rng, samples, self.cubes, log_up, fabric_up, size, places, counts[0], counts[1])
-            draws.append(counts)
-        return Sampled.of(draws[0][0], size / self.cubes), Sampled.of(draws[1][1], size / self.cubes)
+        anywhere, placed = np.zeros((2, self.cubes + 1), np.int64)
+        rng = np.random.default_rng(seed)
+        count_slices(rng, samples, self.cubes, self.log_cube_up, self.fabric_up, size, places, anywhere, placed)
+        return Sampled.of(anywhere, size / self.cubes), Sampled.of(placed, size / self.cubes)
 
     def _check_size(self, size: int) -> None:
         if not 1 <= size <= self.cubes:

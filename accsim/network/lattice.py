@@ -1,6 +1,6 @@
 """Coordinates of meshes, tori and twisted tori, and the shortest vectors between their nodes.
 
-A torus is the integer grid folded by a lattice. Crossing the boundary of axis a upwards, from ``shape[a]`` - 1 to 0,
+A torus is the integer grid modulo a lattice. Crossing the boundary of axis a upwards, from ``shape[a]`` - 1 to 0,
 adds row a of the twist to the other coordinates, so that the vectors ``shape[a]`` e_a - twist[a] are all zero: the
 group of the nodes is Z^n modulo these (Camarero, Martínez, Beivide, *Lattice graphs for high-scale interconnection
 topologies*, IEEE Trans. Parallel and Distributed Systems, 2015).
@@ -56,7 +56,7 @@ class Lattice:
         return len(self.shape)
 
     @cached_property
-    def folding_order(self) -> tuple[int, ...]:
+    def twist_order(self) -> tuple[int, ...]:
         """Axes in an order in which each twists only later ones.
 
         Raises
@@ -76,15 +76,15 @@ class Lattice:
             left -= set(free)
         return tuple(order)
 
-    def fold(self, vectors: Coordinates) -> Coordinates:
+    def inside(self, vectors: Coordinates) -> Coordinates:
         """Coordinates inside the grid of any integer vectors, int64[..., axes]; those of open axes stay as they are."""
-        folded = vectors.copy()
-        for axis in self.folding_order:
+        found = vectors.copy()
+        for axis in self.twist_order:
             if self.wrap[axis]:
-                turns = folded[..., axis] // self.shape[axis]
-                folded[..., axis] -= turns * self.shape[axis]
-                folded += turns[..., None] * np.array(self.twist[axis])
-        return folded
+                turns = found[..., axis] // self.shape[axis]
+                found[..., axis] -= turns * self.shape[axis]
+                found += turns[..., None] * np.array(self.twist[axis])
+        return found
 
     def number(self, coordinates: Coordinates) -> NDArray[np.int64]:
         """Node of coordinates inside the grid; the last axis counts fastest."""
@@ -95,15 +95,11 @@ class Lattice:
         """Coordinates of every node, int64[nodes, axes]."""
         return np.stack(np.unravel_index(np.arange(self.nodes), self.shape), axis=-1)
 
-    def order(self, axis: int) -> int:
+    def period(self, axis: int) -> int:
         """Steps along a closed axis until it closes; a divisor of the number of nodes."""
-        step = np.zeros(self.axes, np.int64)
-        turn = self.shape[axis]
-        for steps in range(turn, self.nodes + 1, turn):
-            step[axis] = steps
-            if not self.fold(step).any():
-                return steps
-        raise AssertionError("every axis of a finite torus closes")
+        steps = np.array([n for n in range(1, self.nodes + 1) if self.nodes % n == 0])
+        closed = ~self.inside(steps[:, None] * np.eye(self.axes, dtype=np.int64)[axis]).any(axis=1)
+        return int(steps[closed][0])
 
     def cables(self, cube: int | None) -> Cables:
         """A cable upwards along every axis from every node; axis a leaves by port 2a and arrives at port 2a + 1.
@@ -118,7 +114,7 @@ class Lattice:
             last = self.coordinates[:, axis] == self.shape[axis] - 1
             nodes = np.arange(self.nodes) if self.wrap[axis] else np.flatnonzero(~last)
             start = self.coordinates[nodes]
-            ends = self.number(self.fold(start + np.eye(self.axes, dtype=np.int64)[axis]))
+            ends = self.number(self.inside(start + np.eye(self.axes, dtype=np.int64)[axis]))
             leaves = last[nodes] if cube is None else (start[:, axis] % cube == cube - 1) | last[nodes]
             kind = leaves & (cube is not None and self.shape[axis] >= cube)
             real = ends != nodes
@@ -145,12 +141,12 @@ class Lattice:
             If more than `MOST_CANDIDATES` vectors would have to be looked at.
         """
         torus = self.cover
-        reach = [torus.order(axis) // 2 for axis in range(self.axes)]
+        reach = [torus.period(axis) // 2 for axis in range(self.axes)]
         if math.prod(2 * r + 1 for r in reach) > MOST_CANDIDATES:
             raise InputError(f"a torus of {self.nodes:,} nodes with this twist has too many paths for dimension order")
         vectors = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), axis=-1)
         vectors = vectors.reshape(-1, self.axes)
-        nodes = torus.number(torus.fold(vectors))
+        nodes = torus.number(torus.inside(vectors))
         length = np.abs(vectors).sum(axis=1)
         least = np.full(torus.nodes, np.iinfo(np.int64).max)
         np.minimum.at(least, nodes, length)

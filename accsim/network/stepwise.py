@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accsim.network.contention import Endpoint
 from accsim.network.graph import Floats, Graph
 from accsim.network.routing import Minimal, Routes, Routing
-from accsim.network.schedule import ROUTED, Phase, Schedule, Sends
+from accsim.network.schedule import ROUTED, Ints, Phase, Schedule, Sends
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +82,7 @@ class Stepwise:
     endpoint: Endpoint = field(default_factory=Endpoint)
     adds_bytes_per_s: float | None = None
     routing: Routing = field(default_factory=Minimal)
-    _known: dict[bytes, Routes] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: dict[bytes, Routes] = field(default_factory=dict, repr=False, compare=False)
 
     def time(self, plans: Sequence[Plan], algorithm: str) -> CollectiveTime:
         """Time of schedules that run at once, phase i of each together with phase i of the others.
@@ -150,12 +149,12 @@ class Stepwise:
             late = max(late, routes.latency_s)
         return late
 
-    def _routes(self, pairs: NDArray[np.int64]) -> Routes:
-        """Routes of pairs, numbered source · chips + goal; those of a ring are the same in every step."""
+    def _routes(self, pairs: Ints) -> Routes:
+        """Routes of pairs, source x chips + goal; the steps of a ring have the same ones again and again."""
         key = pairs.tobytes()
         if key not in self._known:
-            ends = np.divmod(pairs, self.graph.chips)
-            self._known[key] = self.routing.routes(self.graph, *(end.astype(np.int32) for end in ends))
+            ends = (end.astype(np.int32) for end in np.divmod(pairs, self.graph.chips))
+            self._known[key] = self.routing.routes(self.graph, *ends)
         return self._known[key]
 
     def _slowest(self, moved: _Moved) -> tuple[str, float]:

@@ -92,7 +92,7 @@ class Torus(Topology):
         field = "twisted" if self.twist is None else "twist"
         try:
             twist = self.twist or lattice_twist(self.shape)
-            _ = Lattice(self.shape, self._closed, twist).folding_order
+            _ = Lattice(self.shape, self._closed, twist).twist_order
         except InputError as error:
             check.fail(field, str(error))
             return

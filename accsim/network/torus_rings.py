@@ -57,7 +57,7 @@ class _Starts:
 
 def _ring_starts(lattice: Lattice, axis: int) -> _Starts:
     ranks = np.arange(lattice.nodes)
-    length = lattice.order(axis) if lattice.wrap[axis] else lattice.shape[axis]
+    length = lattice.period(axis) if lattice.wrap[axis] else lattice.shape[axis]
     place, base = lattice.coordinates[:, axis].copy(), ranks.copy()
     if length == lattice.shape[axis]:
         base = lattice.number(lattice.coordinates - place[:, None] * np.eye(lattice.axes, dtype=np.int64)[axis])
@@ -78,7 +78,7 @@ def _ring_starts(lattice: Lattice, axis: int) -> _Starts:
 
 def _stepped(lattice: Lattice, axis: int, by: int) -> Ints:
     moved = lattice.coordinates + by * np.eye(lattice.axes, dtype=np.int64)[axis]
-    return np.asarray(lattice.fold(moved) % np.array(lattice.shape))
+    return np.asarray(lattice.inside(moved) % np.array(lattice.shape))
 
 
 def rotated_rings(lattice: Lattice, axes: Sequence[int]) -> list[Schedule]:

@@ -35,12 +35,7 @@ def describe_machine(acc: Accelerator) -> dict[str, Any]:
 
     Values are in the base unit of the dimension (``text`` has the unit), prices in pJ an operation or a byte.
     """
-    prices = {
-        action: price
-        for dtype in acc.matrix_unit.rates
-        for action, price in price_list(acc, dtype).items()
-        if not action.startswith("mac_")
-    }
+    prices = {action: price for action, price in price_list(acc).items() if not action.startswith("mac_")}
     return {
         "kind": "machine",
         "name": acc.name,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from accsim.config.machine import Accelerator
 from accsim.engine.program import TICKS_PER_CYCLE
+from accsim.mapping.format_run import matrix_dtype
 from accsim.report.plot_style import (
     GREY,
     LIGHT,
@@ -135,7 +136,7 @@ def _ceilings(figure: Figure, axes: Axes, report: Report, points: list[Point]) -
     """Slope of main memory and the peaks of the units, each with its name and value."""
     acc = report.accelerator
     rate = main_memory_rate(acc)
-    tops = peaks(acc, list(dict.fromkeys(row.op.dtype for row in report.ops)))
+    tops = peaks(acc, list(dict.fromkeys(matrix_dtype(row.op, report.accelerator) for row in report.ops)))
     ridges = [top / rate for top in tops.values()]
     left = min([p.intensity for p in points] + ridges) / 4
     right = max([p.intensity for p in points] + ridges) * 6

@@ -72,6 +72,11 @@ def print_ops(console: Console, report: Report) -> None:
         for name, how in report.sparsity.items():
             sparse.add(name, how)
         show(console, "Sparsity", sparse)
+    if report.formats:
+        formats = Sheet(("op", "number formats"), words=(0, 1), wrap=(1,))
+        for name, how in report.formats.items():
+            formats.add(name, how)
+        show(console, "Number formats", formats)
 
 
 def print_runners_up(console: Console, report: Report) -> None:

@@ -15,9 +15,10 @@ from accsim.engine.inner import compute_ticks
 from accsim.engine.power import PowerCap
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.mapping.base import Dataflow, Step
+from accsim.mapping.format_run import format_run, matrix_dtype
 from accsim.mapping.found import Found
 from accsim.mapping.goal import Goal
-from accsim.mapping.sparse_run import sparse_run
+from accsim.mapping.sparse_run import sparse_run, stored_weight_bytes
 from accsim.report import views
 from accsim.workload.ops import Attention, Gemm, Op
 from accsim.workload.trace import Workload
@@ -223,9 +224,9 @@ class Report:
     def overall_utilization(self) -> float:
         """Useful MACs over the peak of the whole time."""
         peak = sum(
-            self.accelerator.peak_macs_per_s(row.op.dtype) * row.count * row.ticks
+            self.accelerator.peak_macs_per_s(dtype) * row.count * row.ticks
             for row in self.ops
-            if row.op.dtype in self.accelerator.matrix_unit.rates
+            if (dtype := matrix_dtype(row.op, self.accelerator)) in self.accelerator.matrix_unit.rates
         )
         return self.workload.macs_effectual / (peak / TICKS_PER_CYCLE / self.clock_hz) if peak else 0.0
 
@@ -277,9 +278,11 @@ class Report:
         The KV cache is what a decoder keeps for the tokens to come: keys and values of every causal attention, and of
         every attention with another number of keys than queries, since they are of other tokens than the queries:
         earlier ones (decode), or those of an encoder (cross-attention). As many keys as queries without a mask are
-        taken for an encoder's own, which it does not keep.
+        taken for an encoder's own, which it does not keep. Sparse weights that run in a mode of the matrix unit are
+        stored compressed.
         """
-        weights = self.workload.weight_bytes
+        entries = self.workload.entries
+        weights = sum(stored_weight_bytes(entry.op, self.accelerator) * entry.weight_sets for entry in entries)
         kv_cache = sum(_cached_bytes(row.op) * row.count for row in self.ops)
         activations = max((_activation_bytes(row.op) for row in self.ops), default=0)
         capacity = self.accelerator.main_memory.capacity_bytes
@@ -315,6 +318,13 @@ class Report:
         """Name of each op with a sparse operand -> how it runs: in which mode, or dense, and why."""
         sparse = {row.names[0]: row.op for row in self.ops if isinstance(row.op, Gemm) and row.op.sparsity}
         return {name: sparse_run(op, self.accelerator).reason for name, op in sparse.items()}
+
+    @property
+    def formats(self) -> dict[str, str]:
+        """Name of each product with data types that are not one of the matrix unit -> what is done to them."""
+        products = {row.names[0]: row.op for row in self.ops if isinstance(row.op, Gemm)}
+        told = {name: format_run(op, self.accelerator).reason for name, op in products.items()}
+        return {name: reason for name, reason in told.items() if reason}
 
     @cached_property
     def runners_up(self) -> dict[str, tuple[RunnerUp, ...]]:

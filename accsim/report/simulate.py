@@ -151,7 +151,7 @@ def run_steps(
     for part in parts:
         for action, number in part.counters.actions.items():
             actions[action] = actions.get(action, 0.0) + number * part.copies
-    energy = energy_of(actions, price_list(acc, op.dtype), acc.power.idle_w, seconds)
+    energy = energy_of(actions, price_list(acc), acc.power.idle_w, seconds)
     return OpRow(op, count, names, found, steps, tuple(parts), actions, energy)
 
 

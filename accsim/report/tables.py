@@ -14,12 +14,17 @@ if TYPE_CHECKING:
 
 
 def mapping_dict(mapping: Dataflow) -> dict[str, Any]:
-    """The mapping's name and choices; a choice that is a mapping itself likewise."""
+    """The mapping's name and choices; a choice that is a mapping itself, or several, likewise."""
+
+    def plain_choice(value: object) -> object:
+        if isinstance(value, tuple):
+            return [plain_choice(item) for item in value]
+        return mapping_dict(value) if isinstance(value, Dataflow) else value
+
     plain: dict[str, Any] = {"dataflow": type(mapping).__name__}
     choices: tuple[Field[Any], ...] = fields(mapping) if is_dataclass(mapping) else ()
     for field in choices:
-        value = getattr(mapping, field.name)
-        plain[field.name] = mapping_dict(value) if isinstance(value, Dataflow) else value
+        plain[field.name] = plain_choice(getattr(mapping, field.name))
     return plain
 
 
@@ -125,6 +130,7 @@ def report_dict(report: Report) -> dict[str, Any]:
         "critical_path": report.critical_path,
         "stalls": report.stalls,
         "sparsity": report.sparsity,
+        "formats": report.formats,
         "traffic_bytes": report.traffic_bytes,
         "memory": report.memory,
         "occupancy": report.occupancy,

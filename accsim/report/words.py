@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from itertools import groupby
 
@@ -109,6 +109,9 @@ def _choices(mapping: object) -> list[tuple[str, str]]:
             text = field.name
         elif isinstance(value, Dataflow):
             text = f"{field.name} {mapping_short(value)}"
+        elif isinstance(value, tuple):
+            items = [mapping_short(item) if isinstance(item, Dataflow) else item for item in value]
+            text = f"{field.name} {_several(items)}"
         elif isinstance(value, str):
             text = _initials(value) if value in FORMS else value
         else:
@@ -139,9 +142,14 @@ def _value(name: str, value: object) -> str:
     if value is True:
         return name
     if isinstance(value, tuple):
-        runs = [(item, len(list(same))) for item, same in groupby(value)]
-        return f"{name} " + "; ".join(f"{item}x{times}" if times > 1 else str(item) for item, times in runs)
+        return f"{name} {_several(value)}"
     return str(value) if name in ("dtype", "function") else f"{name} {value}"
+
+
+def _several(values: Iterable[object]) -> str:
+    """Values one after the other, each with how often it follows itself."""
+    runs = [(item, len(list(same))) for item, same in groupby(values)]
+    return "; ".join(f"{item}x{times}" if times > 1 else str(item) for item, times in runs)
 
 
 def parameters(values: Mapping[str, object]) -> str:

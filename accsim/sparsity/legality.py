@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
-from itertools import pairwise
 from typing import NamedTuple
 
 from accsim.errors import check_choice
 from accsim.sparsity.base import Axes, Bools, axis_index, groups, sides
-from accsim.sparsity.nm import NM, VENOM_COLUMNS, VNM
+from accsim.sparsity.nm import NM, VENOM_COLUMNS, VNM, most_in_run
 from accsim.sparsity.patterns import Block, Channel, Dense, Unstructured, WeightPattern
+from accsim.sparsity.skipping import Lines, run_by_rows
 from accsim.sparsity.sparse_unit import SparseUnit
 
 OPERANDS: Mapping[str, Axes] = {"A": ("m", "k"), "B": ("k", "n"), "C": ("m", "n")}
@@ -47,12 +46,30 @@ class Verdict(Enum):
     """Nothing is pruned."""
 
 
+class Way(Enum):
+    """By what a unit leaves multiplications out."""
+
+    MODE = "a mode"
+    """It reads n of each m."""
+    GATHER = "gathered columns"
+    """It reads n of the 4 of each m that a group of rows keeps."""
+    ROWS = "rows in modes of their own"
+    """Each row is read in the mode that it fits."""
+    ZEROS = "single zeros"
+    """Each zero is skipped."""
+    BLOCKS = "blocks"
+    """Whole blocks are skipped."""
+    SMALLER = "a smaller product"
+    """What is pruned is not there."""
+
+
 class _Judged(NamedTuple):
     """The fields of an :class:`Eligibility` after its product."""
 
     verdict: Verdict
     reason: str
     executed_density: Fraction = _ONE
+    way: Way | None = None
     mode: tuple[int, int] | None = None
 
 
@@ -68,14 +85,17 @@ class Eligibility:
         In one word, and in a sentence.
     executed_density
         Multiplications that are executed, as a share of the dense product's; 1 where nothing is gained.
+    way
+        By what multiplications are left out; None where none are.
     mode
-        The (n, m) of the unit at which it runs; None where it runs in none.
+        The (n, m) at which it runs; None where it runs in none.
     """
 
     product: str
     verdict: Verdict
     reason: str
     executed_density: Fraction = Fraction(1)
+    way: Way | None = None
     mode: tuple[int, int] | None = None
 
     @property
@@ -163,13 +183,13 @@ def _judge(pattern: WeightPattern, unit: SparseUnit, operand: str, contracted: s
         what = f"the product contracts {contracted}, which the operand {operand} does not have"
         return _Judged(Verdict.NOT_AN_OPERAND, what)
     if unit.unstructured:
-        return _Judged(Verdict.RUNS, "the unit skips single zeros", pattern.density)
+        return _Judged(Verdict.RUNS, "the unit skips single zeros", pattern.density, Way.ZEROS)
     if isinstance(pattern, Block):
         return _block(pattern, unit, axes, contracted)
     if not unit.modes:
         return _Judged(Verdict.NO_UNIT, f"the unit {unit.name} has no N:M mode")
     if isinstance(pattern, Unstructured):
-        return _mask(pattern, unit, axes, contracted)
+        return _unstructured(pattern, unit, axes, contracted)
     both_ways = isinstance(pattern, NM) and pattern.transposable
     if pattern.axis != contracted and not both_ways:
         what = f"the pattern runs along {pattern.axis}, the product contracts {contracted}"
@@ -189,7 +209,7 @@ def _structured(pattern: NM, unit: SparseUnit, length: int | None) -> _Judged:
     n, m = min(fitting, key=lambda mode: Fraction(*mode))
     density, padding = _run_density(n, m, length)
     verdict = Verdict.RUNS if Fraction(n, m) == pattern.density and not padding else Verdict.PADDED
-    return _Judged(verdict, f"{own} of {n}:{m}{padding}", density, (n, m))
+    return _Judged(verdict, f"{own} of {n}:{m}{padding}", density, Way.MODE, (n, m))
 
 
 def _run_density(n: int, m: int, length: int | None) -> tuple[Fraction, str]:
@@ -207,7 +227,13 @@ def _venom(pattern: VNM, unit: SparseUnit, length: int | None) -> _Judged:
         return by_row._replace(reason=f"row by row, {by_row.reason}")
     density, padding = _run_density(pattern.n, pattern.m, length)
     verdict = Verdict.PADDED if padding else Verdict.RUNS
-    return _Judged(verdict, f"{VENOM_COLUMNS} columns of {pattern.m} gathered{padding}", density)
+    return _Judged(
+        verdict,
+        f"{VENOM_COLUMNS} columns of {pattern.m} gathered{padding}",
+        density,
+        Way.GATHER,
+        (pattern.n, pattern.m),
+    )
 
 
 def _block(pattern: Block, unit: SparseUnit, axes: Axes, contracted: str) -> _Judged:
@@ -218,13 +244,32 @@ def _block(pattern: Block, unit: SparseUnit, axes: Axes, contracted: str) -> _Ju
     if along % unit.blocks[0] or other % unit.blocks[1]:
         least = f"{unit.blocks[0]} by {unit.blocks[1]}"
         return _Judged(Verdict.RE_PRUNE, f"blocks of {along} along {contracted} by {other} are no multiple of {least}")
-    return _Judged(Verdict.RUNS, "whole blocks are skipped", pattern.density)
+    return _Judged(Verdict.RUNS, "whole blocks are skipped", pattern.density, Way.BLOCKS)
 
 
 def _channel(pattern: Channel, operand: str, contracted: str) -> _Judged:
     """A dropped channel makes all three products smaller, on any unit: each of them has all three axes."""
     how = "fewer terms a sum" if pattern.axis == contracted else "fewer sums"
-    return _Judged(Verdict.RUNS, f"the product is smaller along {pattern.axis} of {operand}: {how}", pattern.density)
+    what = f"the product is smaller along {pattern.axis} of {operand}: {how}"
+    return _Judged(Verdict.RUNS, what, pattern.density, Way.SMALLER)
+
+
+def _unstructured(pattern: Unstructured, unit: SparseUnit, axes: Axes, contracted: str) -> _Judged:
+    """A mask that fits a mode as a whole, else rows in modes of their own, if the unit has them."""
+    whole = _mask(pattern, unit, axes, contracted)
+    if whole.mode is not None or unit.row_wise is None:
+        return whole
+    shape = (0, 0) if pattern.mask is None else pattern.mask.shape
+    along = axes.index(contracted)
+    operand = Lines(pattern, shape[1 - along], shape[along], axes, contracted)
+    share = Fraction(run_by_rows(operand, unit.modes, *unit.row_wise).time).limit_denominator(10**6)
+    m = unit.modes[0][1]
+    fits = f"{'each row' if unit.row_wise[0] == 1 else f'groups of {unit.row_wise[0]} rows'} at the n of {m} that fits"
+    if share == 1:
+        return whole._replace(reason=f"{fits} {unit.row_wise[1]} places: all are dense; {whole.reason}")
+    return _Judged(
+        Verdict.PADDED, f"{fits} {unit.row_wise[1]} places, {float(share * m):.3g} on average", share, Way.ROWS
+    )
 
 
 def _mask(pattern: Unstructured, unit: SparseUnit, axes: Axes, contracted: str) -> _Judged:
@@ -239,28 +284,8 @@ def _mask(pattern: Unstructured, unit: SparseUnit, axes: Axes, contracted: str) 
     n, m = min(fitting, key=lambda mode: Fraction(*mode))
     density, padding = _run_density(n, m, pattern.mask.shape[axes.index(contracted)])
     verdict = Verdict.RUNS if density == pattern.density else Verdict.PADDED
-    return _Judged(verdict, f"every run along {contracted} fits {n}:{m}{padding}", density, (n, m))
+    return _Judged(verdict, f"every run along {contracted} fits {n}:{m}{padding}", density, Way.MODE, (n, m))
 
 
 def _crowded(places: Bools, axes: Axes, contracted: str, n: int, m: int) -> float:
     return float((groups(places, axes.index(contracted), m).sum(axis=-1) > n).mean())
-
-
-def most_in_run(n: int, m: int, run: int) -> int:
-    """Most nonzeros that a mask of n:m can have in an aligned run of another length.
-
-    Notes
-    -----
-    A run from place s on meets the pattern's own runs in pieces; each piece of p places holds at most min(n, p). The
-    positions s mod m repeat after lcm(m, run) places.
-
-    Examples
-    --------
-    >>> most_in_run(2, 8, 4), most_in_run(2, 6, 4), most_in_run(1, 2, 4)
-    (2, 4, 2)
-    """
-    most = 0
-    for start in range(0, math.lcm(m, run), run):
-        edges = [start, *range((start // m + 1) * m, start + run, m), start + run]
-        most = max(most, sum(min(n, b - a) for a, b in pairwise(edges)))
-    return most

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -170,3 +171,23 @@ class VNM(Pattern):
         cut = groups(mask, axis_index(self.axis, axes), self.m)
         columns = groups(cut, 0, self.v).any(axis=-1).sum(axis=1)
         return self.row.allows(mask, axes) and bool((columns <= VENOM_COLUMNS).all())
+
+
+def most_in_run(n: int, m: int, run: int) -> int:
+    """Most nonzeros that a mask of n:m can have in an aligned run of another length.
+
+    Notes
+    -----
+    A run from place s on meets the pattern's own runs in pieces; each piece of p places holds at most min(n, p). The
+    positions s mod m repeat after lcm(m, run) places.
+
+    Examples
+    --------
+    >>> most_in_run(2, 8, 4), most_in_run(2, 6, 4), most_in_run(1, 2, 4)
+    (2, 4, 2)
+    """
+    most = 0
+    for start in range(0, math.lcm(m, run), run):
+        edges = [start, *range((start // m + 1) * m, start + run, m), start + run]
+        most = max(most, sum(min(n, b - a) for a, b in pairwise(edges)))
+    return most

@@ -92,6 +92,27 @@ NUMBER_FORMATS: Mapping[str, NumberFormat] = {
 _DEFAULTS: Mapping[str, str] = {"fp8": "fp8_e4m3", "mxfp8": "mxfp8_e4m3", "mxfp6": "mxfp6_e2m3"}
 """Format that the name of a data type with several elements stands for."""
 
+WIDER: Mapping[str, tuple[str, ...]] = {
+    "int4": ("int8", "fp8", "fp16", "bf16", "tf32", "fp32"),
+    "int8": ("fp16", "bf16", "tf32", "fp32"),
+    "fp8": ("fp16", "bf16", "tf32", "fp32"),
+    "fp16": ("tf32", "fp32"),
+    "bf16": ("tf32", "fp32"),
+    "tf32": ("fp32",),
+    "hbfp4": ("hbfp6", "hbfp8", "bf16", "tf32", "fp32"),
+    "hbfp6": ("hbfp8", "bf16", "tf32", "fp32"),
+    "hbfp8": ("bf16", "tf32", "fp32"),
+    "mxfp4": ("mxfp6", "mxfp8", "bf16", "tf32", "fp32"),
+    "mxfp6": ("mxfp8", "bf16", "tf32", "fp32"),
+    "mxfp8": ("bf16", "tf32", "fp32"),
+    "mxint8": ("bf16", "tf32", "fp32"),
+    "nvfp4": ("fp16", "bf16", "tf32", "fp32"),
+}
+"""Data type to those that hold all of its values; of rows (`int8`, `int4`) and tensors (`nvfp4`), without their scale.
+
+Scales of powers of two are taken to stay within the exponents of fp32.
+"""
+
 _PLAIN = {plain_name(name): name for name in NUMBER_FORMATS}
 _PLAIN |= dict.fromkeys(("e5m2", "float8e5m2"), "fp8_e5m2")
 

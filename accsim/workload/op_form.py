@@ -129,6 +129,12 @@ class GemmForm(OpForm):
     """Pattern of the nonzero values of an operand, such as 2:4; default: dense."""
     sparse_operand: Literal["A", "B"] | None = None
     """Operand that has the pattern; default: B."""
+    other_sparsity: PatternSpec = None
+    """Pattern of the other operand; default: dense."""
+    weight_dtype: Dtype | None = None
+    """Data type of a parameter B; default: dtype."""
+    out_dtype: Dtype | None = None
+    """Data type of C; default: dtype."""
 
 
 class AttentionForm(OpForm):

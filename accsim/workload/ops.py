@@ -5,7 +5,7 @@ read once and each result written once. How often a machine moves them is the bu
 
 Every op has ``kind``, ``macs``, ``macs_effectual`` (those by values that are not pruned), ``flop`` (2 a MAC),
 ``weight_bytes``, ``input_bytes``, ``output_bytes``, ``vector_ops``, ``key`` and ``to_dict()``. Weights, inputs and
-outputs all have the op's one data type.
+outputs all have the op's one data type; only the weights and the results of a product may have others.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Gemm(Counted):
     batch
         Number of products.
     dtype
-        Data type of A, B and C in any spelling.
+        Data type of A in any spelling, and of B and C unless they have their own.
     name
         Name in reports.
     weights
@@ -67,6 +67,12 @@ class Gemm(Counted):
     sparse_operand
         ``"B"`` (the default with a sparsity), with the axes k and n, or ``"A"``, with m (m x batch rows with `weights`)
         and k.
+    other_sparsity
+        With `sparsity`, the pattern of the other operand, or None.
+    weight_dtype
+        Data type of B where it is a parameter, None for `dtype`.
+    out_dtype
+        Data type of C, None for `dtype`.
 
     Raises
     ------
@@ -80,6 +86,8 @@ class Gemm(Counted):
     (301989888, 1179648)
     >>> Gemm(m=512, n=768, k=768, sparsity="2:4").macs_effectual
     150994944
+    >>> Gemm(m=512, n=768, k=768, weight_dtype="mxfp4").weight_bytes  # 4 bits, and 8 for a block of 32
+    313344
     """
 
     kind: ClassVar[str] = "gemm"
@@ -93,6 +101,9 @@ class Gemm(Counted):
     grouped: bool = False
     sparsity: WeightPattern | None = None
     sparse_operand: str | None = None
+    other_sparsity: WeightPattern | None = None
+    weight_dtype: str | None = None
+    out_dtype: str | None = None
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)
@@ -105,7 +116,24 @@ class Gemm(Counted):
         if self.batch == 1:
             object.__setattr__(self, "grouped", False)
         check_sparsity(self, check, sized)
+        self._check_operand_dtypes(check)
         check.finish()
+
+    def _check_operand_dtypes(self, check: ArgumentChecks) -> None:
+        """Data types of B and C, none where they are that of A."""
+        for field in ("weight_dtype", "out_dtype"):
+            if getattr(self, field) is None:
+                continue
+            check.dtype(field)
+            if getattr(self, field) == self.dtype:
+                object.__setattr__(self, field, None)
+        if self.weight_dtype is not None and self.weights is False:
+            check.fail("weight_dtype", f"read {self.weight_dtype}, allowed without weights is none: B has that of A")
+
+    @property
+    def operand_dtypes(self) -> tuple[str, str, str]:
+        """Data types of A, B and C."""
+        return self.dtype, self.weight_dtype or self.dtype, self.out_dtype or self.dtype
 
     @property
     def products(self) -> int:
@@ -124,13 +152,13 @@ class Gemm(Counted):
 
     @property
     def macs_effectual(self) -> int:
-        """Multiply-accumulates by values that the sparsity keeps."""
+        """Multiply-accumulates by values that the sparsity keeps, on average if both operands have a pattern."""
         return effectual_macs(self)
 
     @property
     def weight_bytes(self) -> int:
         """Bytes of B where it is a parameter, else 0."""
-        return tensor_bytes(self.products * self.k * self.n, self.dtype) if self.weights else 0
+        return tensor_bytes(self.products * self.k * self.n, self.operand_dtypes[1]) if self.weights else 0
 
     @property
     def input_bytes(self) -> int:
@@ -141,7 +169,7 @@ class Gemm(Counted):
     @property
     def output_bytes(self) -> int:
         """Bytes of C."""
-        return tensor_bytes(self.batch * self.m * self.n, self.dtype)
+        return tensor_bytes(self.batch * self.m * self.n, self.operand_dtypes[2])
 
 
 Op: TypeAlias = Gemm | Attention | Softmax | Norm | Elementwise | Conv2d | Pool2d | Embedding | LstmCell

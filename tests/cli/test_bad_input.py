@@ -62,7 +62,7 @@ BAD = [
     ((*RUN, "elementwise?elements=4&function=gel"), 2, ["Did you mean 'gelu'?"]),
     # data types
     ((*RUN, "bert_base?dtype=bf17"), 2, ["read data type 'bf17'", "Did you mean 'bf16'?"]),
-    (("run", "systolic_128", "gemm?m=4&n=4&k=4&dtype=fp8"), 2, ["does not support fp8", "bf16, fp16, int8"]),
+    (("run", "systolic_128", "gemm?m=4&n=4&k=4&dtype=fp32"), 2, ["does not support fp32", "bf16, fp16, int8"]),
     # --set
     ((*BERT, "--set", "memories.sg.capacity"), 2, ["--set: read 'memories.sg.capacity'", "KEY=VALUE"]),
     ((*BERT, "--set", "clock="), 2, ["KEY=VALUE"]),

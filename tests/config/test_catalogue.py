@@ -20,9 +20,9 @@ def problem(name: object, overrides: dict[str, object] | None = None) -> tuple[s
 
 def test_what_ships() -> None:
     names = (
-        "a100_pcie a100_sxm b200_sxm flat_cloud flat_edge h100_pcie h100_sxm h200_sxm ipu_bow l40s systolic_128 tpu7x"
+        "a100_pcie a100_sxm b200_sxm dstc_like flat_cloud flat_edge h100_pcie h100_sxm h200_sxm ipu_bow l40s s2ta_like"
     )
-    names += " tpu_v2 tpu_v3 tpu_v4 tpu_v4i tpu_v5e tpu_v5p tpu_v6e"
+    names += " stc_flexible systolic_128 tpu7x tpu_v2 tpu_v3 tpu_v4 tpu_v4i tpu_v5e tpu_v5p tpu_v6e vegeta_like"
     assert list_accelerators() == tuple(names.split())
     assert shipped_names("hw_configs/energy") == ("horowitz_45nm", "jouppi_7nm")
 

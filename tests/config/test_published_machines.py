@@ -26,6 +26,7 @@ class Printed(NamedTuple):
 
 MICRO = "Jouppi et al., IEEE Micro 2026 (arXiv 2606.15870), Table 1"
 GCP = "Google Cloud TPU documentation, TPU7x page, table of generations; v6e and v5e pages"
+GCP_JAX = f"{GCP}; int4: jax-ml/jax, jax/_src/pallas/mosaic/tpu_info.py"
 PRINTED = {
     "tpu_v2": Printed(MICRO, {"bf16": 46 * TERA}, 16 * GIB, 700 * GIGA, {"vmem": 32 * MIB}),
     "tpu_v3": Printed(
@@ -42,16 +43,26 @@ PRINTED = {
         {"vmem": 32 * MIB, "cmem": 128 * MIB},
         90,
     ),
-    "tpu_v5e": Printed(GCP, {"bf16": 197 * TERA, "int8": 394 * TERA}, 16 * GIB, 819 * GIGA, {"vmem": 128 * MIB}),
+    "tpu_v5e": Printed(
+        GCP_JAX,
+        {"bf16": 197 * TERA, "int8": 394 * TERA, "int4": 788 * TERA},
+        16 * GIB,
+        819 * GIGA,
+        {"vmem": 128 * MIB},
+    ),
     "tpu_v5p": Printed(
-        GCP,
-        {"bf16": 459 * TERA, "fp8": 459 * TERA, "int8": 918 * TERA},
+        GCP_JAX,
+        {"bf16": 459 * TERA, "fp8": 459 * TERA, "int8": 918 * TERA, "int4": 1840 * TERA},
         95 * GIB,
         2765 * GIGA,
         {"vmem": 128 * MIB},
     ),
     "tpu_v6e": Printed(
-        GCP, {"bf16": 918 * TERA, "fp8": 918 * TERA, "int8": 1836 * TERA}, 32 * GIB, 1638 * GIGA, {"vmem": 128 * MIB}
+        GCP_JAX,
+        {"bf16": 918 * TERA, "fp8": 918 * TERA, "int8": 1836 * TERA, "int4": 3680 * TERA},
+        32 * GIB,
+        1638 * GIGA,
+        {"vmem": 128 * MIB},
     ),
     "tpu7x": Printed(GCP, {"bf16": 2307 * TERA, "fp8": 4614 * TERA}, 192 * GIB, 7380 * GIGA, {"vmem": 128 * MIB}),
     # Four chips: 1.394 PFLOP/s fp16, 0.349 fp32, 261 TB/s; main memory is the SRAM, whose exchange rate is not printed.
@@ -65,8 +76,8 @@ PRINTED = {
         300,
     ),
     "a100_sxm": Printed(
-        "NVIDIA A100 data sheet, 2021",
-        {"bf16": 312 * TERA, "fp16": 312 * TERA, "tf32": 156 * TERA, "int8": 624 * TERA},
+        "NVIDIA A100 data sheet, 2021; int4: Ampere architecture white paper",
+        {"bf16": 312 * TERA, "fp16": 312 * TERA, "tf32": 156 * TERA, "int8": 624 * TERA, "int4": 1248 * TERA},
         80 * GIGA,
         2039 * GIGA,
         {"l2": 40e6, "smem": 108 * 164 * KIB},
@@ -74,8 +85,8 @@ PRINTED = {
         400,
     ),
     "a100_pcie": Printed(
-        "NVIDIA A100 data sheet, 2021",
-        {"bf16": 312 * TERA, "fp16": 312 * TERA, "tf32": 156 * TERA, "int8": 624 * TERA},
+        "NVIDIA A100 data sheet, 2021; int4: Ampere architecture white paper",
+        {"bf16": 312 * TERA, "fp16": 312 * TERA, "tf32": 156 * TERA, "int8": 624 * TERA, "int4": 1248 * TERA},
         80 * GIGA,
         1935 * GIGA,
         {"l2": 40e6, "smem": 108 * 164 * KIB},
@@ -110,8 +121,9 @@ PRINTED = {
         700,
     ),
     "b200_sxm": Printed(
-        "NVIDIA DGX B200 data sheet, an eighth (figures with sparsity, halved)",
-        {"bf16": 2250 * TERA, "fp16": 2250 * TERA, "tf32": 1125 * TERA, "fp8": 4500 * TERA, "int8": 4500 * TERA},
+        "NVIDIA DGX B200 data sheet, an eighth (figures with sparsity, halved); block formats as its fp8, fp6 and fp4",
+        {"bf16": 2250 * TERA, "fp16": 2250 * TERA, "tf32": 1125 * TERA, "fp8": 4500 * TERA, "int8": 4500 * TERA}
+        | {"mxfp8": 4500 * TERA, "mxfp6": 4500 * TERA, "mxfp4": 9000 * TERA, "nvfp4": 9000 * TERA},
         180 * GIGA,
         8 * TERA,
         {"l2": 126e6},
@@ -128,7 +140,7 @@ PRINTED = {
         350,
     ),
 }
-ABSTRACT = {"flat_edge", "flat_cloud", "systolic_128"}
+ABSTRACT = {"flat_edge", "flat_cloud", "systolic_128", "dstc_like", "s2ta_like", "stc_flexible", "vegeta_like"}
 """Machines of papers and tools, not chips; they have their own tests."""
 
 

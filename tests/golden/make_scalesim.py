@@ -1,10 +1,11 @@
-"""Make scalesim.csv again, or time SCALE-Sim on one layer of BERT-base.
+"""Make scalesim.csv and scalesim_sparse.csv again, or time SCALE-Sim on one layer of BERT-base.
 
 Needs only SCALE-Sim, in an environment of its own (it fails with NumPy 2.4), whose Python runs this file::
 
     python3.11 -m venv /tmp/scalesim
     /tmp/scalesim/bin/pip install scalesim==3.0.0 numpy==1.26.4
     /tmp/scalesim/bin/python tests/golden/make_scalesim.py --jobs 2
+    /tmp/scalesim/bin/python tests/golden/make_scalesim.py --sparse --jobs 2
     /tmp/scalesim/bin/python tests/golden/make_scalesim.py --bert 512
 """
 
@@ -18,12 +19,14 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 OUT = Path(__file__).with_name("scalesim.csv")
+SPARSE_OUT = Path(__file__).with_name("scalesim_sparse.csv")
 FORMS = {"ws": "weight_stationary", "os": "output_stationary", "is": "input_stationary"}
 ARRAYS = [(8, 8), (16, 16), (32, 32), (64, 64), (128, 128), (8, 32), (32, 8), (16, 128), (128, 16), (24, 40)]
 GEMMS = [  # (m, n, k)
@@ -32,6 +35,19 @@ GEMMS = [  # (m, n, k)
     (1024, 1024, 1024),
 ]  # fmt: skip
 MOST_CYCLES = 100_000
+SPARSE_ARRAYS = [(8, 8), (128, 128), (24, 40)]
+SPARSE_GEMMS = [  # (m, n, k); 4 and 8 do not divide the last four k
+    (64, 64, 64), (128, 128, 128), (1, 256, 512), (100, 70, 48), (300, 40, 256), (127, 129, 65), (300, 130, 77),
+    (100, 70, 50), (16, 96, 363),
+]  # fmt: skip
+PATTERNS = ("2:4", "1:4", "1:2", "2:8")
+STORAGE = {
+    "original_words": "Original Filter Storage",
+    "stored_words": "New Storage (Filter+Metadata)",
+    "metadata_words": "Filter Metadata Storage",
+}
+BLOCKS = (4, 8)
+"""Of the row-wise mapping: runs that hold 1 to half as many nonzeros, drawn for each column."""
 KB = 10240
 CONFIG = """
 [general]
@@ -61,7 +77,11 @@ FilterSRAMBankBandwidth: 10
 FilterSRAMBankNum: 10
 FilterSRAMBankPort: 2
 [sparsity]
-SparsitySupport: false
+SparsitySupport: {sparse}
+SparseRep: ellpack_block
+OptimizedMapping: {row_wise}
+BlockSize: {block}
+RandomNumberGeneratorSeed: 40
 """
 HEADER = """\
 # GEMMs C[m,n] = A[m,k] B[k,n] on a rows x cols systolic array, as SCALE-Sim {version} counts them.
@@ -72,6 +92,11 @@ HEADER = """\
 # ifmap_stop_cycle, ofmap_start_cycle: cycles in which A is read last and C is written first; ifmap_reads, filter_reads,
 # ofmap_writes: words of A, B, C through the array's edges; both from DETAILED_ACCESS_REPORT.csv
 # trace_cycles: lines of SCALE-Sim's SRAM traces, one a cycle
+"""
+SPARSE_HEADER = """\
+# pattern n:m of B[k,n], with the same n of each run of m along k in every column; or a row-wise pattern with 1 to m/2,
+# drawn for each column, of each run (weight stationary alone has that mapping)
+# original_words, stored_words, metadata_words: storage of B as block ELLPACK, words of 32 bits; from SPARSE_REPORT.csv
 """
 
 
@@ -84,6 +109,19 @@ class Case(NamedTuple):
     m: int
     n: int
     k: int
+
+
+class SparseCase(NamedTuple):
+    """A case whose B is sparse: n of each m, or, row-wise, at most half of each m."""
+
+    form: str
+    rows: int
+    cols: int
+    m: int
+    n: int
+    k: int
+    pattern: str
+    row_wise: bool
 
 
 class Run(NamedTuple):
@@ -101,15 +139,26 @@ def report(folder: Path, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file, skipinitialspace=True))
 
 
-def simulate(form: str, rows: int, cols: int, gemms: list[tuple[int, int, int]]) -> Run:
-    """SCALE-Sim's numbers for GEMMs one after the other, each a layer."""
+def simulate(
+    form: str, rows: int, cols: int, gemms: list[tuple[int, int, int]], pattern: str = "", row_wise: bool = False
+) -> Run:
+    """SCALE-Sim's numbers for GEMMs one after the other, each a layer, all with one pattern."""
     from scalesim.scale_sim import scalesim
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = {
-            "config": CONFIG.format(rows=rows, cols=cols, form=form, kb=KB),
-            "topology": "Layer,M,N,K,\n" + "".join(f"gemm{i},{m},{n},{k},\n" for i, (m, n, k) in enumerate(gemms)),
+            "config": CONFIG.format(
+                rows=rows,
+                cols=cols,
+                form=form,
+                kb=KB,
+                sparse=bool(pattern),
+                row_wise=row_wise,
+                block=pattern.partition(":")[2] or 4,
+            ),
+            "topology": "Layer,M,N,K,Sparsity,\n"
+            + "".join(f"gemm{i},{m},{n},{k},{pattern or '1:1'},\n" for i, (m, n, k) in enumerate(gemms)),
             "layout": "Layer,\n",
         }
         for file, text in files.items():
@@ -120,8 +169,9 @@ def simulate(form: str, rows: int, cols: int, gemms: list[tuple[int, int, int]])
         tool.run_scale(top_path=str(folder / "out"))
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
         compute, detail = report(folder, "COMPUTE_REPORT.csv"), report(folder, "DETAILED_ACCESS_REPORT.csv")
+        storage = report(folder, "SPARSE_REPORT.csv") if pattern else [{}] * len(gemms)
     layers = []
-    for i, (cycles, accesses) in enumerate(zip(compute, detail, strict=True)):
+    for i, (cycles, accesses, words) in enumerate(zip(compute, detail, storage, strict=True)):
         traces = tool.runner.single_layer_sim_object_list[i].memory_system.get_sram_trace_matrices()
         (lines,) = {len(trace) for trace in traces}
         layers.append(
@@ -138,16 +188,18 @@ def simulate(form: str, rows: int, cols: int, gemms: list[tuple[int, int, int]])
                 "filter_reads": accesses["SRAM Filter Reads"],
                 "ofmap_writes": accesses["SRAM OFMAP Writes"],
             }
+            | {name: words[column] for name, column in STORAGE.items() if words}
         )
     return Run(layers, seconds, cpu_seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def simulate_case(case: Case) -> Run:
+def simulate_case(case: Case | SparseCase) -> Run:
     """SCALE-Sim's numbers for one case."""
-    return simulate(case.form, case.rows, case.cols, [(case.m, case.n, case.k)])
+    form, rows, cols, m, n, k, *sparse = case
+    return simulate(form, rows, cols, [(m, n, k)], *sparse)
 
 
-def size(case: Case) -> int:
+def size(case: Case | SparseCase) -> int:
     """About the cycles of a case, to leave out those that take SCALE-Sim too long."""
     along_rows, along_cols, steps = {
         "ws": (case.k, case.n, case.m),
@@ -158,9 +210,23 @@ def size(case: Case) -> int:
     return folds * (2 * case.rows + case.cols + steps)
 
 
-def make(out: Path, jobs: int) -> None:
-    """Run every case and write the CSV."""
-    cases = [Case(form, *array, *gemm) for array in ARRAYS for gemm in GEMMS for form in FORMS]
+def cases() -> list[Case]:
+    """The dense ones."""
+    return [Case(form, *array, *gemm) for array in ARRAYS for gemm in GEMMS for form in FORMS]
+
+
+def sparse_cases() -> list[SparseCase]:
+    """N:M in all forms, row-wise where weights are stationary."""
+    found = []
+    for array in SPARSE_ARRAYS:
+        for gemm in SPARSE_GEMMS:
+            found += [SparseCase(form, *array, *gemm, pattern, False) for form in FORMS for pattern in PATTERNS]
+            found += [SparseCase("ws", *array, *gemm, f"{block // 2}:{block}", True) for block in BLOCKS]
+    return found
+
+
+def make(out: Path, jobs: int, cases: Sequence[Case | SparseCase], header: str) -> None:
+    """Run every case that is not too long and write the CSV."""
     cases = [case for case in cases if size(case) <= MOST_CYCLES]
     start = time.perf_counter()
     with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=1) as pool:
@@ -171,10 +237,10 @@ def make(out: Path, jobs: int) -> None:
     numbers = {name: metadata.version(name) for name in ("scalesim", "numpy")}
     with out.open("w", encoding="utf-8", newline="") as file:
         file.write(
-            HEADER.format(version=numbers["scalesim"], numpy=numbers["numpy"], python=platform.python_version(), kb=KB)
+            header.format(version=numbers["scalesim"], numpy=numbers["numpy"], python=platform.python_version(), kb=KB)
         )
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["version", "form", "rows", "cols", "m", "n", "k", *runs[0].layers[0]])
+        writer.writerow(["version", *cases[0]._fields, *runs[0].layers[0]])
         for case, run in zip(cases, runs, strict=True):
             writer.writerow([numbers["scalesim"], FORMS[case.form], *case[1:], *run.layers[0].values()])
     seconds, cpu_seconds = time.perf_counter() - start, sum(run.cpu_seconds for run in runs)
@@ -203,7 +269,7 @@ def time_bert(seq: int) -> None:
 def main() -> None:
     """Read the command line and do one of the two."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=OUT, help="the CSV to write (default: %(default)s)")
+    parser.add_argument("--sparse", action="store_true", help=f"make {SPARSE_OUT.name} instead of {OUT.name}")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--bert", type=int, metavar="SEQ", help="only time a layer of BERT-base with so many tokens")
     args = parser.parse_args()
@@ -213,8 +279,10 @@ def main() -> None:
         parser.error(f"{sys.executable} has no SCALE-Sim; run this file with an environment that has it")
     if args.bert:
         time_bert(args.bert)
+    elif args.sparse:
+        make(SPARSE_OUT, args.jobs, sparse_cases(), HEADER + SPARSE_HEADER)
     else:
-        make(args.out, args.jobs)
+        make(OUT, args.jobs, cases(), HEADER)
 
 
 if __name__ == "__main__":

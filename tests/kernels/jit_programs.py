@@ -14,6 +14,7 @@ from accsim.engine.run import run_program
 from accsim.kernels.engine import run_plain
 from accsim.network import DimensionOrder, FatTree, Torus, is_deadlock_free
 from accsim.network.goodput import Machine
+from accsim.network.slice_mix import mix_goodput
 from accsim.workload.ops import Attention, Conv2d, Elementwise, Gemm, Op
 from tests.engine.test_hard_cases import accumulator, causal, copies, flat, one_queue, pipeline
 
@@ -57,7 +58,8 @@ def network_results() -> dict[str, object]:
         if network.graph.lattice is not None:
             found[f"{network}, deadlock"] = [is_deadlock_free(network.graph, DimensionOrder(), n) for n in (1, 2)]
     sampled = Machine(0.99, switch=0.999).sample((2, 2, 2), "offsets", samples=200)
-    return found | {"goodput": [asdict(one) for one in sampled]}
+    mixed = mix_goodput(Machine(0.99, switch=0.999), samples=20)
+    return found | {"goodput": [asdict(one) for one in (*sampled, mixed.switched, mixed.fixed)]}
 
 
 def results() -> dict[str, object]:

@@ -409,7 +409,7 @@ def test_attend_one_row_behind_fills_the_vector_unit() -> None:
     ("keywords", "fragment"),
     [
         ({"granularity": "heads"}, "granularity: read 'heads', allowed are row, head, batch, batch_head"),
-        ({"staged": "qk"}, "staged: read 'qk', allowed are qkvo, qko, qvo, qo"),
+        ({"staged": "kq"}, "staged: read 'kq', allowed are qkvo, qkv, qko, qvo, kvo, qk"),
         ({"stationary": "row_stationary"}, "stationary: read 'row_stationary'"),
         ({"rows": 0}, "rows: read 0, allowed is a positive whole number"),
         ({"block_kv": 1.5}, "block_kv: read 1.5, allowed is a positive whole number"),

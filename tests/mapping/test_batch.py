@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,6 +35,9 @@ CASES: list[tuple[str, CompiledDataflow, Op]] = [
     ("flat_edge", accsim.Flat(block_kv=32, spill=3), RAGGED),
     ("flat_cloud", accsim.Flat(rows=16, block_kv=16, spill=5), CAUSAL),
     ("flat_cloud", accsim.Flat(rows=16), CAUSAL),
+    ("flat_edge", accsim.Flat(staged="qkv"), RAGGED),
+    ("flat_edge", accsim.Flat(rows=48, block_kv=32, staged="none", softmax=None, spill=2), CAUSAL),
+    ("tpu_v4", accsim.Flat(granularity="batch", block_kv=65, staged="kv"), CAUSAL),
     ("flat_edge", accsim.Flash(block_kv=32), CAUSAL),
     ("tpu_v4", accsim.Flat(rows=64), CAUSAL),
     ("h100_sxm", accsim.Flash(block_q=32), CAUSAL),
@@ -51,6 +55,7 @@ CASES: list[tuple[str, CompiledDataflow, Op]] = [
     ("flat_edge", accsim.Flash1(block_kv=32), LATENT),
     ("flat_edge", accsim.Flash(block_kv=32), LATENT),
     ("flat_edge", accsim.Flash1(block_q=12, block_kv=40), CAUSAL),
+    ("tpu_v4", accsim.Flash1(block_q=8), replace(CAUSAL, window=50)),
     ("tpu_v4", accsim.Streamed(), Softmax(rows=1000, cols=77)),
     ("flat_edge", accsim.Streamed(), Softmax(rows=5, cols=200_001)),
     ("flat_edge", accsim.Streamed(), Norm(rows=13, cols=500)),
@@ -150,5 +155,5 @@ def test_columns_of_actions_have_the_names_they_are_written_under() -> None:
     named = {name.lower(): getattr(work, name.upper()) for name in work.ACTIONS if hasattr(work, name.upper())}
     named |= {"max": work.VECTOR, "convert": work.VECTOR + work.VECTOR_OPERATIONS - 1}
     named |= {"pe_steady_cycles": work.PE_STEADY, "pe_busy_cycles": work.PE_BUSY}
-    assert len(named) == 16
+    assert len(named) == 17
     assert {name: work.ACTIONS.index(name) for name in named} == named

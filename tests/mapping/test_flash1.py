@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil
 
 import pytest
@@ -47,7 +48,7 @@ def run(
 def test_work_and_traffic(op: Attention, rows: int, block: int) -> None:
     all_rows, groups = op.q_len * op.heads // op.kv_heads, op.batch * op.kv_heads
     mapping = accsim.Flash1(rows, block, "output_stationary")
-    if rows >= all_rows or block >= op.kv_len:
+    if rows >= all_rows and block < op.kv_len:
         with pytest.raises(accsim.MappingError, match="two row tiles on a core at each of two key blocks"):
             run(mapping, op)
         return
@@ -103,9 +104,73 @@ def test_it_moves_more_than_flash2_and_a_search_knows() -> None:
     assert search(accsim.Flash1(), op, acc).cost >= search(accsim.Flash(), op, acc).cost
 
 
-def test_a_window_is_refused() -> None:
-    with pytest.raises(accsim.MappingError, match="flash1 is written without a sliding window"):
-        accsim.simulate(Attention(1, 1, 64, 64, 16, causal=True, window=8), "flat_edge", dataflow="flash1")
+@settings(max_examples=25)
+@given(
+    op=st.builds(
+        lambda batch, kv, shared, q, past, window: Attention(
+            batch, kv * shared, q, q + past, 16, kv, True, v_dim=8, window=window
+        ),
+        st.integers(1, 2),
+        st.integers(1, 2),
+        st.integers(1, 2),
+        st.integers(20, 90),
+        st.integers(0, 60),
+        st.integers(1, 100),
+    ),
+    each=st.integers(1, 20),
+    block=st.integers(4, 60),
+    machine=st.sampled_from(["flat_edge", "tpu_v4", "tpu_v5p"]),
+)
+def test_under_a_window_a_key_block_meets_the_row_tiles_whose_windows_reach_it(
+    op: Attention, each: int, block: int, machine: str
+) -> None:
+    shared, groups, width = op.heads // op.kv_heads, op.batch * op.kv_heads, op.window or op.kv_len
+    tiles = [range(max(0, last - each), last) for last in range(op.q_len, 0, -each)]
+    unseen = op.kv_len - op.seen_keys  # keys before the first query's window are left out of the grid
+    ends = [[op.kv_len - op.q_len + at + 1 for at in tile] for tile in tiles]
+    sees = [set().union(*(range(max(0, end - width), end) for end in tile)) for tile in ends]
+    grid = [range(first, min(first + block, op.kv_len)) for first in range(unseen, op.kv_len, block)]
+    acc = load_accelerator(machine)
+    stride = ceil(
+        len(tiles) / ceil(len(tiles) / max(1, acc.cores // groups))
+    )  # cores that take the tiles of a head in turn
+    mapping = accsim.Flash1(each * shared, block, "output_stationary")
+    own = [sum(not seen.isdisjoint(keys) for seen in sees[::stride]) for keys in grid]
+    if len(grid) > 1 and min(own) < 2:
+        with pytest.raises(accsim.MappingError, match="two row tiles on a core at each of two key blocks"):
+            run(mapping, op, machine)
+        return
+    step, done = run(mapping, op, machine)
+    read = write = visible = 0
+    for keys in grid:
+        met = [t for t, seen in enumerate(sees) if not seen.isdisjoint(keys)]
+        loads = len({t % stride for t in met}) if len(acc.memories) == 2 else 1  # from a middle memory it comes once
+        read += loads * 2 * len(keys) * op.kv_width
+        for t in met:
+            rows = len(tiles[t]) * shared
+            read += 2 * rows * 16 + 4 * rows * (8 + 2)
+            write += 2 * rows * 8 if max(sees[t]) in keys else 4 * rows * (8 + 2)
+            visible += shared * sum(max(0, end - width) <= key < end for end in ends[t] for key in keys)
+    main = acc.main_memory.name
+    assert op.macs == groups * visible * (16 + 8)
+    assert done.actions["mac.bf16"] * step.copies == pytest.approx(op.macs, rel=1e-9)
+    assert done.actions[f"read.{main}"] * step.copies == pytest.approx(groups * read, rel=1e-9)
+    assert done.actions[f"write.{main}"] * step.copies == pytest.approx(groups * write, rel=1e-9)
+    if machine == "flat_edge":
+        assert done.fires["logit"] == groups * sum(own)
+    assert run(mapping, op, machine, jump=False)[1] == done
+
+
+def test_a_window_saves_what_it_hides() -> None:
+    # Row tile t, of 64 positions, ends in key block t // 2 of 128 keys, and its window of 1024 begins 1023 keys before.
+    op = Attention(batch=2, heads=4, q_len=4096, kv_len=4096, head_dim=64, causal=True)
+    mapping = accsim.Flash1(64, 128, "output_stationary")
+    near, far = run(mapping, replace(op, window=1024)), run(mapping, op)
+    pairs = [t // 2 + 1 for t in range(64)]
+    seen = [pair - max(0, 64 * t - 1023) // 128 for t, pair in enumerate(pairs)]
+    assert near[1].fires["logit"] == 8 * sum(seen)
+    assert far[1].fires["logit"] == 8 * sum(pairs)
+    assert near[1].total_ticks / far[1].total_ticks == pytest.approx(sum(seen) / sum(pairs), rel=0.02)
 
 
 @settings(max_examples=40)
@@ -131,7 +196,7 @@ def test_under_a_mask_a_key_block_meets_the_row_tiles_that_see_it(op: Attention,
     sees = [tile[-1] + 1 + op.kv_len - op.q_len for tile in positions]  # keys of each tile, the longest first
     blocks = ceil(op.kv_len / block)
     mapping = accsim.Flash1(rows, block, "output_stationary")
-    if blocks < 2 or sum(keys > (blocks - 1) * block for keys in sees) < 2:
+    if blocks > 1 and sum(keys > (blocks - 1) * block for keys in sees) < 2:
         with pytest.raises(accsim.MappingError, match="two row tiles on a core at each of two key blocks"):
             run(mapping, op)
         return

@@ -17,11 +17,18 @@ from accsim.config.machine import Accelerator
 from accsim.engine.run import run_program
 from accsim.mapping.attention import problems_of
 from accsim.mapping.base import Step
+from accsim.mapping.by_length import ByLength, by_length
 from accsim.mapping.flash import EXECUTIONS, Flash
+from accsim.mapping.flash1 import Flash1
 from accsim.mapping.flash_queue import part_ticks, queue_of
 from accsim.mapping.flash_tiles import Part, busiest, kinds_of, tiles_of
+from accsim.mapping.flat import Flat
+from accsim.mapping.gemm import OutputStationary
 from accsim.mapping.machine_numbers import STATIONARY
+from accsim.mapping.naive import Naive
 from accsim.mapping.search import search
+from accsim.mapping.unfused import Unfused
+from accsim.report.tables import mapping_dict
 from accsim.workload.ops import Attention
 
 TICKS = 4096
@@ -232,8 +239,108 @@ def test_one_core_gains_nothing_from_a_split() -> None:
     assert found.split_kv == 1
 
 
-@pytest.mark.parametrize("dataflow", ["flat", "flash1", "unfused"])
-def test_the_other_dataflows_need_equal_lengths(dataflow: str) -> None:
-    op = Attention(heads=2, head_dim=64, q_len=64, kv_lens=(512, 64))
-    with pytest.raises(accsim.MappingError, match=f"{dataflow} is written for sequences of equal lengths"):
-        accsim.simulate(op, "flat_cloud", dataflow=dataflow)
+# Dataflows that do not mix lengths
+
+OTHERS = {
+    "flat": Flat("row", 64, 32, "qo", False, "output_stationary", spill=0),
+    "flash1": Flash1(16, 32, "output_stationary"),
+    "unfused": Unfused(OutputStationary(), None, OutputStationary()),
+    "naive": Naive(),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_lengths_in_turn_are_the_sum_of_the_lengths(name: str, masked: bool) -> None:
+    acc = room("flat_edge")
+    op = Attention(
+        heads=4, kv_heads=2, head_dim=16, causal=masked, q_lens=(100, 64, 100, 40), kv_lens=(160, 112, 160, 80)
+    )
+    mapping = ByLength((OTHERS[name],) * 3, (1, 1, 1))
+    together = accsim.simulate(op, acc, dataflow=mapping)
+    alone = [accsim.simulate(run, acc, dataflow=OTHERS[name]) for run in op.runs]
+    assert [run.batch for run in op.runs] == [2, 1, 1]
+    assert together.total_cycles == sum(report.total_cycles for report in alone)
+    for action in {action for report in alone for action in report.actions}:
+        assert together.actions[action] == pytest.approx(sum(report.actions.get(action, 0.0) for report in alone))
+    assert together.actions["mac.bf16"] == pytest.approx(op.macs, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_group_of_lengths_is_padded_and_counts_as_work_what_is_seen(name: str) -> None:
+    acc = room("flat_edge")
+    op = Attention(heads=4, kv_heads=2, head_dim=16, causal=True, q_lens=(100, 64, 90), kv_lens=(160, 112, 97))
+    rep = accsim.simulate(op, acc, dataflow=ByLength((OTHERS[name],), (3,)))
+    whole = accsim.simulate(Attention(3, 4, 100, 160, 16, 2, True), acc, dataflow=OTHERS[name])
+    assert rep.total_cycles == whole.total_cycles
+    assert rep.traffic_bytes == whole.traffic_bytes
+    assert rep.actions["mac.bf16"] == pytest.approx(op.macs, rel=1e-12)
+    executed = [report.actions["mac.bf16"] + report.actions["mac_padded.bf16"] for report in (rep, whole)]
+    assert executed[0] == pytest.approx(executed[1], rel=1e-12)
+
+
+@given(
+    op=ragged(), name=st.sampled_from(("flat", "unfused", "naive")), machine=st.sampled_from(("flat_edge", "tpu_v4"))
+)
+@settings(max_examples=12, deadline=None)
+def test_a_search_of_lengths_keeps_to_the_bounds_and_below_the_padded_batch(
+    op: Attention, name: str, machine: str
+) -> None:
+    acc = room(machine)
+    rep = accsim.simulate(op, acc, dataflow=OTHERS[name])
+    padded = replace(op, q_lens=None, kv_lens=None)
+    assert rep.actions["mac.bf16"] == pytest.approx(op.macs, rel=1e-9)
+    assert sum(rep.traffic_bytes[acc.main_memory.name].values()) >= (op.input_bytes + op.output_bytes) * (1 - 1e-9)
+    assert rep.latency_s >= op.macs / acc.peak_macs_per_s("bf16") * (1 - 1e-9)
+    assert rep.latency_s >= (op.input_bytes + op.output_bytes) / acc.main_memory.usable_read_bytes_per_s / 2
+    assert rep.latency_s <= accsim.simulate(padded, acc, dataflow=OTHERS[name]).latency_s * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("name", ["flat", "flash1", "unfused", "naive"])
+def test_a_searched_batch_takes_less_than_a_padded_one(name: str) -> None:
+    op = Attention(heads=4, head_dim=64, causal=True, q_lens=(2048, 1536, 1024, 1024, 512))
+    rep, padded = (
+        accsim.simulate(o, "flat_cloud", dataflow=name) for o in (op, replace(op, q_lens=None, kv_lens=None))
+    )
+    assert op.macs / replace(op, q_lens=None, kv_lens=None).macs == pytest.approx(0.425, abs=1e-3)
+    assert rep.latency_s < 0.6 * padded.latency_s
+
+
+def test_few_sequences_of_each_length_share_many_cores() -> None:
+    # Each length alone leaves most of 132 SMs idle: groups, which are padded, are faster, and all of them together too.
+    op = Attention(heads=32, kv_heads=8, head_dim=128, q_len=1, causal=True, kv_lens=tuple(range(256, 256 * 17, 256)))
+    acc = accsim.load_accelerator("h100_sxm")
+    found = search(Unfused(), op, acc)
+    assert isinstance(found.mapping, ByLength)
+    assert sum(found.mapping.lengths) == 16
+    alone = search(ByLength((Unfused(),) * 16, (1,) * 16), op, acc)
+    padded = search(Unfused(), replace(op, kv_lens=None), acc)
+    assert found.cost < 0.95 * padded.cost
+    assert found.cost < 0.95 * alone.cost
+
+
+def test_few_sequences_take_less_than_many_groups() -> None:
+    op = Attention(heads=1, head_dim=16, q_len=1, kv_lens=tuple(range(1, 101)))
+    options = by_length(Flat(), op)
+    assert [len(option.lengths) for option in options if isinstance(option, ByLength)] == [16, 4, 1]
+    for option in options:
+        assert isinstance(option, ByLength)
+        assert sum(option.lengths) == 100
+        parts = option.parts(op, room("flat_edge")).values()
+        assert sum(part.op.scores * part.useful for part in parts) == pytest.approx(op.scores)
+    assert by_length(Flash(), op) == (Flash(),)
+
+
+def test_bad_groups() -> None:
+    op = Attention(heads=1, head_dim=16, q_len=1, kv_lens=(10, 20))
+    with pytest.raises(accsim.MappingError, match="has 2 pairs of lengths: there are 1 mappings for 1 of them"):
+        accsim.simulate(op, "flat_edge", dataflow=ByLength((Flat(),), (1,)))
+
+
+def test_a_report_tells_the_mapping_of_each_group() -> None:
+    op = Attention(heads=2, head_dim=16, q_len=64, kv_lens=(128, 64))
+    rep = accsim.simulate(op, "flat_edge", dataflow=ByLength((OTHERS["flat"], Flat(rows=32)), (1, 1)))
+    text = " ".join(str(rep.program).split())
+    assert "mapping: ByLength mappings Flat rows 64, block_kv 32, qo, OS; Flat rows 32" in text
+    assert ", lengths 1x2" in text
+    assert [item["rows"] for item in mapping_dict(rep.ops[0].mapping)["mappings"]] == [64, 32]

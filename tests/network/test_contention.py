@@ -155,6 +155,14 @@ def test_nothing_to_send_takes_no_time() -> None:
     assert Torus((1,)).all_to_all(1.0).time_s == 0.0
 
 
+def test_a_torus_of_65536_chips() -> None:
+    endpoint = Endpoint(injection_bytes_per_s=1e9, descriptor_s=1e-9)
+    found = Torus((32, 32, 64), endpoint=endpoint).all_to_all(1e3)
+    assert found.max_link_bytes == pytest.approx(65536 * 64 / 8 * 1e3)
+    assert found.bounds_s["injection"] == pytest.approx(65535 * 1e3 / 1e9)
+    assert found.bounds_s["dma"] == pytest.approx(65535 * 1e-9)
+
+
 def test_what_does_not_fit_is_told() -> None:
     torus, star = Torus((4, 4)), FatTree((4,))
     for attempt, told in (
@@ -165,17 +173,9 @@ def test_what_does_not_fit_is_told() -> None:
         (lambda: torus.all_to_all(1.0, contention="fold"), "Did you mean 'folded'"),
         (lambda: star.all_to_all(1.0, contention="folded"), "look the same"),
         (lambda: torus.all_to_all(1.0, routing="valiant", contention="flows"), "no fixed routes"),
+        (lambda: Torus((33, 33)).all_to_all(1.0, contention="flows"), "1,184,832 pairs of chips, allowed are at most"),
         (lambda: Torus((32, 32, 32)).all_to_all(1.0, contention="links"), "32,768 chips, allowed are at most 16,384"),
         (lambda: Endpoint(injection_bytes_per_s=0, descriptor_bytes=0), "(?s)injection.*descriptor_bytes"),
     ):
         with pytest.raises(InputError, match=told):
             attempt()
-
-
-def test_uniform_traffic_is_the_matrix_of_equal_pairs() -> None:
-    limits = Endpoint(injection_bytes_per_s=1e9, ejection_bytes_per_s=2e9, hbm_bytes_per_s=3e9)
-    torus = Torus((2, 3), endpoint=limits)
-    matrix = np.full((6, 6), 5e6)
-    uniform, pairs = torus.all_to_all(5e6), torus.link_loads(matrix)
-    assert dict(uniform.bounds_s) == pytest.approx(dict(pairs.bounds_s))
-    assert uniform.bounds_s["injection"] == pytest.approx(5 * 5e6 / 1e9)

@@ -100,9 +100,9 @@ def test_a_small_machine_counted_state_by_state() -> None:
 
 def test_racks_cables_and_switches_take_what_hangs_on_them() -> None:
     machine = Machine(0.999, rack=0.99, cable=0.9999, switch=0.999)
-    assert machine.cube_up == pytest.approx(0.999**16 * 0.99)
-    assert machine.switched_cube_up == pytest.approx(0.999**16 * 0.99 * 0.9999**96)
-    same = Machine((machine.switched_cube_up) ** (1 / 16))
+    assert machine.cube_up == pytest.approx(0.999**16 * 0.99 * 0.9999**96)
+    same = Machine(machine.cube_up ** (1 / 16))
+    assert machine.fixed((2, 2, 2)) == pytest.approx(same.fixed((2, 2, 2)))
     assert machine.switched(8) == pytest.approx(0.999**48 * same.switched(8))
     assert machine.guaranteed(8, 0.9) <= same.guaranteed(8, 0.9)
     switched, fixed = machine.sample((2, 2, 2), samples=100_000)

@@ -252,7 +252,7 @@ def test_every_ring_has_one_dateline(torus: Torus) -> None:
         for port in (2 * axis, 2 * axis + 1):
             for node in range(graph.nodes):
                 crossed = 0
-                for _ in range(lattice.order(axis)):
+                for _ in range(lattice.period(axis)):
                     link = graph.first[node] + port
                     crossed += int(marked[link])
                     node = int(graph.target[link])

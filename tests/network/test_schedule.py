@@ -117,7 +117,7 @@ def test_rings_of_all_axes_at_once(lattice: Lattice) -> None:
                 # What leaves by port 2a arrives one step up along axis a, by 2a + 1 one step down.
                 assert not (step.port == ROUTED).any()
                 way = np.eye(lattice.axes, dtype=np.int64)[step.port // 2] * (1 - 2 * (step.port % 2))[:, None]
-                reached = lattice.fold(lattice.coordinates[step.source] + way)
+                reached = lattice.inside(lattice.coordinates[step.source] + way)
                 assert np.array_equal(lattice.number(reached), step.goal)
 
 
@@ -141,4 +141,4 @@ def test_rings_together_name_every_rank_once(lattice: Lattice) -> None:
             len({tuple(places) for places in np.stack([ring.place for ring in rings], axis=1).tolist()})
             == lattice.nodes
         )
-        assert rings[0].length == (lattice.order(first) if lattice.wrap[first] else lattice.shape[first])
+        assert rings[0].length == (lattice.period(first) if lattice.wrap[first] else lattice.shape[first])

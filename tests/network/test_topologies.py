@@ -79,9 +79,9 @@ def test_zero_twist_is_the_regular_torus() -> None:
 def test_a_chain_of_twists_is_folded_until_it_lies_inside() -> None:
     lattice = Lattice((3, 4, 5), (True,) * 3, ((0, 3, 1), (0, 0, 2), (0, 0, 0)))
     for axis, period in enumerate([(3, -3, -1), (0, 4, -2), (0, 0, 5)]):
-        assert lattice.fold(np.array(period)).tolist() == [0, 0, 0], axis
+        assert lattice.inside(np.array(period)).tolist() == [0, 0, 0], axis
     vectors = np.stack(np.meshgrid(*[np.arange(-7, 8)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-    folded = lattice.fold(vectors)
+    folded = lattice.inside(vectors)
     assert ((folded >= 0) & (folded < [3, 4, 5])).all()
     graph = Torus((3, 4, 5), twist=((0, 3, 1), (0, 0, 2), (0, 0, 0))).graph
     assert {int(graph.hops(root).sum()) for root in range(60)} == {graph.distance_sum}

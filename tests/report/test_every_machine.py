@@ -65,20 +65,21 @@ def test_data_types_of_the_machines() -> None:
     for name in ("h100_sxm", "l40s", "tpu7x", "b200_sxm"):
         assert accsim.simulate(op, name).energy_breakdown_j["mac"] == pytest.approx(256**3 * 0.52e-12)
     for name in ("a100_sxm", "tpu_v4", "ipu_bow"):
-        with pytest.raises(accsim.InputError, match="does not support fp8"):
-            accsim.simulate(op, name)
+        assert "A in fp8 is converted to" in accsim.simulate(op, name).formats["gemm"]
+    with pytest.raises(accsim.InputError, match="does not support fp32, only bf16, int8, and none holds its values"):
+        accsim.simulate(accsim.Gemm(256, 256, 256, dtype="fp32"), "tpu_v4")
     assert accsim.simulate(accsim.Gemm(64, 64, 64, dtype="tf32"), "a100_sxm").macs == 64**3
 
 
 def test_a_block_format_runs_at_its_rate_and_moves_its_scales(tmp_path: Path) -> None:
     table = (ROOT / "hw_configs" / "energy" / "jouppi_7nm.yaml").read_text(encoding="utf-8")
-    mac = "mac:\n  MXFP4: {low: 0.1 pJ, nominal: 0.2 pJ, high: 0.3 pJ, source: made up}\n"
+    mac = "mac:\n  HBFP4: {low: 0.1 pJ, nominal: 0.2 pJ, high: 0.3 pJ, source: made up}\n"
     (tmp_path / "mine.yaml").write_text(table.replace("mac:\n", mac, 1).replace("jouppi_7nm", "mine", 1))
-    changes = {"energy": str(tmp_path / "mine.yaml"), "matrix_unit.rates.mx_fp4": 8}
+    changes = {"energy": str(tmp_path / "mine.yaml"), "matrix_unit.rates.hb_fp4": 8}
     machine = accsim.load_accelerator("flat_cloud", set=changes)
-    assert machine.matrix_unit.rate("mxfp4") == 8
-    op = accsim.Gemm(64, 256, 256, dtype="mxfp4")
+    assert machine.matrix_unit.rate("hbfp4") == 8
+    op = accsim.Gemm(64, 256, 256, dtype="hbfp4")
     report = accsim.simulate(op, machine)
-    assert op.weight_bytes == 256 * 256 * (4 + 8 / 32) / 8
-    assert report.traffic_bytes["dram"]["read"] == (64 * 256 + 256 * 256) * (4 + 8 / 32) / 8
+    assert op.weight_bytes == 256 * 256 * (4 + 8 / 64) / 8
+    assert report.traffic_bytes["dram"]["read"] == (64 * 256 + 256 * 256) * (4 + 8 / 64) / 8
     assert report.energy_breakdown_j["mac"] == pytest.approx(64 * 256 * 256 * 0.2e-12)

@@ -11,37 +11,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accsim.errors import InputError
-from accsim.sparsity.legality import CONTRACTS, OPERANDS, Verdict, legality, most_in_run
+from accsim.sparsity.legality import CONTRACTS, OPERANDS, Verdict, Way, legality
 from accsim.sparsity.masks import conforms, draw_mask
-from accsim.sparsity.nm import NM, VNM
+from accsim.sparsity.nm import NM, VNM, most_in_run
 from accsim.sparsity.patterns import Block, Channel, Dense, Unstructured, WeightPattern
 from accsim.sparsity.sparse_unit import (
+    DENSITY_BOUND_BLOCKS,
     FLEXIBLE_TENSOR_CORE,
     NO_SPARSE_UNIT,
+    OUTER_PRODUCT,
     SPARSE_TENSOR_CORE,
     SPARSE_TENSOR_CORE_TF32,
     VEGETA,
+    VEGETA_ROW_WISE,
     VENOM_KERNEL,
     SparseUnit,
 )
 
 RUNS, PADDED, PRUNE = Verdict.RUNS, Verdict.PADDED, Verdict.RE_PRUNE
-UNITS = (NO_SPARSE_UNIT, SPARSE_TENSOR_CORE, SPARSE_TENSOR_CORE_TF32, VEGETA, FLEXIBLE_TENSOR_CORE, VENOM_KERNEL)
+UNITS = (
+    NO_SPARSE_UNIT, SPARSE_TENSOR_CORE, SPARSE_TENSOR_CORE_TF32, VEGETA, FLEXIBLE_TENSOR_CORE, VENOM_KERNEL,
+    DENSITY_BOUND_BLOCKS, VEGETA_ROW_WISE, OUTER_PRODUCT,
+)  # fmt: skip
 
 # What each unit makes of a pattern along the axis that a product contracts: verdict, and the density executed.
-# Columns as UNITS without the first, which has no sparse mode whatever the pattern.
+# Columns as UNITS without the first, which has no sparse mode whatever the pattern, and the last two: rows in modes
+# of their own are those of VEGETA where a pattern has one for all, and single zeros are skipped along any axis.
 TABLE: dict[NM | VNM, list[tuple[Verdict, str]]] = {
-    NM(2, 4): [(RUNS, "1/2"), (PRUNE, "1"), (RUNS, "1/2"), (RUNS, "1/2"), (RUNS, "1/2")],
-    NM(1, 2): [(RUNS, "1/2"), (RUNS, "1/2"), (RUNS, "1/2"), (RUNS, "1/2"), (RUNS, "1/2")],
-    NM(1, 4): [(PADDED, "1/2"), (PADDED, "1/2"), (RUNS, "1/4"), (RUNS, "1/4"), (PADDED, "1/2")],
-    NM(2, 8): [(PADDED, "1/2"), (PRUNE, "1"), (PADDED, "1/2"), (RUNS, "1/4"), (PADDED, "1/2")],
-    NM(2, 6): [(PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (RUNS, "1/3"), (PRUNE, "1")],
-    NM(4, 8): [(PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1")],
-    NM(1, 8): [(PADDED, "1/2"), (PADDED, "1/2"), (PADDED, "1/4"), (PADDED, "1/4"), (PADDED, "1/2")],
-    NM(3, 4): [(PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1")],
-    VNM(64, 2, 8): [(PADDED, "1/2"), (PRUNE, "1"), (PADDED, "1/2"), (RUNS, "1/4"), (RUNS, "1/4")],
-    VNM(64, 2, 10): [(PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (RUNS, "1/5")],
-    VNM(8, 2, 8): [(PADDED, "1/2"), (PRUNE, "1"), (PADDED, "1/2"), (RUNS, "1/4"), (PADDED, "1/2")],
+    NM(2, 4): [(RUNS, "1/2"), (PRUNE, "1"), (RUNS, "1/2"), (RUNS, "1/2"), (RUNS, "1/2"), (RUNS, "1/2")],
+    NM(1, 2): [(RUNS, "1/2"), (RUNS, "1/2"), (RUNS, "1/2"), (RUNS, "1/2"), (RUNS, "1/2"), (RUNS, "1/2")],
+    NM(1, 4): [(PADDED, "1/2"), (PADDED, "1/2"), (RUNS, "1/4"), (RUNS, "1/4"), (PADDED, "1/2"), (RUNS, "1/4")],
+    NM(2, 8): [(PADDED, "1/2"), (PRUNE, "1"), (PADDED, "1/2"), (RUNS, "1/4"), (PADDED, "1/2"), (RUNS, "1/4")],
+    NM(2, 6): [(PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (RUNS, "1/3"), (PRUNE, "1"), (PADDED, "1/2")],
+    NM(4, 8): [(PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (RUNS, "1/2")],
+    NM(1, 8): [(PADDED, "1/2"), (PADDED, "1/2"), (PADDED, "1/4"), (PADDED, "1/4"), (PADDED, "1/2"), (RUNS, "1/8")],
+    NM(3, 4): [(PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (RUNS, "3/4")],
+    VNM(64, 2, 8): [(PADDED, "1/2"), (PRUNE, "1"), (PADDED, "1/2"), (RUNS, "1/4"), (RUNS, "1/4"), (RUNS, "1/4")],
+    VNM(64, 2, 10): [(PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (RUNS, "1/5"), (PADDED, "1/2")],
+    VNM(8, 2, 8): [(PADDED, "1/2"), (PRUNE, "1"), (PADDED, "1/2"), (RUNS, "1/4"), (PADDED, "1/2"), (RUNS, "1/4")],
 }
 
 
@@ -66,10 +73,12 @@ def test_every_cell(pattern: NM | VNM, column: int, operand: str) -> None:
                 want = (Verdict.NOT_AN_OPERAND, "1")
             elif column == 0:
                 want = (Verdict.NO_UNIT, "1")
+            elif unit is OUTER_PRODUCT:
+                want = (RUNS, str(one.density))
             elif contracted != axis and not both_ways:
                 want = (Verdict.WRONG_AXIS, "1")
             else:
-                want = TABLE[pattern][column - 1]
+                want = TABLE[pattern][UNITS.index(VEGETA if unit is VEGETA_ROW_WISE else unit) - 1]
             assert (cell.verdict, cell.executed_density) == (want[0], Fraction(want[1])), (axis, transposable, product)
             assert cell.legal == (cell.executed_density < 1)
             assert cell.reason
@@ -96,7 +105,7 @@ def test_most_in_a_run_by_enumeration(n: int, m: int, run: int) -> None:
     assert most_in_run(n, m, run) == most
 
 
-@given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 999), st.sampled_from(UNITS[1:]))
+@given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 999), st.sampled_from(UNITS[1:-2]))
 def test_no_mask_of_a_pattern_that_runs_breaks_the_unit(n: int, m: int, seed: int, unit: SparseUnit) -> None:
     pattern = NM(min(n, m), m)
     cell = legality(pattern, unit)["forward"]
@@ -163,6 +172,36 @@ def test_blocks_channels_and_single_zeros() -> None:
     assert all(e.executed_density == Fraction(1, 3) for e in legality(Channel(Fraction(1, 3)), NO_SPARSE_UNIT).products)
 
 
+def test_rows_in_modes_of_their_own() -> None:
+    mask = np.zeros((64, 4), dtype=bool)  # columns of B: empty, one of each 4, two, three in one run
+    mask[::4, 1] = mask[::4, 2] = mask[1::4, 2] = mask[:3, 3] = True
+    cell = legality(Unstructured(mask=mask), VEGETA_ROW_WISE)["forward"]
+    assert (cell.verdict, cell.way, cell.executed_density) == (PADDED, Way.ROWS, Fraction(1 + 1 + 2 + 4, 16))
+    assert "at the n of 4 that fits 64 places, 2 on average" in cell.reason
+    pairs = SparseUnit("pairs", modes=((1, 4), (2, 4)), row_wise=(2, 64))
+    assert legality(Unstructured(mask=mask), pairs)["forward"].executed_density == Fraction(1 + 1 + 4 + 4, 16)
+    fitting = legality(Unstructured(mask=mask[:, :3]), VEGETA_ROW_WISE)["forward"]
+    assert (fitting.way, fitting.mode) == (Way.MODE, (2, 4))
+    full = legality(Unstructured(Fraction(99, 100)), VEGETA_ROW_WISE)["forward"]
+    assert not full.legal
+    assert "all are dense" in full.reason
+    assert (
+        legality(Unstructured(Fraction(1, 20)), VEGETA_ROW_WISE, operand="A")["dgrad"].verdict is Verdict.NOT_AN_OPERAND
+    )
+
+
+def test_the_way_of_each_unit() -> None:
+    cases = [
+        (VEGETA, NM(2, 4), Way.MODE),
+        (VENOM_KERNEL, VNM(64, 2, 10), Way.GATHER),
+        (VENOM_KERNEL, NM(2, 4), Way.MODE),
+    ]
+    cases += [(OUTER_PRODUCT, NM(2, 4), Way.ZEROS), (SPARSE_TENSOR_CORE, Channel(Fraction(1, 2)), Way.SMALLER)]
+    for unit, pattern, way in cases:
+        assert legality(pattern, unit)["forward"].way is way
+    assert legality(NM(2, 6), SPARSE_TENSOR_CORE)["forward"].way is None
+
+
 def test_refuses() -> None:
     with pytest.raises(InputError, match="runs along 'm', but the axes of the array are k, n"):
         legality(NM(2, 4, "m"), SPARSE_TENSOR_CORE)
@@ -172,6 +211,8 @@ def test_refuses() -> None:
         legality(NM(2, 4), SPARSE_TENSOR_CORE, operand="D")
     with pytest.raises(InputError, match="unknown product 'backward'"):
         legality(NM(2, 4), SPARSE_TENSOR_CORE)["backward"]
+    with pytest.raises(InputError, match="modes of one m that divides the places"):
+        SparseUnit("mixed", modes=((1, 4), (2, 8)), row_wise=(1, 64))
     with pytest.raises(InputError) as caught:
         SparseUnit("", modes=((4, 4), (0, 2)), gathered_rows=-1, blocks=(0, 1))
     assert len(caught.value.problems) == 5

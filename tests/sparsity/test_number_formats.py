@@ -17,7 +17,7 @@ from accsim.errors import InputError
 from accsim.sparsity.elements import FloatElement
 from accsim.sparsity.masks import draw_mask
 from accsim.sparsity.nm import NM
-from accsim.sparsity.number_formats import NUMBER_FORMATS, number_format
+from accsim.sparsity.number_formats import NUMBER_FORMATS, WIDER, number_format
 from accsim.sparsity.quantize import block_scales, quantize
 from accsim.units import dtype_bits
 from tests.reference import quantize_naive as naive
@@ -297,3 +297,39 @@ def test_a_rounded_value_is_at_most_half_a_step_away(values: np.ndarray) -> None
         step = scale * 2.0 ** -(7 if name == "hbfp8" else 6)
         away = np.abs(quantize(values.astype(np.float64), name) - values)
         assert (away <= step).all()
+
+
+def codes_of(name: str) -> np.ndarray:
+    """The value of every code of a format that is a number and in use: a symmetric one has no use for its least."""
+    form = NUMBER_FORMATS[name]
+    values = form.element.decode(np.arange(2**form.element_bits))
+    return values[np.isfinite(values) & (form.element.round(values) == values)]
+
+
+@pytest.mark.parametrize("narrow", [name for name, form in NUMBER_FORMATS.items() if form.dtype in WIDER])
+def test_wider_data_types_hold_every_value(narrow: str) -> None:
+    """Codes times their scales are exact in a wider format: in one with scales too, under the same scale."""
+    form = NUMBER_FORMATS[narrow]
+    if form.element_bits > 16:
+        values = np.random.default_rng(0).standard_normal(100_000).astype(np.float32)
+        values = quantize(values, narrow).astype(np.float64)
+    else:
+        values = codes_of(narrow)
+    for wide in (other for other in NUMBER_FORMATS.values() if other.dtype in WIDER[form.dtype]):
+        held = values
+        if wide != number_format(wide.dtype):  # fp8 and mxfp8 stand for their E4M3, mxfp6 for E2M3
+            continue
+        if wide.scaling == "none" and form.scaling in ("mx", "hbfp"):
+            held = np.concatenate([values * 2.0**e for e in (-60, 0, 60)])
+        if wide.scaling == "none" and form.scaling == "nvfp4":
+            scales = codes_of("fp8_e4m3")
+            held = np.outer(values, scales[scales > 0]).ravel()
+        np.testing.assert_array_equal(wide.element.round(held), held, err_msg=wide.name)
+
+
+def test_no_wider_data_type_is_left_out_among_those_without_scales() -> None:
+    """A data type holds another if it holds all of its values; fp8 and fp16 do not hold each other's neighbours."""
+    for narrow, wide in (("int8", "fp8_e4m3"), ("fp16", "bf16"), ("bf16", "fp16"), ("fp8_e5m2", "int8")):
+        values = codes_of(narrow)
+        assert NUMBER_FORMATS[wide].dtype not in WIDER[NUMBER_FORMATS[narrow].dtype]
+        assert (NUMBER_FORMATS[wide].element.round(values) != values).any()

@@ -19,8 +19,8 @@ SPECS = [
     ("GEMM?m=5&n=6&k=7&batch=3&weights=false&dtype=half&name=mine", Gemm(5, 6, 7, 3, "fp16", "mine", False)),
     ("gemm?m=5&n=6&k=8&sparsity=2:4", Gemm(5, 6, 8, sparsity=NM(2, 4))),
     (
-        "gemm?m=5&n=6&k=8&sparsity=nm(1, 4)&sparse_operand=A",
-        Gemm(5, 6, 8, sparsity=NM(1, 4), sparse_operand="A"),
+        "gemm?m=5&n=6&k=8&sparsity=nm(1, 4)&sparse_operand=A&other_sparsity=2:4",
+        Gemm(5, 6, 8, sparsity=NM(1, 4), sparse_operand="A", other_sparsity=NM(2, 4)),
     ),
     (
         "attention?batch=1&heads=12&q_len=512&kv_len=512&head_dim=64",

@@ -82,6 +82,8 @@ BAD: list[tuple[Callable[[], object], str, str]] = [
     (lambda: Gemm(8, 8, 8, sparsity=Window(4)), "Gemm.sparsity", "of attention scores"),  # type: ignore[arg-type]
     (lambda: Gemm(8, 8, 8, sparsity=NM(2, 4), sparse_operand="C"), "Gemm.sparse_operand", "allowed are A, B"),
     (lambda: Gemm(8, 8, 8, sparse_operand="A"), "Gemm.sparse_operand", "allowed without sparsity is none"),
+    (lambda: Gemm(8, 8, 8, other_sparsity=NM(2, 4)), "Gemm.other_sparsity", "allowed without sparsity is none"),
+    (lambda: Gemm(8, 8, 8, sparsity=NM(2, 4), other_sparsity=NM(2, 4, "n")), "Gemm.other_sparsity", "are m, k"),
     (lambda: Attention(0, 1, 1, 1, 1), "Attention.batch", "read 0"),
     (lambda: Attention(1, 12, 1, 1, 1, kv_heads=5), "Attention.kv_heads", "a divisor of the 12 heads"),
     (lambda: Attention(1, 2, 1, 1, 1, kv_heads=4), "Attention.kv_heads", "a divisor of the 2 heads"),
@@ -230,7 +232,33 @@ def test_effectual_macs_are_those_of_a_mask(pattern: WeightPattern, weights: boo
     assert (op.flop, op.weight_bytes) == (2 * op.macs, replace(op, sparsity=None, sparse_operand=None).weight_bytes)
 
 
+@pytest.mark.parametrize("weights", [True, False])
+def test_effectual_macs_of_two_masks_are_those_that_meet(weights: bool) -> None:
+    rows = 12 if weights else 4
+    a, b = (np.random.default_rng(seed).random(shape) < 0.4 for seed, shape in enumerate(((rows, 8), (8, 5))))
+    one, two = Unstructured(mask=a), Unstructured(mask=b)
+    op = Gemm(4, 5, 8, batch=3, weights=weights, sparsity=one, sparse_operand="A", other_sparsity=two)
+    assert op.macs_effectual == op.products * int((a.astype(int) @ b.astype(int)).sum())
+    assert op.macs_effectual == replace(op, sparsity=two, sparse_operand="B", other_sparsity=one).macs_effectual
+
+
+def test_effectual_macs_of_two_patterns_are_those_of_drawn_masks_on_average() -> None:
+    """The last runs are short: there 2:4 keeps two of two, and 2:8 two of six."""
+    one, two = NM(2, 4), NM(2, 8)
+    op = Gemm(40, 40, 14, sparsity=one, sparse_operand="A", other_sparsity=two)
+    drawn = [
+        (draw_mask(one, (40, 14), seed, axes=("m", "k")).astype(int) @ draw_mask(two, (14, 40), seed + 500)).sum()
+        for seed in range(200)
+    ]
+    assert op.macs_effectual == round(1600 * (8 * (1 / 2) * (1 / 4) + 4 * (1 / 2) * (1 / 3) + 2 * 1 * (1 / 3)))
+    assert abs(np.mean(drawn) - op.macs_effectual) < 4 * np.std(drawn) / 200**0.5
+
+
 def test_a_dense_pattern_is_none() -> None:
+    assert Gemm(4, 4, 4, sparsity=Dense(), other_sparsity=NM(2, 4)) == Gemm(
+        4, 4, 4, sparsity=NM(2, 4), sparse_operand="A"
+    )
+    assert Gemm(4, 4, 4, sparsity=NM(2, 4), other_sparsity=Dense()) == Gemm(4, 4, 4, sparsity=NM(2, 4))
     assert Gemm(4, 4, 4, sparsity=Dense()) == Gemm(4, 4, 4)
     assert Gemm(4, 4, 4).macs_effectual == Gemm(4, 4, 4, sparsity=NM(4, 4)).macs_effectual == 64
     assert Gemm(4, 4, 4, sparsity=NM(2, 4)).sparse_operand == "B"

@@ -1,1 +1,1 @@
-"""Figures of TPU v4 and its interconnect."""
+"""Figures of TPU v4 (Jouppi et al., ISCA 2023)."""

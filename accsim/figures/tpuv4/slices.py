@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,20 +13,35 @@ from matplotlib.figure import Figure
 from accsim.figures import draw
 from accsim.figures.paper_figure import PaperFigure, beside, compared, read_published
 from accsim.network.goodput import Machine
-from accsim.network.slices import Slice, replay
+from accsim.network.slice_mix import mix_goodput
 from accsim.report.plot_style import LIGHT, SMALL
 
-SHARE, GROUP, STATEMENT, GOODPUT = "share of slices", "share of a group", "statement", "goodput"
-LARGE, LOST = "goodput of large slices", "slices lost"
-LARGE_CHIPS: Final = 1024
+SHARE, GROUP, STATEMENT, GOODPUT, LOST = "share of slices", "share of a group", "statement", "goodput", "slices lost"
 NORMAL: Final = "renormalised"
 HOSTS: Final = (0.98, 0.99, 0.995, 0.999, 1.0)
-PASSES: Final = (0, 16)
-"""Slices that may be passed over because they find no place."""
-WIRINGS: Final = {"switched": "switches", "wrap": "wires, any block", "partition": "wires, aligned blocks"}
-SAMPLES: Final = 10_000
-CHIPS: Final = 4096
-"""Of the machine."""
+WAITING: Final = {1: "in order", 10: "10 wait"}
+"""Slices that find no place and wait while later ones are placed, at the end; 1: none is passed over."""
+SWITCHES, WIRES = "switches", "wires"
+
+
+class Slice(NamedTuple):
+    """A slice of Table 2."""
+
+    shape: tuple[int, ...]
+    share: float
+    twisted: bool
+
+    @property
+    def chips(self) -> int:
+        """Their number."""
+        return math.prod(self.shape)
+
+    @property
+    def twistable(self) -> bool:
+        """Whether it is of n x n x 2n or n x 2n x 2n chips with n at least 4."""
+        n, long = min(self.shape), max(self.shape)
+        return n >= 4 and long == 2 * n and set(self.shape) == {n, long}
+
 
 STATEMENTS: Final[dict[str, tuple[Callable[[Slice], bool], Callable[[Slice], bool]]]] = {
     "at least 64 chips": (lambda one: one.chips >= 64, lambda _: True),
@@ -39,8 +55,8 @@ STATEMENTS: Final[dict[str, tuple[Callable[[Slice], bool], Callable[[Slice], boo
 """What is counted, and among which slices."""
 
 
-def mix() -> list[Slice]:
-    """The slices of Table 2, with their shares as weights."""
+def listed() -> list[Slice]:
+    """The slices of Table 2."""
     table = read_published(__file__)
     slices = table[table["quantity"] == SHARE]
     return [_slice(str(case), share) for case, share in zip(slices["case"], slices["published"], strict=True)]
@@ -49,29 +65,26 @@ def mix() -> list[Slice]:
 def _slice(case: str, share: float) -> Slice:
     """The slice of a name such as ``4x4x8 twisted``."""
     shape, _, form = case.partition(" ")
-    x, y, z = map(int, shape.split("x"))
-    return Slice((x, y, z), share, form == "twisted")
+    return Slice(tuple(map(int, shape.split("x"))), share, form == "twisted")
 
 
 def rows() -> pd.DataFrame:
     """Shares, groups and statements beside the published ones, then goodputs of the mix."""
-    slices, published = mix(), read_published(__file__)
-    total = sum(one.weight for one in slices)
+    slices, published = listed(), read_published(__file__)
+    total = sum(one.share for one in slices)
     cases = published.groupby("quantity", sort=False)["case"].agg(list)
     found: list[tuple[object, ...]] = [
-        (case, SHARE, NORMAL, one.weight / total) for case, one in zip(cases[SHARE], slices, strict=True)
+        (case, SHARE, NORMAL, one.share / total) for case, one in zip(cases[SHARE], slices, strict=True)
     ]
     for case in cases[GROUP]:
-        weight = sum(one.weight for one in slices if _in_group(one, case))
+        weight = sum(one.share for one in slices if _in_group(one, case))
         found += [(case, GROUP, "sum of the shares", weight), (case, GROUP, NORMAL, weight / total)]
     for case, (counted, among) in STATEMENTS.items():
-        whole = sum(one.weight for one in slices if among(one))
-        found.append(
-            (case, STATEMENT, NORMAL, sum(one.weight for one in slices if among(one) and counted(one)) / whole)
-        )
+        whole = sum(one.share for one in slices if among(one))
+        found.append((case, STATEMENT, NORMAL, sum(one.share for one in slices if among(one) and counted(one)) / whole))
     shares = pd.DataFrame(found, columns=["case", "quantity", "mode", "simulated"]).assign(unit="1")
-    table = pd.concat([beside(shares, published), compared(_goodputs(slices))], ignore_index=True)
-    first = ["case", "host", "passes", "standard_error"]
+    table = pd.concat([beside(shares, published), compared(_goodputs())], ignore_index=True)
+    first = ["case", "host", "waiting", "standard_error"]
     return table[[*first, *(column for column in table.columns if column not in first)]]
 
 
@@ -84,19 +97,16 @@ def _in_group(one: Slice, case: str) -> bool:
     return int(least) <= one.chips <= int(most or least)
 
 
-def _goodputs(slices: list[Slice]) -> pd.DataFrame:
+def _goodputs() -> pd.DataFrame:
+    """Goodput of the mix by availability of the hosts, and the share of it that has no place at all."""
     found: list[tuple[object, ...]] = []
-    for wiring, mode in WIRINGS.items():
-        for host in HOSTS:
-            for passes in PASSES:
-                here = replay(Machine(host), slices, wiring, passes=passes, samples=SAMPLES)
-                large = sum(
-                    n * one.chips for n, one in zip(here.placed, slices, strict=True) if one.chips >= LARGE_CHIPS
-                )
-                found.append(("mix", host, passes, GOODPUT, mode, here.goodput.mean, here.goodput.standard_error))
-                found.append(("mix", host, passes, LARGE, mode, large / CHIPS, None))
-        found.append(("mix", None, None, LOST, mode, here.lost, 0.0))
-    columns = ["case", "host", "passes", "quantity", "mode", "simulated", "standard_error"]
+    for host in HOSTS:
+        for waiting in WAITING:
+            here = mix_goodput(Machine(host), waiting=waiting)
+            for mode, goodput in ((SWITCHES, here.switched), (WIRES, here.fixed)):
+                found.append(("mix", host, waiting, GOODPUT, mode, goodput.mean, goodput.standard_error))
+    found.append(("mix", None, None, LOST, WIRES, here.unplaceable, 0.0))
+    columns = ["case", "host", "waiting", "quantity", "mode", "simulated", "standard_error"]
     return pd.DataFrame(found, columns=columns).assign(unit="1")
 
 
@@ -118,17 +128,18 @@ def plot(rows: pd.DataFrame) -> Figure:
     axes[2].tick_params(axis="x", labelsize=SMALL - 2)
     draw.label(axes[2], "statements of section 2.9", "", "share of slices")
     good = rows[rows["quantity"] == GOODPUT]
-    colour = draw.style([draw.PUBLISHED, NORMAL, *WIRINGS.values()])
-    for mode in WIRINGS.values():
-        for passes, dash in zip(PASSES, ("-o", "--s"), strict=True):
-            line = good[(good["mode"] == mode) & (good["passes"] == passes)]
-            name = f"{mode}, {f'{passes} overtaken' if passes else 'in order'}"
-            axes[3].plot(range(len(HOSTS)), line["simulated"], dash, color=colour[mode], markersize=3.5, label=name)
+    colour = draw.style([draw.PUBLISHED, NORMAL, SWITCHES, WIRES])
+    for mode in (SWITCHES, WIRES):
+        for (waiting, name), dash in zip(WAITING.items(), ("-o", "--s"), strict=True):
+            line = good[(good["mode"] == mode) & (good["waiting"] == waiting)]
+            axes[3].plot(
+                range(len(HOSTS)), line["simulated"], dash, color=colour[mode], markersize=3.5, label=f"{mode}, {name}"
+            )
     axes[3].set_xticks(range(len(HOSTS)), [f"{100 * host:g}" for host in HOSTS], fontsize=SMALL)
     axes[3].set_ylim(0, 1.03)
     axes[3].grid(color=LIGHT, linewidth=0.6)
     draw.label(axes[3], "the mix on 64 cubes", "hosts that work (%)", "goodput (share of the chips)")
-    draw.add_legend(figure, [axes[2], axes[3]], 4)
+    draw.add_legend(figure, [axes[2], axes[3]], 6)
     return figure
 
 
@@ -147,26 +158,25 @@ def notes(rows: pd.DataFrame) -> list[str]:
     total = rows[rows["quantity"] == SHARE]["published"].sum()
     said = rows[rows["quantity"] == STATEMENT]
     worst = said.iloc[int(said["relative_error"].abs().to_numpy().argmax())]
-    lost = rows[(rows["quantity"] == LOST) & (rows["mode"] == WIRINGS["wrap"])]["simulated"].item()
-    cell = rows.set_index(["quantity", "host", "passes", "mode"])["simulated"]
-    order, passed, large = (
-        ", ".join(f"{mode} {cell[quantity, 0.99, passes, mode]:.2f}" for mode in WIRINGS.values())
-        for quantity, passes in ((GOODPUT, PASSES[0]), (GOODPUT, PASSES[1]), (LARGE, PASSES[1]))
+    lost = rows[rows["quantity"] == LOST]["simulated"].item()
+    cell = rows[rows["quantity"] == GOODPUT].set_index(["host", "waiting", "mode"])["simulated"]
+    each = "; ".join(
+        f"{name}: {cell[0.99, waiting, SWITCHES]:.2f} with switches, {cell[0.99, waiting, WIRES]:.2f} with wires"
+        for waiting, name in WAITING.items()
     )
     return [
         f"The shares add up to {total:.3f}; the rest are slices below 0.1 % each, which are not listed. All that "
         "follows is renormalised to 1. Groups are shown as sums too; they are published in whole percent.",
         f"Statements: furthest off is '{worst['case']}', {worst['published']:.2f} published, {worst['simulated']:.3f} "
         "here.",
-        f"Goodput of the mix at 99 % hosts, in order: {order}; where up to 16 that find no place are overtaken: "
-        f"{passed}. But small slices fill that machine: those of {LARGE_CHIPS} chips and more have {large} of it.",
-        f"Replay: {SAMPLES:,} machines with failed hosts; slices drawn from the mix are placed as they come, first "
-        "fit, until one finds no place (or more than may be overtaken). Slices below 64 chips share cubes. None ends "
-        "or moves, and a cube with a failed host is not used, so this is how full a machine gets, not a schedule over "
-        "time. Nothing is published.",
-        f"Wires have no place for {100 * lost:.1f} % of the slices, such as 4x4x32 on 16x16x16 chips: they are left "
-        "out there. Wires cannot twist either, and a block of neighbours that does not span the machine has no closed "
-        "axes.",
+        f"Goodput of the mix where hosts work 99 % of the time, {each}. Small slices that pass waiting ones fill any "
+        "machine, and large ones wait.",
+        "Replay: machines with failed hosts are filled with slices drawn from the mix, as they come, until so many "
+        "find no place. Slices below 64 chips share cubes. None ends or moves: this is how full a machine gets, not a "
+        "schedule over time. Nothing of it is published.",
+        "Wires: any block of neighbours in any orientation, not across the machine's ends. They have no place for "
+        f"{100 * lost:.1f} % of the slices, such as 4x4x32 on 16x16x16 chips, and can twist none: twisted ones are "
+        "regular there.",
     ]
 
 

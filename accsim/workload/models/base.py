@@ -112,22 +112,25 @@ def check_heads(d_model: int, heads: int) -> None:
 
 @dataclass(frozen=True)
 class Block:
-    """Writes entries that share a data type, a repeat and the start of their names."""
+    """Writes entries that share their data types, a repeat and the start of their names."""
 
     dtype: str
     repeat: int = 1
     prefix: str = ""
+    weight_dtype: str | None = None
+    """Data type of the weights of products; None for `dtype`."""
 
     def _entry(self, op: Op, after: After) -> Entry:
         return Entry(op, self.repeat, after=after)
 
     def linear(self, name: str, rows: int, n: int, k: int, after: After = ()) -> Entry:
         """A product with a k x n weight; its bias, if any, is where the accumulators start from and costs nothing."""
-        return self._entry(Gemm(m=rows, n=n, k=k, dtype=self.dtype, name=self.prefix + name), after)
+        op = Gemm(rows, n, k, dtype=self.dtype, name=self.prefix + name, weight_dtype=self.weight_dtype)
+        return self._entry(op, after)
 
     def grouped(self, name: str, rows: int, n: int, k: int, groups: int) -> Entry:
         """A product of `rows` rows in each of several groups with a k x n weight of its own: experts, or heads."""
-        op = Gemm(rows, n, k, groups, self.dtype, self.prefix + name, grouped=True)
+        op = Gemm(rows, n, k, groups, self.dtype, self.prefix + name, grouped=True, weight_dtype=self.weight_dtype)
         return self._entry(op, ())
 
     def embedding(self, name: str, tokens: int, vocab: int, dim: int) -> Entry:

@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from accsim.config.checks import COUNT_TEXT
 from accsim.config.reader import PlacedError, Wrong
-from accsim.workload.models.base import Block, Count, Hyperparameters, ModelFile, Parameters, check_heads
+from accsim.workload.models.base import Block, Count, Dtype, Hyperparameters, ModelFile, Parameters, check_heads
 from accsim.workload.ops import Attention
 from accsim.workload.trace import Entry
 
@@ -67,6 +67,8 @@ class DecoderParameters(Parameters):
     """Prefill only: new tokens of each sequence."""
     kv_len: Count | None = None
     """Keys of each sequence, the new tokens' included; for prefill, default seq."""
+    weight_dtype: Dtype | None = None
+    """Data type of the weights of the layers' products; default: dtype, as embeddings and output product have."""
 
     @model_validator(mode="after")
     def _lengths_fit_the_phase(self) -> Self:
@@ -75,7 +77,8 @@ class DecoderParameters(Parameters):
             if self.kv_len is None:
                 wrong.append(Wrong(("kv_len",), f"missing, needed for the phase decode is {COUNT_TEXT}"))
             if self.seq is not None:
-                message = "not a parameter of the phase decode, which makes one token; allowed are batch, dtype, kv_len"
+                allowed = "allowed are batch, dtype, kv_len, weight_dtype"
+                message = f"not a parameter of the phase decode, which makes one token; {allowed}"
                 wrong.append(Wrong(("seq",), message, "kv_len", key=True))
         elif self.seq is None:
             wrong.append(Wrong(("seq",), f"missing, needed for the phase prefill is {COUNT_TEXT}"))
@@ -123,7 +126,7 @@ class Decoder(ModelFile):
 
     def _attention(self, rows: int) -> list[Entry]:
         p, h = self.parameters, self.hyperparameters
-        block, width = Block(p.dtype, h.layers), h.head_width
+        block, width = Block(p.dtype, h.layers, weight_dtype=p.weight_dtype), h.head_width
         attention = Attention(
             batch=p.batch,
             heads=h.heads,
@@ -147,7 +150,7 @@ class Decoder(ModelFile):
 
     def _feed_forward(self, rows: int) -> list[Entry]:
         p, h = self.parameters, self.hyperparameters
-        block = Block(p.dtype, h.layers)
+        block = Block(p.dtype, h.layers, weight_dtype=p.weight_dtype)
         return [
             block.norm("ffn_norm", rows, h.d_model, "rms"),
             block.linear("gate_up_proj", rows, 2 * h.d_ff, h.d_model),

@@ -68,7 +68,7 @@ class Gpt(ModelFile):
 
     def _layers(self, rows: int) -> list[Entry]:
         p, h = self.parameters, self.hyperparameters
-        block, width = Block(p.dtype, h.layers), h.d_model // h.heads
+        block, width = Block(p.dtype, h.layers, weight_dtype=p.weight_dtype), h.d_model // h.heads
         attention = Attention(p.batch, h.heads, p.new_tokens, p.keys, width, causal=True, dtype=p.dtype)
         return [
             block.norm("attention_norm", rows, h.d_model, "layer"),

@@ -95,14 +95,14 @@ class LatentDecoder(ModelFile):
         """Embedding, layers without and with experts, and the output product for the last token of each sequence."""
         p, h = self.parameters, self.hyperparameters
         once = Block(p.dtype)
-        first = Block(p.dtype, h.dense_layers, "dense_")
+        first = Block(p.dtype, h.dense_layers, "dense_", p.weight_dtype)
         found = [
             once.embedding("token_embedding", self._rows, h.vocab, h.d_model),
             *self._attention(first),
             *self._feed_forward(first),
         ]
         if h.layers > h.dense_layers:
-            rest = Block(p.dtype, h.layers - h.dense_layers)
+            rest = Block(p.dtype, h.layers - h.dense_layers, weight_dtype=p.weight_dtype)
             found += [*self._attention(rest), *self._experts(rest)]
         found += [
             once.norm("final_norm", self._rows, h.d_model, "rms"),
