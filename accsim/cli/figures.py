@@ -60,7 +60,7 @@ def calibrate(
 
 
 def figure(
-    paper: Annotated[str | None, typer.Argument(metavar="PAPER", help="flat, sparseloop; --list has all.")] = None,
+    paper: Annotated[str | None, typer.Argument(metavar="PAPER", help="flat, sparse, tpuv4; --list has all.")] = None,
     name: Annotated[str | None, typer.Argument(metavar="FIGURE", help="speedup, ...; --list has all.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
     data: Annotated[

@@ -31,7 +31,7 @@ from accsim.figures.sparse import (
     two_four,
     venom,
 )
-from accsim.figures.tpuv4 import infiniband
+from accsim.figures.tpuv4 import beyond, bisection, collectives, goodput, heatmap, infiniband, slices, twist
 
 FIGURES: tuple[PaperFigure, ...] = (
     validation.FIGURE,
@@ -57,7 +57,14 @@ FIGURES: tuple[PaperFigure, ...] = (
     venom.FIGURE,
     gating.FIGURE,
     tpu.FIGURE,
+    goodput.FIGURE,
+    twist.FIGURE,
+    bisection.FIGURE,
+    slices.FIGURE,
     infiniband.FIGURE,
+    heatmap.FIGURE,
+    collectives.FIGURE,
+    beyond.FIGURE,
 )
 """All figures, in the order in which they are listed."""
 

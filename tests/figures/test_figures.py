@@ -122,8 +122,8 @@ def test_table_for_a_terminal_has_notes(made: Maker) -> None:
 @pytest.mark.parametrize(
     ("options", "wanted"),
     [
-        (("falt", "speedup"), "unknown paper 'falt', allowed are flat, sparse. Did you mean 'flat'?"),
-        (("falt", "--list"), "unknown paper 'falt', allowed are flat, sparse. Did you mean 'flat'?"),
+        (("falt", "speedup"), "unknown paper 'falt', allowed are flat, sparse, tpuv4. Did you mean 'flat'?"),
+        (("falt", "--list"), "unknown paper 'falt', allowed are flat, sparse, tpuv4. Did you mean 'flat'?"),
         (("flat", "speed_up"), "Did you mean 'speedup'?"),
         (("flat",), "needs a PAPER and a FIGURE"),
         ((), "needs a PAPER and a FIGURE"),
