@@ -32,7 +32,7 @@ def all_to_all(
         str, typer.Option(help="minimal, dimension_order?ties=shortest, valiant or optimal.")
     ] = "minimal",
     contention: Annotated[
-        str, typer.Option(help="folded, links, flows, or auto: folded where that is exact, else links.")
+        str, typer.Option(help="folded, links, flows, chunks, or auto: folded where that is exact, else links.")
     ] = "auto",
     as_json: Json = False,
 ) -> None:

@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from accsim.config.checks import ArgumentChecks, shown
+from accsim.engine.program import TICKS_PER_CYCLE
+from accsim.engine.run import run_program
 from accsim.errors import InputError, check_choice
 from accsim.network.flows import FairShare
-from accsim.network.graph import Floats, Graph
+from accsim.network.graph import Floats, Graph, Ints
 from accsim.network.lattice import axis_name
 from accsim.network.routing import Routes, Routing
+from accsim.network.store_and_forward import CLOCK_HZ, forward_program, paths_of
 
 MOST_MATRIX_CHIPS: Final = 2**14
 MOST_FLOWS: Final = 2**20
@@ -139,17 +142,13 @@ def _links(graph: Graph, demand: Demand, routing: Routing, _: Endpoint) -> Carri
 
 def _flows(graph: Graph, demand: Demand, routing: Routing, endpoint: Endpoint) -> Carried:
     """Every pair is a flow, and flows share links, injection and ejection max-min fairly until the last has ended."""
-    wanted = np.array(demand.bytes)
-    np.fill_diagonal(wanted, 0.0)
-    source, goal = (index.astype(np.int32) for index in np.nonzero(wanted))
+    source, goal, size = _pairs(demand)
     if not len(source):
         return Carried(np.zeros(len(graph.target)), 0.0, 0.0)
     if len(source) > MOST_FLOWS:
         raise InputError(f"contention 'flows' of {len(source):,} pairs of chips, allowed are at most {MOST_FLOWS:,}")
-    size = wanted[source, goal]
     routes = routing.routes(graph, source, goal)
-    weights = np.repeat(size, np.diff(routes.begin)) * routes.share
-    load = np.bincount(routes.link, weights=weights, minlength=len(graph.target)).astype(np.float64)
+    load = _load(graph, routes, size)
     capacity = [graph.rate]
     for limit, end in ((endpoint.injection_bytes_per_s, source), (endpoint.ejection_bytes_per_s, goal)):
         if limit is not None:
@@ -157,6 +156,32 @@ def _flows(graph: Graph, demand: Demand, routing: Routing, endpoint: Endpoint) -
             capacity.append(np.full(graph.chips, limit))
     ends, _ = FairShare(np.concatenate(capacity), routes).ends(size)
     return Carried(load, float(ends.max()), routes.latency_s)
+
+
+def _chunks(graph: Graph, demand: Demand, routing: Routing, endpoint: Endpoint) -> Carried:
+    """Chunks of every pair go from node to node, each link serving one after the other, in the tile engine."""
+    source, goal, size = _pairs(demand)
+    if not len(source):
+        return Carried(np.zeros(len(graph.target)), 0.0, 0.0)
+    routes = routing.routes(graph, source, goal)
+    paths = paths_of(graph, routes, source, goal, size)
+    program = forward_program(graph, paths, endpoint.injection_bytes_per_s, endpoint.ejection_bytes_per_s)
+    seconds = run_program(program, attribution=False).total_ticks / TICKS_PER_CYCLE / CLOCK_HZ
+    return Carried(_load(graph, routes, size), max(0.0, seconds - routes.latency_s), routes.latency_s)
+
+
+def _pairs(demand: Demand) -> tuple[Ints, Ints, Floats]:
+    """Chips that send, chips that receive, and bytes of each pair that has any."""
+    wanted = np.array(demand.bytes)
+    np.fill_diagonal(wanted, 0.0)
+    source, goal = (index.astype(np.int32) for index in np.nonzero(wanted))
+    return source, goal, wanted[source, goal]
+
+
+def _load(graph: Graph, routes: Routes, size: Floats) -> Floats:
+    """Bytes of pairs on every link."""
+    weights = np.repeat(size, np.diff(routes.begin)) * routes.share
+    return np.bincount(routes.link, weights=weights, minlength=len(graph.target)).astype(np.float64)
 
 
 def _with_link(routes: Routes, link: NDArray[np.int64]) -> Routes:
@@ -174,6 +199,7 @@ LEVELS: Final[Mapping[str, Callable[[Graph, Demand, Routing, Endpoint], Carried]
     "folded": _folded,
     "links": _links,
     "flows": _flows,
+    "chunks": _chunks,
 }
 """Levels of contention by name, from quick to detailed."""
 

@@ -101,7 +101,7 @@ class Topology(ABC):
             ``minimal``, ``dimension_order``, ``valiant``, ``optimal``, with fields as in
             ``dimension_order?ties=shortest``; or a `Routing`.
         contention
-            ``folded``, ``links``, ``flows``, or ``auto``: ``folded`` where that is exact, else ``links``.
+            ``folded``, ``links``, ``flows``, ``chunks``, or ``auto``: ``folded`` where that is exact, else ``links``.
 
         Raises
         ------
