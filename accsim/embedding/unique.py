@@ -52,7 +52,7 @@ def count_unique(batch: TraceBatch, *, chips: int = 1, shards: int = 1) -> Count
     chips
         Its samples are dealt over so many chips, in blocks as equal as can be.
     shards
-        Row i of a table is in shard i mod `shards` (chips, cores or tiles).
+        Rows are dealt over so many shards (chips, cores or tiles) in turn, table after table, as stacked tables are.
 
     Raises
     ------
@@ -64,13 +64,14 @@ def count_unique(batch: TraceBatch, *, chips: int = 1, shards: int = 1) -> Count
     shape = (len(batch.rows), chips, shards)
     found = Counted(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
     cuts = np.arange(chips + 1) * batch.samples // chips
+    firsts = (np.cumsum(batch.rows) - batch.rows) % shards
     for table, rows in enumerate(batch.rows):
         features = np.flatnonzero(batch.tables == table)
         if not len(features):
             continue
         ids, bounds = _by_chip(batch, features, cuts)
         seen = np.zeros(-(-int(rows) // 64), np.uint64)
-        count_lookups(ids, bounds, shards, seen, found.lookups[table], found.unique[table])
+        count_lookups(ids, bounds, firsts[table], shards, seen, found.lookups[table], found.unique[table])
     return found
 
 

@@ -102,13 +102,14 @@ def scatter_ranks(ranks, rows, keys):
 
 
 @kernel
-def count_lookups(ids, bounds, shards, seen, lookups, unique):
-    """Count lookups and distinct ids of each segment in each shard, where id i is in shard i mod ``shards``.
+def count_lookups(ids, bounds, first, shards, seen, lookups, unique):
+    """Count lookups and distinct ids of each segment in each shard; id i is in shard (first + i) mod shards.
 
     Parameters
     ----------
     ids : int64[n] of one table, from 0 on.
     bounds : int64[segments + 1], where each segment of the ids begins and the last one ends.
+    first : shard of id 0, from 0 on.
     seen : uint64[rows / 64 rounded up], all 0, and 0 again afterwards.
     lookups, unique : int64[segments, shards], added to.
     """
@@ -116,7 +117,7 @@ def count_lookups(ids, bounds, shards, seen, lookups, unique):
     for segment in range(bounds.shape[0] - 1):
         for i in range(bounds[segment], bounds[segment + 1]):
             place = ids[i]
-            shard = place % shards if shards > 1 else 0
+            shard = (first + place) % shards if shards > 1 else 0
             lookups[segment, shard] += 1
             bit = one << np.uint64(place & 63)
             word = seen[place >> 6]

@@ -65,13 +65,15 @@ def naive(
     """Lookups and distinct rows by table, chip and shard, bag by bag."""
     lookups: Counter[tuple[int, int, int]] = Counter()
     rows: set[tuple[int, int, int, int]] = set()
+    first = [int(sum(batch.rows[:table])) for table in range(len(batch.rows))]
     cuts = [chip * batch.samples // chips for chip in range(chips + 1)]
     for feature, table in enumerate(batch.tables):
         for sample in range(batch.samples):
             chip = next(c for c in range(chips) if cuts[c] <= sample < cuts[c + 1])
             for row in batch.of_feature(feature, sample, sample + 1):
-                lookups[int(table), chip, int(row) % shards] += 1
-                rows.add((int(table), chip, int(row) % shards, int(row)))
+                shard = (first[table] + int(row)) % shards
+                lookups[int(table), chip, shard] += 1
+                rows.add((int(table), chip, shard, int(row)))
     return lookups, Counter((table, chip, shard) for table, chip, shard, _ in rows)
 
 
