@@ -80,7 +80,7 @@ def test_even_lookups_have_no_imbalance_in_the_limit() -> None:
 @given(
     exponent=st.floats(0, 1.5), shards=st.integers(2, 256), samples=st.integers(1, 5000), chips=st.integers(1, 16),
 )  # fmt: skip
-@settings(max_examples=10)
+@settings(max_examples=5)
 def test_dedup_never_fetches_more(exponent: float, shards: int, samples: int, chips: int) -> None:
     embeddings = tables(Popularity(exponent), 10**5, 5)
     loads = [expected_imbalance(embeddings, samples, shards=shards, dedup=dedup, chips=chips) for dedup in SCOPES]
