@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,10 @@ HOT_ROWS: Final = 32
 """Rows, the hottest of all tables, whose shards are told apart."""
 DEVIATIONS: Final = 10
 """Standard deviations around the mean that a distribution covers beside the hot rows."""
-LATTICE: Final = 20
-"""Standard deviation from which it does not matter that loads are whole numbers."""
+BLOCK: Final = 64
+"""Frequencies that are worked on at a time."""
+NEGLIGIBLE: Final = 1e-13
+"""Size of a transform behind which it is left out."""
 
 
 @dataclass(frozen=True)
@@ -142,15 +144,22 @@ def expected_imbalance(embeddings: EmbeddingSet, samples: int, *, shards: int, d
     hot = _hottest(rows, min(HOT_ROWS, shards // 2))
     cold = rows.weights.copy()
     np.subtract.at(cold, hot, 1.0)
-    first, step, frequencies = _window(rows, hot, cold, shards)
-    one = rows.spectrum(frequencies)
+    first, step = _window(rows, hot, cold, shards)
     usual = float(rows.weights @ rows.usual) / shards
-    blurred = np.exp(1j * (usual - first) * frequencies - (step * frequencies) ** 2 / 2)
-    load = blurred * np.exp(cold @ np.log1p((one - 1) / shards))
-    others = np.cumprod(1 + (one[hot[::-1]] - 1) / shards, axis=0)[::-1]  # of a hot row and all colder ones
-    colder = np.vstack([others[1:], np.ones_like(load)])
-    below = _cumulative(load) ** (shards - len(hot))
-    for spectrum in load * one[hot] * colder:
+    blocks = []
+    for at in range(0, POINTS // 2 + 1, BLOCK):
+        frequencies: FloatArray = np.arange(float(at), min(at + BLOCK, POINTS // 2 + 1)) * (2 * np.pi / (POINTS * step))
+        one = rows.spectrum(frequencies)
+        moved = np.exp(1j * (usual - first) * frequencies - (step * frequencies) ** 2 / 2)
+        load = moved * np.exp(cold @ np.log1p((one - 1) / shards))
+        met = np.cumsum(np.log1p((one[hot[::-1]] - 1) / shards), axis=0)[::-1]  # a hot row and all colder ones
+        colder = np.exp(np.vstack([met[1:], np.zeros((1, len(load)))]))
+        blocks.append(np.vstack([load, load * one[hot] * colder]))
+        if np.abs(load).max() < NEGLIGIBLE:
+            break
+    cold_shard, *hot_shards = np.hstack(blocks)
+    below = _cumulative(cold_shard) ** (shards - len(hot))
+    for spectrum in hot_shards:
         below *= _cumulative(spectrum)
     return Imbalance(mean, max(mean, first + step * float(np.sum(1 - below))))
 
@@ -194,25 +203,15 @@ def _evenness(rows: int, shards: int) -> float:
     return 1.0 - math.sqrt(rest * (1 - rest) / (rows / shards * (1 - 1 / shards)))
 
 
-class _Window(NamedTuple):
-    """Loads that a distribution is known at, and the frequencies that its transform is known at."""
-
-    first: float
-    step: float
-    frequencies: FloatArray
-
-
-def _window(rows: _Rows, hot: NDArray[np.intp], cold: FloatArray, shards: int) -> _Window:
-    """A window around the mean that takes in the hottest rows, and all frequencies at which a load of it varies."""
+def _window(rows: _Rows, hot: NDArray[np.intp], cold: FloatArray, shards: int) -> tuple[float, float]:
+    """(least load, distance of loads) that distributions are known at: around the mean, with the hottest rows."""
     means = rows.means
     inner = means * (1 - rows.chances)
     deviation = math.sqrt(max(0.0, float(cold @ (inner + (means - rows.usual) ** 2))) / shards)
     reach = DEVIATIONS * (deviation + math.sqrt(max(inner[hot], default=0.0)) + 1)
     first = float(rows.weights @ means - (means - rows.usual)[hot].sum()) / shards - reach
     last = float(rows.weights @ means) / shards + reach + float(means[hot[:3]].sum())
-    frequencies: FloatArray = np.arange(POINTS // 2 + 1, dtype=np.float64) * (2 * math.pi / (last - first))
-    varies = DEVIATIONS / deviation if deviation > LATTICE else np.inf
-    return _Window(first, (last - first) / POINTS, frequencies[frequencies <= varies])
+    return first, (last - first) / POINTS
 
 
 def _cumulative(spectrum: ComplexArray) -> FloatArray:

@@ -35,7 +35,8 @@ class RankLaw:
     Attributes
     ----------
     weights
-        Rows that a node stands for, float64[nodes], ones for the head; they add up to the rows.
+        Rows that a node stands for, float64[nodes], ones for the head of a law that is not even; they add up to the
+        rows.
     chances
         Probability that a lookup is of one such row, float64[nodes], falling.
     """
@@ -72,4 +73,6 @@ def rank_law(popularity: Popularity, rows: int) -> RankLaw:
         weights.append(widths.ravel() * ((rows - head) / widths.sum()))
     every, count = np.concatenate(ranks), np.concatenate(weights)
     heights = ((every + popularity.shift) / (1 + popularity.shift)) ** -popularity.exponent
-    return RankLaw(count, heights / (count @ heights))
+    falling, node = np.unique(-heights, return_inverse=True)  # an even law has one node
+    alike = np.bincount(node, count).astype(np.float64)
+    return RankLaw(alike, -falling / (alike @ -falling))
