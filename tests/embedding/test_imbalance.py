@@ -62,8 +62,8 @@ def dealt(rows: list[int], samples: int, shards: int, rng: np.random.Generator) 
     ("rows", "excess"), [([3, 4, 10, 14, 35, 62, 1000, 10**4], 0.0), ([500, 800], 0.06), ([64] * 5, 0.12)]
 )
 def test_tables_of_few_rows(rows: list[int], excess: float) -> None:
-    # Loads are in lumps here. The expectation lets rows of one table meet that never do, so it is too high by as much as
-    # docs/embeddings.md says.
+    # Loads are in lumps here. The expectation lets rows of one table meet that never do, so it is too high, by as much
+    # as docs/embeddings.md says.
     shards, samples, times = 256, 5000, 400
     tables = tuple(Table(f"t{i}", count, 8) for i, count in enumerate(rows))
     embeddings = EmbeddingSet(tables, tuple(Feature(table.name, table.name) for table in tables))
