@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,8 +88,8 @@ class _Rows:
     """Probability of each fetch."""
     fetches: FloatArray
     """How often it may be fetched."""
-    usual: FloatArray
-    """The m of `expected_imbalance`."""
+    tables: NDArray[np.intp]
+    """Which table of the set each node is of."""
 
     @property
     def means(self) -> FloatArray:
@@ -97,9 +97,9 @@ class _Rows:
         return self.chances * self.fetches
 
     def spectrum(self, frequencies: FloatArray) -> ComplexArray:
-        """Characteristic functions of a row's fetches less the usual ones, complex128[nodes, frequencies]."""
+        """Characteristic functions of a row's fetches, complex128[nodes, frequencies]."""
         turns = np.log(1 + self.chances[:, None] * np.expm1(1j * frequencies) + 1e-300)
-        powers: ComplexArray = np.exp(self.fetches[:, None] * turns - 1j * self.usual[:, None] * frequencies)
+        powers: ComplexArray = np.exp(self.fetches[:, None] * turns)
         return powers
 
 
@@ -126,48 +126,98 @@ def expected_imbalance(embeddings: EmbeddingSet, samples: int, *, shards: int, d
 
     Notes
     -----
-    What row r adds to its shard is binomial, B_r. A shard without hot rows has a load L with the characteristic
-    function e^{itM} Π (1 + (E e^{it(B − m)} − 1) / shards) over all other rows, M being the sum of m over all rows,
-    divided by the shards. With m = 0 these are rows hashed one by one. Rows dealt evenly have, to the second order, the
-    mean of B over the rows of their table as m, times `_evenness` where rows / shards leaves a remainder. The shard of
-    hot row h has L + B_h − m, plus each colder hot row with probability 1 / shards. These are inverted by a Fourier
-    transform, and, the shards taken as independent, the largest load is at most x with the probability
-    P(L ≤ x)^{shards − hot rows} Π_h P(L_h ≤ x). If hot rows were not told apart, each were in no shard at all with
-    probability 1/e. ``docs/embeddings.md`` holds it against traces.
+    What a row adds to its shard is binomial; its characteristic function is ψ. A shard has c rows of a table on
+    average, k = ⌊c⌋ or one more of them, with the probability f = c − k. Rows alike add ψ^k (1 − f + f ψ); R rows that
+    differ, with the mean ψ̄, add that of ψ̄ times Π (1 + c/R (ψ − 1)) / (1 + c/R (ψ̄ − 1))^R, right to the second order.
+    The hottest rows are told apart: a shard of one has it, c less one of its table, and each colder of them with
+    probability 1 / shards. All this is inverted by a Fourier transform, and, the shards taken as independent, the
+    largest load is at most x with the probability P(L ≤ x)^{shards − hot rows} Π_h P(L_h ≤ x). If hot rows were not told
+    apart, each were in no shard at all with probability 1/e. ``docs/embeddings.md`` holds it against traces.
     """
     _check(samples, shards, chips)
     check_choice("dedup", dedup, SCOPES)
-    rows = _rows(embeddings, samples, dedup, chips, shards)
+    rows = _rows(embeddings, samples, dedup, chips)
     mean = float(rows.weights @ rows.means) / shards
     if shards == 1:
         return Imbalance(mean, mean)
-    hot = _hottest(rows, min(HOT_ROWS, shards // 2))
-    cold = rows.weights.copy()
-    np.subtract.at(cold, hot, 1.0)
-    first, step = _window(rows, hot, cold, shards)
-    usual = float(rows.weights @ rows.usual) / shards
+    deal = _deal(embeddings, rows, _hottest(rows, min(HOT_ROWS, shards // 2)), shards)
+    first, step = _window(rows, deal, shards)
     blocks = []
     for at in range(0, POINTS // 2 + 1, BLOCK):
-        frequencies: FloatArray = np.arange(float(at), min(at + BLOCK, POINTS // 2 + 1)) * (2 * np.pi / (POINTS * step))
-        one = rows.spectrum(frequencies)
-        moved = np.exp(1j * (usual - first) * frequencies - (step * frequencies) ** 2 / 2)
-        load = moved * np.exp(cold @ np.log1p((one - 1) / shards))
-        met = np.cumsum(np.log1p((one[hot[::-1]] - 1) / shards), axis=0)[::-1]  # a hot row and all colder ones
-        colder = np.exp(np.vstack([met[1:], np.zeros((1, len(load)))]))
-        blocks.append(np.vstack([load, load * one[hot] * colder]))
-        if np.abs(load).max() < NEGLIGIBLE:
+        frequencies = np.arange(float(at), min(at + BLOCK, POINTS // 2 + 1)) * (2 * math.pi / (POINTS * step))
+        moved = np.exp(-1j * first * frequencies - (step * frequencies) ** 2 / 2)
+        blocks.append(moved * _transforms(rows, deal, frequencies, shards))
+        if np.abs(blocks[-1]).max() < NEGLIGIBLE:
             break
     cold_shard, *hot_shards = np.hstack(blocks)
-    below = _cumulative(cold_shard) ** (shards - len(hot))
+    below = _cumulative(cold_shard) ** (shards - len(deal.hot))
     for spectrum in hot_shards:
         below *= _cumulative(spectrum)
     return Imbalance(mean, max(mean, first + step * float(np.sum(1 - below))))
 
 
-def _rows(embeddings: EmbeddingSet, samples: int, dedup: str, chips: int, shards: int) -> _Rows:
+class _Deal(NamedTuple):
+    """How rows lie over shards."""
+
+    hot: NDArray[np.intp]
+    """Nodes of the hottest rows."""
+    cold: FloatArray
+    """Rows that a node stands for, without the hottest."""
+    counts: FloatArray
+    """Tables alike."""
+    away: FloatArray
+    """Cold rows of a table in a shard without a hot row."""
+    near: FloatArray
+    """And in one with a hot row of that table."""
+    meet: FloatArray
+    """For each hot row, those colder that may be in its shard: 1, or the part of the tables alike that are others."""
+
+
+def _deal(embeddings: EmbeddingSet, rows: _Rows, hot: NDArray[np.intp], shards: int) -> _Deal:
+    cold = rows.weights.copy()
+    np.subtract.at(cold, hot, 1.0)
+    counts = np.array([float(table.count) for table in embeddings.tables])
+    sizes = np.array([float(table.rows) for table in embeddings.tables])
+    of_hot = rows.tables[hot]
+    told_apart = np.bincount(of_hot, minlength=len(counts)) / counts
+    away = np.where(sizes > shards, sizes / shards, (sizes - told_apart) / (shards - told_apart))
+    near = np.maximum(sizes / shards - 1, 0.0)
+    never = (of_hot[:, None] == of_hot) & (sizes[of_hot] <= shards)
+    return _Deal(hot, cold, counts, away, near, np.triu(1 - never / counts[of_hot], k=1))
+
+
+def _transforms(rows: _Rows, deal: _Deal, frequencies: FloatArray, shards: int) -> ComplexArray:
+    """Characteristic functions of the load of a shard without a hot row, and of those with one, hottest first."""
+    one = rows.spectrum(frequencies)
+    tables = [(one[part], deal.cold[part]) for part in (rows.tables == i for i in range(len(deal.counts)))]
+    away, near = (
+        np.array([_dealt(psi, w / n, c) for (psi, w), n, c in zip(tables, deal.counts, held, strict=True)])
+        for held in (deal.away, deal.near)
+    )
+    cold = deal.counts @ away
+    colder = deal.meet @ np.log1p((one[deal.hot] - 1) / shards)
+    hot = one[deal.hot] * np.exp(cold + (near - away)[rows.tables[deal.hot]] + colder)
+    found: ComplexArray = np.vstack([np.exp(cold), hot])
+    return found
+
+
+def _dealt(one: ComplexArray, weights: FloatArray, held: float) -> ComplexArray:
+    """Logarithm of the characteristic function of what the rows of a table add to a shard that has `held` of them."""
+    rows = weights.sum()
+    if rows < 0.5 or held <= 0:
+        return np.zeros(one.shape[1], np.complex128)
+    share = min(held / rows, 1.0)
+    usual = weights @ one / rows
+    whole = math.floor(held + 1e-9)
+    dealt: ComplexArray = weights @ np.log1p(share * (one - 1)) - rows * np.log1p(share * (usual - 1))
+    dealt += np.log1p(max(held - whole, 0.0) * (usual - 1))
+    return dealt + whole * np.log(usual + 1e-300) if whole else dealt
+
+
+def _rows(embeddings: EmbeddingSet, samples: int, dedup: str, chips: int) -> _Rows:
     """The rows of all tables, those of tables alike together."""
-    weights, chances, fetches, usual = [], [], [], []
-    for table in embeddings.tables:
+    weights, chances, fetches, tables = [], [], [], []
+    for number, table in enumerate(embeddings.tables):
         readings = embeddings.readings(table)
         law = rank_law(table.popularity, table.rows)
         if dedup == "none":
@@ -179,9 +229,8 @@ def _rows(embeddings: EmbeddingSet, samples: int, dedup: str, chips: int, shards
         weights.append(law.weights * table.count)
         chances.append(np.minimum(chance, 1.0))
         fetches.append(np.full(len(chance), float(most)))
-        mean = most * float(law.weights @ chances[-1]) / table.rows
-        usual.append(np.full(len(chance), mean * _evenness(table.rows, shards)))
-    return _Rows(*(np.concatenate(parts) for parts in (weights, chances, fetches, usual)))
+        tables.append(np.full(len(chance), number))
+    return _Rows(*(np.concatenate(parts) for parts in (weights, chances, fetches, tables)))
 
 
 def _hottest(rows: _Rows, most: int) -> NDArray[np.intp]:
@@ -191,25 +240,13 @@ def _hottest(rows: _Rows, most: int) -> NDArray[np.intp]:
     return found[:most]
 
 
-def _evenness(rows: int, shards: int) -> float:
-    """1 where each shard has as many rows as the others, near 0 where few have any.
-
-    Of the number of rows a shard has, f (1 − f) is the variance with a remainder f of rows / shards; a binomial's is
-    rows / shards · (1 − 1 / shards). One less the root of their ratio is what m has to be multiplied by.
-    """
-    if shards == 1:
-        return 1.0
-    rest = rows / shards % 1.0
-    return 1.0 - math.sqrt(rest * (1 - rest) / (rows / shards * (1 - 1 / shards)))
-
-
-def _window(rows: _Rows, hot: NDArray[np.intp], cold: FloatArray, shards: int) -> tuple[float, float]:
+def _window(rows: _Rows, deal: _Deal, shards: int) -> tuple[float, float]:
     """(least load, distance of loads) that distributions are known at: around the mean, with the hottest rows."""
-    means = rows.means
+    means, hot = rows.means, deal.hot
     inner = means * (1 - rows.chances)
-    deviation = math.sqrt(max(0.0, float(cold @ (inner + (means - rows.usual) ** 2))) / shards)
+    deviation = math.sqrt(max(0.0, float(deal.cold @ (inner + means**2))) / shards)
     reach = DEVIATIONS * (deviation + math.sqrt(max(inner[hot], default=0.0)) + 1)
-    first = float(rows.weights @ means - (means - rows.usual)[hot].sum()) / shards - reach
+    first = float(rows.weights @ means - means[hot].sum()) / shards - reach
     last = float(rows.weights @ means) / shards + reach + float(means[hot[:3]].sum())
     return first, (last - first) / POINTS
 

@@ -58,20 +58,17 @@ def dealt(rows: list[int], samples: int, shards: int, rng: np.random.Generator) 
     return int(loads.max())
 
 
-@pytest.mark.parametrize(
-    ("rows", "excess"), [([3, 4, 10, 14, 35, 62, 1000, 10**4], 0.0), ([500, 800], 0.06), ([64] * 5, 0.12)]
-)
-def test_tables_of_few_rows(rows: list[int], excess: float) -> None:
-    # Loads are in lumps here. The expectation lets rows of one table meet that never do, so it is too high, by as much
-    # as docs/embeddings.md says.
+@pytest.mark.parametrize("rows", [[3, 4, 10, 14, 35, 62, 1000, 10**4], [500, 800], [64] * 5, [256, 512], [70]])
+def test_tables_of_few_rows(rows: list[int]) -> None:
+    # Loads are in lumps here, and shards are far from independent: the expectation is 2 % off at most.
     shards, samples, times = 256, 5000, 400
     tables = tuple(Table(f"t{i}", count, 8) for i, count in enumerate(rows))
     embeddings = EmbeddingSet(tables, tuple(Feature(table.name, table.name) for table in tables))
     rng = np.random.default_rng(2)
     found = np.array([dealt(rows, samples, shards, rng) for _ in range(times)])
     expected = expected_imbalance(embeddings, samples, shards=shards, dedup="none")
-    error = 4 * found.std() / np.sqrt(times) / found.mean()
-    assert expected.largest / found.mean() - 1 == pytest.approx(excess, abs=error + 0.01)
+    error = 4 * found.std() / np.sqrt(times)
+    assert expected.largest == pytest.approx(found.mean(), abs=error + 0.02 * found.mean())
 
 
 def test_one_row_that_all_look_up_is_in_one_shard() -> None:
