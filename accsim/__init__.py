@@ -49,6 +49,7 @@ _PUBLIC = {
     "Conv2d": "accsim.workload.ops",
     "Pool2d": "accsim.workload.ops",
     "Embedding": "accsim.workload.ops",
+    "EmbeddingBag": "accsim.workload.ops",
     "LstmCell": "accsim.workload.ops",
     "Constraint": "accsim.mapping.goal",
     "Dataflow": "accsim.mapping.base",

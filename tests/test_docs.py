@@ -32,7 +32,12 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 TESTS = re.compile(r"`(tests/[\w/.]+)`")
 # A page's YAML becomes the file that its Python and its commands open: its first block, until a later one replaces it.
-FILES = {"machines.md": "my_machine.yaml", "own_machine.md": "my_chip.yaml", "workloads.md": "my_trace.yaml"}
+FILES = {
+    "machines.md": "my_machine.yaml",
+    "own_machine.md": "my_chip.yaml",
+    "workloads.md": "my_trace.yaml",
+    "embeddings.md": "my_model.yaml",
+}
 LOOSE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": str(ROOT), "COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb", "PYTHONIOENCODING": "utf-8",

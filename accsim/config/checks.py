@@ -153,6 +153,12 @@ class ArgumentChecks:
         if not (isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable()):
             self.fail(field, f"read {shown(value)}, allowed is a text of 1 to {MAX_NAME} printable characters")
 
+    def instance(self, field: str, kind: type) -> None:
+        """A value of a class."""
+        value = getattr(self._owner, field)
+        if not isinstance(value, kind):
+            self.fail(field, f"read {shown(value)}, allowed is {kind.__name__}(...)")
+
     def sequence(self, field: str, kind: type, what: str) -> bool:
         """A list or tuple of one kind of value, kept as a tuple; True if it is."""
         value = getattr(self._owner, field)

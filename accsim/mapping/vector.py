@@ -21,7 +21,7 @@ from accsim.mapping.machine_numbers import machine_numbers, ways
 from accsim.mapping.shape import Shape, StageShape
 from accsim.mapping.softmax_blocks import BLOCKS, lower_row_blocks, row_blocks
 from accsim.units import dtype_bits
-from accsim.workload.ops import Embedding, Norm, Op, Softmax
+from accsim.workload.ops import Embedding, EmbeddingBag, Norm, Op, Softmax
 from accsim.workload.vector_counts import VECTOR_OPERATIONS
 
 LOAD, WORK, STORE = range(3)
@@ -34,11 +34,11 @@ two; a norm reads for its statistics and again to scale; the rest is done in one
 class Streamed(CompiledDataflow):
     """Chunks of ``chunk_elements`` elements of output stream; None: searched.
 
-    They are whole rows of a norm or a table, and of a softmax if they have that many elements; with fewer its rows come
-    in blocks, twice. Such are searched where a row does not fit.
+    They are whole rows of a norm or a table, the rows of whole bags, and whole rows of a softmax if they have that many
+    elements; with fewer its rows come in blocks, twice. Such are searched where a row does not fit.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("softmax", "norm", "elementwise", "pool2d", "embedding")
+    kinds: ClassVar[tuple[str, ...]] = ("softmax", "norm", "elementwise", "pool2d", "embedding", "embedding_bag")
 
     chunk_elements: int | None = None
 
@@ -104,6 +104,8 @@ def _unit(op: Op) -> tuple[int, int]:
         return op.cols, op.rows
     if isinstance(op, Embedding):
         return op.dim, op.tokens
+    if isinstance(op, EmbeddingBag):
+        return op.dim, op.bags
     elements: int = op.elements  # type: ignore[union-attr]
     return 1, elements
 

@@ -99,7 +99,7 @@ def describe_workload(spec: str | Path, *, set: Mapping[str, object] | None = No
                 for name, field in given.items()
             },
             "hyperparameters": dict(workload.hyperparameters),
-            "parameter_count": model.hyperparameters.parameter_count(),
+            "parameter_count": model.parameter_count(),
             "estimated": dict(model.estimated),
         }
     return _description(workload, described)

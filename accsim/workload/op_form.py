@@ -269,6 +269,21 @@ class EmbeddingForm(OpForm):
     """Rows of the table."""
 
 
+class EmbeddingBagForm(OpForm):
+    """The sum of rows of a table for each bag."""
+
+    op: Literal["embedding_bag"]
+    """Kind."""
+    bags: Count
+    """Sums made."""
+    lookups: Count
+    """Rows fetched for all bags together, at least one a bag."""
+    dim: Count
+    """Elements of a row."""
+    vocab: Count
+    """Rows of the table."""
+
+
 class LstmCellForm(OpForm):
     """One step of an LSTM layer."""
 
@@ -291,6 +306,7 @@ FORMS: Mapping[str, type[OpForm]] = {
     "conv2d": Conv2dForm,
     "pool2d": Pool2dForm,
     "embedding": EmbeddingForm,
+    "embedding_bag": EmbeddingBagForm,
     "lstm_cell": LstmCellForm,
 }
 """Form of each kind of op."""

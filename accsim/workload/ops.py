@@ -20,7 +20,7 @@ from accsim.workload.op_sparsity import check_sparsity, effectual_macs
 from accsim.workload.ops_attention import Attention
 from accsim.workload.ops_base import Counted, tensor_bytes
 from accsim.workload.ops_image import Conv2d, Pool2d
-from accsim.workload.ops_sequence import Embedding, LstmCell
+from accsim.workload.ops_sequence import Embedding, EmbeddingBag, LstmCell
 from accsim.workload.ops_vector import Elementwise, Norm, Softmax
 from accsim.workload.vector_counts import VECTOR_OPERATIONS
 
@@ -31,6 +31,7 @@ __all__ = [
     "Conv2d",
     "Elementwise",
     "Embedding",
+    "EmbeddingBag",
     "Gemm",
     "LstmCell",
     "Norm",
@@ -172,7 +173,7 @@ class Gemm(Counted):
         return tensor_bytes(self.batch * self.m * self.n, self.operand_dtypes[2])
 
 
-Op: TypeAlias = Gemm | Attention | Softmax | Norm | Elementwise | Conv2d | Pool2d | Embedding | LstmCell
+Op: TypeAlias = Gemm | Attention | Softmax | Norm | Elementwise | Conv2d | Pool2d | Embedding | EmbeddingBag | LstmCell
 """Any op."""
 
 OPS: Mapping[str, type[Op]] = {op.kind: op for op in get_args(Op)}

@@ -1,4 +1,4 @@
-"""Ops on sequences besides attention: token embedding, and one step of a recurrent layer."""
+"""Ops on sequences besides attention: embedding of tokens and of bags, and one step of a recurrent layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from accsim.workload.ops_base import Counted, tensor_bytes
 from accsim.workload.vector_counts import ELEMENTWISE
 
 INDEX_BYTES = 4
-"""Bytes of a token's number (int32)."""
+"""Bytes of the number of a token, or of a row (int32)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,78 @@ class Embedding(Counted):
     def output_bytes(self) -> int:
         """Bytes of the result."""
         return tensor_bytes(self.tokens * self.dim, self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingBag(Counted):
+    """Embedding of bags: the sum of some rows of a table for each bag, out of main memory.
+
+    Parameters
+    ----------
+    bags
+        Sums made: the samples of a batch.
+    lookups
+        Rows fetched for all bags together, at least one a bag.
+    dim
+        Elements of a row.
+    vocab
+        Rows of the table.
+    dtype
+        Data type of the table and the output, in any spelling.
+    name
+        Name in reports.
+
+    Raises
+    ------
+    InputError
+        With every field that is out of range.
+
+    Notes
+    -----
+    As for `Embedding`, each lookup fetches a row, also where one recurs, and the table is not among the weight bytes.
+
+    Examples
+    --------
+    >>> op = EmbeddingBag(bags=512, lookups=2048, dim=128, vocab=40_000_000, dtype="fp32")
+    >>> op.input_bytes, op.output_bytes, op.table_bytes, op.vector_ops
+    (1056768, 262144, 20480000000, {'add': 196608})
+    """
+
+    kind: ClassVar[str] = "embedding_bag"
+    bags: int
+    lookups: int
+    dim: int
+    vocab: int
+    dtype: str = "bf16"
+    name: str = "embedding_bag"
+
+    def __post_init__(self) -> None:
+        check = ArgumentChecks(self)
+        if check.count("bags", "lookups", "dim", "vocab") and self.lookups < self.bags:
+            check.fail("lookups", f"read {self.lookups}, allowed is at least one for each of the {self.bags} bags")
+        check.dtype()
+        check.name()
+        check.finish()
+
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of the table."""
+        return tensor_bytes(self.vocab * self.dim, self.dtype)
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of the rows fetched, and of their numbers."""
+        return tensor_bytes(self.lookups * self.dim, self.dtype) + INDEX_BYTES * self.lookups
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of the sums."""
+        return tensor_bytes(self.bags * self.dim, self.dtype)
+
+    @property
+    def vector_ops(self) -> Mapping[str, int]:
+        """One add an element for each row of a bag but the first."""
+        return {"add": (self.lookups - self.bags) * self.dim}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import NamedTuple, cast, get_args
 from accsim.config.checks import ArgumentChecks, shown
 from accsim.config.frozen import FrozenDict
 from accsim.errors import nearest
+from accsim.workload.embeddings import EmbeddingSet
 from accsim.workload.ops import OPS, Op
 
 _OP_TYPES = get_args(Op)
@@ -80,6 +81,8 @@ class Workload:
         Where it comes from.
     architecture, hyperparameters
         Of a model: its key in `accsim.workload.models.ARCHITECTURES` and its shape. Empty for a trace.
+    embeddings
+        Of a recommendation model: its embedding tables and the features that read them.
 
     Raises
     ------
@@ -100,6 +103,7 @@ class Workload:
     source: str = ""
     architecture: str = ""
     hyperparameters: Mapping[str, int | str | bool] = field(default_factory=FrozenDict)
+    embeddings: EmbeddingSet | None = None
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)
@@ -112,6 +116,8 @@ class Workload:
                 check.fail("entries", "read no entry, allowed is at least one")
         for name in ("parameters", "hyperparameters"):
             check.mapping(name)
+        if self.embeddings is not None:
+            check.instance("embeddings", EmbeddingSet)
         check.finish()
 
     def __iter__(self) -> Iterator[tuple[Op, int]]:

@@ -19,6 +19,7 @@ from accsim.workload.op_form import (
     AttentionForm,
     Conv2dForm,
     ElementwiseForm,
+    EmbeddingBagForm,
     EmbeddingForm,
     GemmForm,
     LstmCellForm,
@@ -50,6 +51,7 @@ StepForm = (
     | Conv2dForm
     | Pool2dForm
     | EmbeddingForm
+    | EmbeddingBagForm
     | LstmCellForm
     | GroupForm
 )

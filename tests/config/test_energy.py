@@ -131,7 +131,7 @@ def test_sram_between_and_beyond_the_entries() -> None:
 @pytest.mark.parametrize(
     ("call", "part"),
     [
-        (lambda: H45.mac_pj("fp8"), "'horowitz_45nm' has no mac for fp8, only for int8, fp16, bf16, int32, fp32"),
+        (lambda: H45.mac_pj("fp8"), "'horowitz_45nm' has no mac for fp8, only for int8, int4, fp16, bf16, int32, fp32"),
         (lambda: H45.mac_pj("fp9"), "allowed are fp32"),
         (lambda: H45.vector_pj("sqrt"), "unknown vector operation 'sqrt', allowed are max, exp"),
         (lambda: H45.memory_pj_per_byte("hbm2", 1), "no memory of kind 'hbm2', allowed are sram, ddr"),

@@ -9,12 +9,15 @@ from dataclasses import asdict
 import numpy as np
 
 import accsim
+from accsim.embedding.trace import draw_batches
+from accsim.embedding.unique import count_unique
 from accsim.engine.program import Program
 from accsim.engine.run import run_program
 from accsim.kernels.engine import run_plain
 from accsim.network import DimensionOrder, FatTree, Torus, is_deadlock_free
 from accsim.network.goodput import Machine
 from accsim.network.slice_mix import mix_goodput
+from accsim.workload.embeddings import EmbeddingSet, Feature, Popularity, Table, Valency
 from accsim.workload.ops import Attention, Conv2d, Elementwise, Gemm, Op
 from tests.engine.test_hard_cases import accumulator, causal, copies, flat, one_queue, pipeline
 
@@ -45,9 +48,18 @@ MAPPED: dict[str, tuple[str | accsim.Accelerator, accsim.Dataflow, Op]] = {
 NETWORKS = [Torus((2, 4), twisted=True), Torus((3, 3), wrap=False), FatTree((2, 3))]
 RULES = {"minimal": "flows", "dimension_order": "flows", "valiant": "links"}
 
+TABLES = EmbeddingSet(
+    [
+        Table("even", 1000, 8),
+        Table("zipf", 70, 8, popularity=Popularity(1.0)),
+        Table("two", 9, 8, popularity=Popularity(2, 3)),
+    ],
+    [Feature("f", "even", Valency(9)), Feature("g", "zipf", Valency(5, 5)), Feature("h", "two"), Feature("i", "zipf")],
+)
+
 
 def network_results() -> dict[str, object]:
-    """Link loads and times of uneven traffic, and whether dimension order is free of deadlock."""
+    """Link loads and times of uneven traffic, freedom from deadlock, goodput, and lookups of embedding tables."""
     found: dict[str, object] = {}
     for network in NETWORKS:
         demand = np.arange(network.chips**2, dtype=np.float64).reshape(network.chips, -1) % 7
@@ -57,6 +69,8 @@ def network_results() -> dict[str, object]:
                 found[f"{network}, {rule}"] = [carried.time_s, *carried.link_bytes.tolist()]
         if network.graph.lattice is not None:
             found[f"{network}, deadlock"] = [is_deadlock_free(network.graph, DimensionOrder(), n) for n in (1, 2)]
+    lookups = count_unique(next(draw_batches(TABLES, 40, seed=3)), chips=3, shards=5)
+    found |= {"lookups": lookups.lookups.tolist(), "unique": lookups.unique.tolist()}
     sampled = Machine(0.99, switch=0.999).sample((2, 2, 2), "offsets", samples=200)
     mixed = mix_goodput(Machine(0.99, switch=0.999), samples=20)
     return found | {"goodput": [asdict(one) for one in (*sampled, mixed.switched, mixed.fixed)]}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import accsim
 from accsim.engine.run import run_program
-from accsim.workload.ops import Elementwise, Embedding, Norm, Op, Pool2d, Softmax
+from accsim.workload.ops import Elementwise, Embedding, EmbeddingBag, Norm, Op, Pool2d, Softmax
 
 FAST = "1000000 TB/s"
 
@@ -18,11 +18,15 @@ FAST = "1000000 TB/s"
 @st.composite
 def vector_ops(draw: st.DrawFn) -> Op:
     rows, cols = draw(st.integers(1, 300)), draw(st.integers(1, 500))
-    kind = draw(st.sampled_from(("softmax", "layer", "rms", "gelu", "add", "copy", "lstm_gates", "pool", "embedding")))
+    kind = draw(
+        st.sampled_from(("softmax", "layer", "rms", "gelu", "add", "copy", "lstm_gates", "pool", "embedding", "bag"))
+    )
     if kind == "pool":
         return Pool2d(cols, draw(st.integers(3, 20)), 3, stride=2, padding=1, function="average")
     if kind == "embedding":
         return Embedding(rows, cols, vocab=1000)
+    if kind == "bag":
+        return EmbeddingBag(rows, rows * draw(st.integers(1, 9)), cols, vocab=1000)
     if kind == "softmax":
         return Softmax(rows, cols)
     if kind in ("layer", "rms"):

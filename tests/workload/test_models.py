@@ -41,6 +41,10 @@ def unread(work: Workload) -> int:
         return 2 * norms + h["classes"]
     if work.architecture == "lstm":
         return h["vocab"] * h["hidden"] + layers * 4 * h["hidden"] + h["vocab"]
+    if work.embeddings is not None:
+        widths = [int(n) for key in ("bottom_mlp", "top_mlp") for n in str(work.hyperparameters[key]).split("-")]
+        cross = h.get("cross_layers", 0) * (h["sparse_features"] + 1) * h["embedding_dim"]
+        return work.embeddings.parameter_count + sum(widths) + cross
     if work.architecture == "transformer_xl":
         inner = h["heads"] * h["head_dim"]
         return layers * (2 * inner + h["d_ff"] + d) + h["vocab"] + 3

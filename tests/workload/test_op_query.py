@@ -12,7 +12,19 @@ from accsim.errors import InputError
 from accsim.sparsity.nm import NM
 from accsim.workload.catalogue import describe_workload, load_workload
 from accsim.workload.op_query import op_kind
-from accsim.workload.ops import OPS, Attention, Conv2d, Elementwise, Embedding, Gemm, LstmCell, Norm, Pool2d, Softmax
+from accsim.workload.ops import (
+    OPS,
+    Attention,
+    Conv2d,
+    Elementwise,
+    Embedding,
+    EmbeddingBag,
+    Gemm,
+    LstmCell,
+    Norm,
+    Pool2d,
+    Softmax,
+)
 
 SPECS = [
     ("gemm?m=512&n=256&k=128", Gemm(512, 256, 128)),
@@ -51,6 +63,7 @@ SPECS = [
     ),
     ("pool2d?channels=64&height=7&kernel=7&function=average", Pool2d(64, 7, 7, function="average")),
     ("embedding?tokens=5&dim=8&vocab=100&dtype=int8", Embedding(5, 8, 100, "int8")),
+    ("embedding_bag?bags=5&lookups=9&dim=8&vocab=100", EmbeddingBag(5, 9, 8, 100)),
     ("lstm_cell?batch=2&input_size=3&hidden_size=4", LstmCell(2, 3, 4)),
 ]
 

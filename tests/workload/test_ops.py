@@ -25,6 +25,7 @@ from accsim.workload.ops import (
     Conv2d,
     Elementwise,
     Embedding,
+    EmbeddingBag,
     Gemm,
     LstmCell,
     Norm,
@@ -45,6 +46,7 @@ EXAMPLES: tuple[Op, ...] = (
     Conv2d(4, 6, 5, 3, batch=2, groups=2, name="a"),
     Pool2d(4, 5, 3, function="average", name="a"),
     Embedding(3, 4, 10, name="a"),
+    EmbeddingBag(3, 5, 4, 10, name="a"),
     LstmCell(2, 3, 4, name="a"),
     Attention(1, 2, 3, 5, 8, causal=True, name="a", window=2),
     Attention(1, 2, 3, 5, 8, causal=True, name="a", v_dim=6, shared_kv=True),
@@ -117,6 +119,11 @@ BAD: list[tuple[Callable[[], object], str, str]] = [
     (lambda: Conv2d(6, 4, 5, 3, groups=4), "Conv2d.groups", "a divisor of in_channels = 6"),
     (lambda: Pool2d(6, 4, 3, function="mean"), "Pool2d.function", "allowed are average, max"),
     (lambda: Embedding(1, 1, 0), "Embedding.vocab", "read 0"),
+    (
+        lambda: EmbeddingBag(5, 4, 1, 1),
+        "EmbeddingBag.lookups",
+        "read 4, allowed is at least one for each of the 5 bags",
+    ),
     (lambda: LstmCell(1, 0, 1), "LstmCell.input_size", "read 0"),
     (lambda: Softmax(0, 1), "Softmax.rows", "read 0"),
     (lambda: Softmax(1, 1.5), "Softmax.cols", "read 1.5"),  # type: ignore[arg-type]
@@ -449,6 +456,14 @@ def test_embedding_counts() -> None:
     op = Embedding(tokens=5, dim=3, vocab=7, dtype="fp32")
     assert (op.input_bytes, op.output_bytes, op.weight_bytes, op.table_bytes) == (60 + 20, 60, 0, 84)
     assert (op.macs, op.vector_ops) == (0, {})
+
+
+def test_bags_of_one_row_are_an_embedding() -> None:
+    rows, bags = Embedding(tokens=5, dim=3, vocab=7, dtype="fp32"), EmbeddingBag(5, 5, 3, 7, "fp32")
+    counts = ("input_bytes", "output_bytes", "weight_bytes", "table_bytes", "macs")
+    assert [getattr(rows, count) for count in counts] == [getattr(bags, count) for count in counts]
+    assert sum(bags.vector_ops.values()) == 0
+    assert EmbeddingBag(5, 14, 3, 7, "fp32").vector_ops == {"add": (14 - 5) * 3}
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from accsim.errors import InputError
 from accsim.workload.models.base import Hyperparameters, ModelFile
 from accsim.workload.models.decoder import Decoder
+from accsim.workload.models.dlrm import Dlrm
 from accsim.workload.models.encoder import Encoder
 from accsim.workload.models.encoder_decoder import EncoderDecoder
 from accsim.workload.models.gpt import Gpt
@@ -29,6 +30,7 @@ ARCHITECTURES: Mapping[str, type[ModelFile]] = {
     "vision_transformer": VisionTransformer,
     "resnet": Resnet,
     "lstm": LstmModel,
+    "dlrm": Dlrm,
 }
 """Model file of each architecture."""
 
@@ -57,4 +59,5 @@ def parameter_count(model: Workload | Hyperparameters) -> int:
     if model.architecture not in ARCHITECTURES:
         raise InputError(f"the workload '{model.name}' is a trace of ops, which has no parameter count")
     shape = ARCHITECTURES[model.architecture].shape
-    return shape.model_validate(dict(model.hyperparameters)).parameter_count()
+    count = shape.model_validate(dict(model.hyperparameters)).parameter_count()
+    return count if model.embeddings is None else count + model.embeddings.parameter_count

@@ -5,29 +5,20 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple, Self
+from typing import ClassVar, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from accsim.config.checks import COUNT_TEXT, MAX_SIZE
-from accsim.config.fields import DtypeName, Name, Notes, Text
+from accsim.config.fields import Name, Notes, Text
 from accsim.config.frozen import FrozenDict
 from accsim.config.reader import FileModel, PlacedError, Wrong
 from accsim.errors import nearest
-from accsim.units import canonical_dtype
-from accsim.workload.ops import Attention, Conv2d, Elementwise, Embedding, Gemm, Norm, Op
+from accsim.workload.embeddings import EmbeddingSet
+from accsim.workload.fields import Count as Count
+from accsim.workload.fields import Dtype as Dtype
+from accsim.workload.ops import Attention, Conv2d, Elementwise, Embedding, EmbeddingBag, Gemm, Norm, Op
 from accsim.workload.ops_base import FROM_OTHERS
 from accsim.workload.trace import Entry, Workload
-
-
-class _Allowed(NamedTuple):
-    """What a user may write, for messages; marks the type of a field."""
-
-    allowed: str
-
-
-Count = Annotated[int, Field(ge=1, le=MAX_SIZE), _Allowed(COUNT_TEXT)]
-Dtype = Annotated[DtypeName, AfterValidator(canonical_dtype)]
 
 After = tuple[str, ...]
 """Names of entries to wait for; empty for the one before."""
@@ -73,10 +64,18 @@ class ModelFile(FileModel):
     def entries(self) -> tuple[Entry, ...]:
         """The ops of one forward pass."""
 
+    def noted_paths(self) -> list[str]:
+        """Dotted paths of the values that `estimated` may speak of."""
+        sections: Mapping[str, FileModel] = {"parameters": self.parameters, "hyperparameters": self.hyperparameters}
+        return [f"{section}.{name}" for section, part in sections.items() for name in type(part).model_fields]
+
+    def parameter_count(self) -> int:
+        """Learned parameters of the whole model."""
+        return self.hyperparameters.parameter_count()
+
     @model_validator(mode="after")
     def _notes_lead_somewhere(self) -> Self:
-        sections: Mapping[str, FileModel] = {"parameters": self.parameters, "hyperparameters": self.hyperparameters}
-        known = [f"{section}.{name}" for section, part in sections.items() for name in type(part).model_fields]
+        known = self.noted_paths()
         wrong = [
             Wrong(("estimated", path), f"no value '{path}' in this file", nearest(path, known), key=True)
             for path in self.estimated
@@ -101,7 +100,12 @@ class ModelFile(FileModel):
             source=self.source,
             architecture=self.architecture,
             hyperparameters=FrozenDict(self.hyperparameters.model_dump(exclude_none=True)),
+            embeddings=self.tables_and_features(),
         )
+
+    def tables_and_features(self) -> EmbeddingSet | None:
+        """The embedding tables of a recommendation model and the features that read them; None of any other."""
+        return None
 
 
 def check_heads(d_model: int, heads: int) -> None:
@@ -133,9 +137,17 @@ class Block:
         op = Gemm(rows, n, k, groups, self.dtype, self.prefix + name, grouped=True, weight_dtype=self.weight_dtype)
         return self._entry(op, ())
 
+    def product(self, name: str, batch: int, m: int, n: int, k: int) -> Entry:
+        """A product of two activations for every batch element."""
+        return self._entry(Gemm(m, n, k, batch, self.dtype, self.prefix + name, weights=False), ())
+
     def embedding(self, name: str, tokens: int, vocab: int, dim: int) -> Entry:
         """A row of a table for each token."""
         return self._entry(Embedding(tokens, dim, vocab, self.dtype, self.prefix + name), ())
+
+    def bags(self, name: str, bags: int, lookups: int, vocab: int, dim: int) -> Entry:
+        """The sum of some rows of a table for each bag."""
+        return self._entry(EmbeddingBag(bags, lookups, dim, vocab, self.dtype, self.prefix + name), ())
 
     def conv(
         self,

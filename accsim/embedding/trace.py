@@ -1,0 +1,140 @@
+"""Batches of lookups: which rows of which table each bag of each sample takes.
+
+The layout is that of the public traces (facebookresearch/dlrm_datasets) and of FBGEMM: bags one after the other,
+feature by feature and within a feature sample by sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accsim.config.checks import MAX_SIZE, shown
+from accsim.errors import InputError, Problem
+from accsim.kernels.embedding import ROUNDS, draw_ranks, scatter_ranks
+from accsim.workload.embeddings import EmbeddingSet, Feature, Table
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class TraceBatch:
+    """What one batch looks up.
+
+    Attributes
+    ----------
+    samples
+        Samples of the batch.
+    indices
+        Ids of rows, int64[lookups], bag after bag.
+    offsets
+        Where each bag begins and the last one ends, int64[features * samples + 1].
+    tables
+        Which table each feature reads, int64[features]: an index into `rows`.
+    rows
+        Rows of each table, int64[tables].
+    names
+        Names of the features.
+    """
+
+    samples: int
+    indices: IntArray
+    offsets: IntArray
+    tables: IntArray
+    rows: IntArray
+    names: tuple[str, ...]
+
+    @property
+    def lengths(self) -> IntArray:
+        """Rows of each bag, int64[features, samples]."""
+        return np.diff(self.offsets).reshape(len(self.tables), self.samples)
+
+    def of_feature(self, feature: int, first: int = 0, last: int | None = None) -> IntArray:
+        """Ids that a feature looks up for the samples from `first` to before `last`, a view."""
+        start = feature * self.samples
+        end = self.samples if last is None else last
+        return self.indices[self.offsets[start + first] : self.offsets[start + end]]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One feature of one table."""
+
+    name: str
+    feature: Feature
+    table: Table
+    index: int
+    """Of its table, those alike counted one by one."""
+
+
+def draw_batches(embeddings: EmbeddingSet, samples: int, *, seed: int, batches: int = 1) -> Iterator[TraceBatch]:
+    """Draw batches one after the other; no more than one is held.
+
+    Every lookup is drawn for itself from its table's law, and the ranks of each table are scattered over its rows, by
+    the seed and alike in all batches, since real ids are hashed.
+
+    Parameters
+    ----------
+    embeddings
+        Tables and features.
+    samples
+        Samples of each batch.
+    seed
+        Of the random numbers; the same seed draws the same batches.
+    batches
+        How many.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range.
+    """
+    problems = [
+        Problem("argument", name, f"read {shown(value)}, allowed is a whole number from {least} to 2^40 - 1")
+        for name, value, least in (("samples", samples, 1), ("batches", batches, 1), ("seed", seed, 0))
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_SIZE
+    ]
+    if problems:
+        raise InputError(problems)
+    return _drawn(embeddings, samples, seed, batches)
+
+
+def _drawn(embeddings: EmbeddingSet, samples: int, seed: int, batches: int) -> Iterator[TraceBatch]:
+    sources = list(_sources(embeddings))
+    rows = np.array([table.rows for table in embeddings.tables for _ in range(table.count)], np.int64)
+    keys = np.random.default_rng([seed, 0]).integers(2**31, size=(len(rows), ROUNDS))
+    for number in range(batches):
+        rng = np.random.default_rng([seed, 1, number])
+        lengths = [_lengths(source.feature, samples, rng) for source in sources]
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))])
+        indices = np.empty(offsets[-1], np.int64)
+        tables = np.array([source.index for source in sources], np.int64)
+        batch = TraceBatch(samples, indices, offsets, tables, rows, tuple(source.name for source in sources))
+        for i, source in enumerate(sources):
+            ids, law = batch.of_feature(i), source.table.popularity
+            draw_ranks(rng, law.exponent, law.shift, source.table.rows, ids)
+            scatter_ranks(ids, source.table.rows, keys[source.index])
+        yield batch
+
+
+def _sources(embeddings: EmbeddingSet) -> Iterator[_Source]:
+    """The features, those alike one by one, dealt over their tables."""
+    first, at = {}, 0
+    for table in embeddings.tables:
+        first[table.name] = at
+        at += table.count
+    for feature in embeddings.features:
+        table = embeddings.table(feature.table)
+        for i in range(feature.count):
+            name = feature.name if feature.count == 1 else f"{feature.name}_{i}"
+            yield _Source(name, feature, table, first[table.name] + i % table.count)
+
+
+def _lengths(feature: Feature, samples: int, rng: np.random.Generator) -> IntArray:
+    valency = feature.valency
+    if valency.least == valency.most:
+        return np.full(samples, valency.most, np.int64)
+    return rng.choice(valency.most + 1, samples, p=valency.probabilities()).astype(np.int64)
