@@ -131,8 +131,8 @@ def expected_imbalance(embeddings: EmbeddingSet, samples: int, *, shards: int, d
     differ, with the mean ψ̄, add that of ψ̄ times Π (1 + c/R (ψ − 1)) / (1 + c/R (ψ̄ − 1))^R, right to the second order.
     The hottest rows are told apart: a shard of one has it, c less one of its table, and each colder of them with
     probability 1 / shards. All this is inverted by a Fourier transform, and, the shards taken as independent, the
-    largest load is at most x with the probability P(L ≤ x)^{shards − hot rows} Π_h P(L_h ≤ x). If hot rows were not told
-    apart, each were in no shard at all with probability 1/e. ``docs/embeddings.md`` holds it against traces.
+    largest load is at most x with the probability P(L ≤ x)^{shards − hot rows} Π_h P(L_h ≤ x). If hot rows were not
+    told apart, each were in no shard at all with probability 1/e. ``docs/embeddings.md`` holds it against traces.
     """
     _check(samples, shards, chips)
     check_choice("dedup", dedup, SCOPES)
