@@ -106,6 +106,8 @@ class DlrmHyperparameters(Hyperparameters):
 class DlrmParameters(Parameters):
     """What a DLRM is run with."""
 
+    batch: Count = 1
+    """Samples at a time."""
     part: Literal["all", "dense"] = "all"
     """dense: without the lookups."""
 
