@@ -9,9 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from accsim.config.checks import ArgumentChecks
+from accsim.errors import InputError
 from accsim.network.collectives import Collective, run_collective
 from accsim.network.contention import UNLIMITED, Endpoint, Transfer, read_demand, transfer
 from accsim.network.graph import COPPER, OPTICAL, Cable, Graph, Link
@@ -116,6 +118,38 @@ class Topology(ABC):
     ) -> Transfer:
         """Every chip sends so many bytes to every other; see `link_loads`."""
         return self.link_loads(float(bytes_per_pair), routing=routing, contention=contention)
+
+    def permute(
+        self, goal: Sequence[int], size: float, *, routing: str | Routing = "minimal", contention: str = "auto"
+    ) -> Transfer:
+        """Chip i sends ``size`` bytes to chip ``goal[i]``, to itself nothing; see `link_loads`.
+
+        Raises
+        ------
+        InputError
+            If the goals are not those of a permutation of all chips.
+        """
+        if sorted(goal) != list(range(self.chips)):
+            raise InputError(f"read {len(goal)} goals, allowed is a permutation of the chips 0 to {self.chips - 1}")
+        demand = np.zeros((self.chips, self.chips))
+        demand[np.arange(self.chips), goal] = size
+        return self.link_loads(demand, routing=routing, contention=contention)
+
+    def send(
+        self, source: int, goal: int, size: float, *, routing: str | Routing = "minimal", contention: str = "auto"
+    ) -> Transfer:
+        """One chip sends so many bytes to another; see `link_loads`.
+
+        Raises
+        ------
+        InputError
+            If there are no such chips.
+        """
+        if not (0 <= source < self.chips and 0 <= goal < self.chips):
+            raise InputError(f"read the chips {source} and {goal}, allowed are 0 to {self.chips - 1}")
+        demand = np.zeros((self.chips, self.chips))
+        demand[source, goal] = size
+        return self.link_loads(demand, routing=routing, contention=contention)
 
     def collective(
         self, kind: str, size: float, *, axes: Sequence[int] | None = None, algorithm: str = "auto",

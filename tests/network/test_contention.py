@@ -179,3 +179,18 @@ def test_what_does_not_fit_is_told() -> None:
     ):
         with pytest.raises(InputError, match=told):
             attempt()
+
+
+def test_permutations_and_single_messages() -> None:
+    """A shift by one along a ring uses every link upwards once; a message alone takes its bytes and its hops."""
+    ring = Torus((8,))
+    shift = ring.permute([(i + 1) % 8 for i in range(8)], 1e9)
+    assert shift.time_s == pytest.approx(1e9 / 50e9 + 1e-6)
+    assert sorted(shift.link_bytes.tolist()) == [0.0] * 8 + [1e9] * 8
+    far = Torus((4, 4, 8)).send(0, 3, 1e9, routing="dimension_order")
+    assert far.time_s == pytest.approx(1e9 / 50e9 + 3e-6)
+    assert ring.permute(range(8), 1e9).time_s == 0
+    with pytest.raises(InputError, match="read 8 goals, allowed is a permutation"):
+        ring.permute([0] * 8, 1.0)
+    with pytest.raises(InputError, match="read the chips 0 and 8, allowed are 0 to 7"):
+        ring.send(0, 8, 1.0)
