@@ -222,13 +222,20 @@ class Report:
 
     @property
     def overall_utilization(self) -> float:
-        """Useful MACs over the peak of the whole time."""
-        peak = sum(
-            self.accelerator.peak_macs_per_s(dtype) * row.count * row.ticks
-            for row in self.ops
-            if (dtype := matrix_dtype(row.op, self.accelerator)) in self.accelerator.matrix_unit.rates
+        """Useful MACs over the peak of the whole time.
+
+        An op in a data type that the matrix unit does not have, and so without MACs, counts at the highest peak of
+        those that have some.
+        """
+        acc = self.accelerator
+        dtypes = [matrix_dtype(row.op, acc) for row in self.ops]
+        peaks = [acc.peak_macs_per_s(dtype) if dtype in acc.matrix_unit.rates else None for dtype in dtypes]
+        others = max((peak or 0.0 for peak, row in zip(peaks, self.ops, strict=True) if row.op.macs), default=0.0)
+        whole = sum(
+            (others if peak is None else peak) * row.count * row.ticks
+            for peak, row in zip(peaks, self.ops, strict=True)
         )
-        return self.workload.macs_effectual / (peak / TICKS_PER_CYCLE / self.clock_hz) if peak else 0.0
+        return self.workload.macs_effectual / (whole / TICKS_PER_CYCLE / self.clock_hz) if whole else 0.0
 
     @property
     def compute_cycles(self) -> float:

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.kernels.jit_programs import results
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +46,7 @@ def test_without_compilation(tmp_path: Path) -> None:
     assert printed["results"] == here()
 
 
+@pytest.mark.slow  # it compiles every kernel once more
 def test_with_bounds_checks(tmp_path: Path) -> None:
     printed = fresh(tmp_path / "cache", NUMBA_BOUNDSCHECK="1")
     assert printed["kernel"] == "CPUDispatcher"

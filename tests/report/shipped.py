@@ -10,6 +10,7 @@ SMALL = {
     "attention_layer": "attention_layer",
     "bert_base": "bert_base?seq=64",
     "deepseek_v2_lite_decode": "deepseek_v2_lite_decode?batch=2&kv_len=64",
+    "dlrm_dcnv2": "dlrm_dcnv2?batch=16",
     "gpt2_xl_decode": "gpt2_xl_decode?batch=2&kv_len=64",
     "llama3_8b_decode": "llama3_8b_decode?batch=4&kv_len=256",
     "llama3_8b_prefill": "llama3_8b_prefill?seq=64",
