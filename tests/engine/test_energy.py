@@ -75,6 +75,7 @@ def test_hbm_prices() -> None:
     assert prices["mac_padded.bf16"] == prices["mac.bf16"]
 
 
+@pytest.mark.slow  # it searches mappings on every machine
 def test_every_action_of_a_machine_has_a_price() -> None:
     for name in accsim.list_accelerators():
         for op in (Gemm(64, 64, 64), Softmax(8, 64), accsim.Attention(1, 2, 64, 64, 32, causal=True)):

@@ -262,11 +262,12 @@ def test_dataflows_of_the_family_appear_when_they_are_there(monkeypatch: pytest.
 
 @pytest.mark.slow
 def test_flash_stays_ahead_of_flat_up_to_a_million_tokens(made: Maker) -> None:
+    """FLAT divides every weight: four vector operations a score against three, and the vector unit binds both."""
     here = made("family")
     for length in (262144, 1048576):
         for platform in ("edge", "cloud"):
             case = {"platform": platform, "seq_len": length, "quantity": "latency"}
-            assert here.value(**case, dataflow="flash2") < 0.6 * here.value(**case, dataflow="flat")
+            assert here.value(**case, dataflow="flash2") < 0.75 * here.value(**case, dataflow="flat")
 
 
 # Rows that are given
