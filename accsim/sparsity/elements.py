@@ -66,9 +66,9 @@ class FloatElement:
 
         Notes
         -----
-        Below a magnitude of 2^(e+1), adding 1.5 · 2^(52 − mantissa + e) leaves a double no bits below the element's last
-        place: the sum is rounded there, to even, by the addition itself. Below the smallest normal number e is its
-        exponent.
+        Below a magnitude of 2^(e+1), adding 1.5 · 2^(52 − mantissa + e) leaves a double no bits below the last place of
+        the element: the sum is rounded there, to even, by the addition itself. Below the smallest normal number e is
+        its exponent.
         """
         clipped = np.clip(values, -self.largest, self.largest)
         power = (clipped.view(np.int64) & _DOUBLE_EXPONENT).view(np.float64)
