@@ -12,6 +12,7 @@ from accsim.config.compute_units import MatrixUnit, SystolicArray, TensorCore, V
 from accsim.config.energy import EnergyTable, load_energy_table
 from accsim.config.fields import Area, Count, Frequency, Name, Notes, OverheadTime, Text, content_hash, freeze
 from accsim.config.frozen import FrozenDict
+from accsim.config.interconnect import Interconnect
 from accsim.config.links import NodeLinks
 from accsim.config.memory import Memory, level_problems, named_memories
 from accsim.config.power import PowerLimits
@@ -74,6 +75,8 @@ class Accelerator(FileModel):
     """Named fixed costs: 'op' of every operator of a trace; 'wave' and 'reduction' of grids of thread blocks."""
     links: NodeLinks | None = None
     """Links to the other chips of a node; without them, it runs no collective."""
+    interconnect: Interconnect | None = None
+    """Links to the other chips of a slice; without them, it has no slices."""
     area_mm2: Area | None = Field(default=None, alias="area")
     """Area of the chip."""
     source: Text

@@ -1,8 +1,8 @@
 """What a step asks of embedding units and of the network between them: counts, before any machine's rates.
 
-Tables alike, and the features that read them, are a *stack*. A placement turns a stack into `StackWork`, statistics or a
-trace fill in the numbers, and a unit's writer turns it into stages. Counts are of one step; those over chips or tiles
-have a mean and a largest, for the others wait for the one that has most to do.
+Tables alike, and the features that read them, are a *stack*. A placement turns a stack into `StackWork`, statistics or
+a trace fill in the numbers, and a unit's writer turns it into stages. Counts are of one step; those over chips or
+tiles have a mean and a largest, for the others wait for the one that has most to do.
 """
 
 from __future__ import annotations
