@@ -1,7 +1,7 @@
 """What a step asks of embedding units and of the network between them: counts, before any machine's rates.
 
-Tables alike, and the features that read them, are a *stack*. A placement turns a stack into `StackWork`, statistics or
-a trace fill in the numbers, and a unit's writer turns it into stages. Counts are of one step; those over chips or
+Tables of one sharding, width, data type and optimizer, and the features that read them, are a *stack*. Statistics or a
+trace fill in its `StackWork`, and a unit's writer turns that into stages. Counts are of one step; those over chips or
 tiles have a mean and a largest, for the others wait for the one that has most to do.
 """
 
@@ -43,7 +43,8 @@ class StackWork:
     received
         Vectors that arrive at the chip that has the samples, mean over chips.
     joined
-        Of them, those that the receiver adds up, since a bag has several: rows, or parts of sums.
+        Vectors that the receiver adds up: parts of sums, of bags of two rows and more whose rows may lie on several
+        chips; or, where rows travel as they are, those of bags of two rows and more, a row once for each bag.
     updated
         Distinct rows whose gradient a tile adds up and whose row and state it rewrites, mean and largest over tiles.
     replicated
@@ -75,7 +76,7 @@ class Exchange:
     ids, vectors
         Bytes of every ordered pair of chips in the forward pass: a number where all pairs have as many, else
         float64[chips, chips], from asker to owner for `ids`, from owner to asker for `vectors`. The backward pass has
-        `vectors` transposed.
+        `vectors` transposed. The diagonal, of a chip with itself, does not travel.
     all_reduced
         Bytes of gradients of replicated rows, of each chip.
     """

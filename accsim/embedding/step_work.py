@@ -1,0 +1,166 @@
+"""A step's work of embedding units and network from statistics, without a trace."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from accsim.config.checks import MAX_SIZE, shown
+from accsim.embedding.asked import expected_asked
+from accsim.embedding.demand import Owned, pair_bytes
+from accsim.embedding.imbalance import SCOPES, Imbalance, expected_imbalance
+from accsim.embedding.parts import Parts, expected_parts
+from accsim.embedding.placement import Placement
+from accsim.embedding.stacks import Stack, stacks
+from accsim.embedding.work import Exchange, StackWork, StepWork
+from accsim.errors import InputError, Problem, check_choice
+from accsim.workload.embeddings import EmbeddingSet
+
+ID_BYTES: Final = 4
+"""Bytes of an id that travels. No header is counted."""
+MOST_TILES: Final = 2**12
+
+
+def step_work(embeddings: EmbeddingSet, samples: int, placement: Placement, *, dedup: str, tiles: int) -> StepWork:
+    """Work of a step, expected from the laws of the tables.
+
+    Parameters
+    ----------
+    embeddings
+        Tables and features.
+    samples
+        Of each chip.
+    placement
+        Which chip holds which rows.
+    dedup
+        Where duplicates are dropped, one of `SCOPES`. ``none``: nowhere; owners send sums of bags, or parts of them.
+        ``source``: a chip asks for a row once, rows travel as they are and it adds them up. ``owner``: an owner fetches
+        a row once and sends sums of bags, or parts of them.
+    tiles
+        Of a chip.
+
+    Raises
+    ------
+    InputError
+        If a number or the scope is out of range, or the placement is not one of these tables.
+    """
+    check_choice("dedup", dedup, SCOPES)
+    problems = [
+        Problem("argument", name, f"read {shown(value)}, allowed is a whole number from 1 to {most}")
+        for name, value, most in (("samples", samples, MAX_SIZE // placement.chips), ("tiles", tiles, MOST_TILES))
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most
+    ]
+    if problems:
+        raise InputError(problems)
+    scale = _Scale(samples, placement.chips, tiles, dedup)
+    found = [_found(scale, stack) for stack in stacks(embeddings, placement)]
+    works = tuple(one.work for one in found)
+    return StepWork(samples, placement.chips, tiles, dedup, works, _exchange(scale, found))
+
+
+class _Scale(NamedTuple):
+    """Size of the step."""
+
+    samples: int
+    chips: int
+    tiles: int
+    dedup: str
+
+
+class _Found(NamedTuple):
+    """A stack's work, and what the owners in each of its cells are sent and send."""
+
+    stack: Stack
+    work: StackWork
+    served: list[Imbalance]
+    sent: list[Imbalance]
+
+
+def _found(scale: _Scale, stack: Stack) -> _Found:
+    if stack.replicated:
+        return _Found(stack, _replicated(scale, stack), [], [])
+    return _sharded(scale, stack)
+
+
+def _replicated(scale: _Scale, stack: Stack) -> StackWork:
+    """Each chip looks up its own samples; all of them update what the whole batch has looked up."""
+    own, tables, tiles = scale.samples, stack.tables, scale.tiles
+    return replace(
+        stack.idle,
+        fetched=expected_imbalance(tables, own, shards=tiles, dedup="none" if scale.dedup == "none" else "owner"),
+        combined=expected_imbalance(tables, own, shards=tiles, dedup="none"),
+        updated=expected_imbalance(tables, own * scale.chips, shards=tiles, dedup="owner"),
+    )
+
+
+def _sharded(scale: _Scale, stack: Stack) -> _Found:
+    """Owners fetch what all chips ask for, and send sums of bags or rows."""
+    rows_travel = scale.dedup == "source"
+    asked = expected_asked(stack.tables, scale.samples, chips=scale.chips, distinct=rows_travel)
+    asked = Imbalance(asked.mean * stack.pieces, asked.largest * stack.pieces)
+    served = _loads(scale, stack, scale.dedup if rows_travel else "none", 1)
+    sent = served if rows_travel else _sums(scale, stack)
+    looked_up = [] if rows_travel else _loads(scale, stack, "none", scale.tiles)
+    parts = _parts(stack.tables, stack.owners)
+    bags = scale.samples * stack.pieces
+    work = replace(
+        stack.idle,
+        asked=asked,
+        served=_over_all(scale, stack, served),
+        fetched=_over_all(scale, stack, _loads(scale, stack, scale.dedup, scale.tiles)),
+        combined=stack.idle.combined if rows_travel else _over_all(scale, stack, looked_up),
+        sent=_over_all(scale, stack, sent),
+        received=asked.mean if rows_travel else bags * parts.sent,
+        joined=bags * (_lookups_of_many(stack.tables) if rows_travel else parts.joined),
+        updated=_over_all(scale, stack, _loads(scale, stack, "owner", scale.tiles)),
+    )
+    return _Found(stack, work, served, sent)
+
+
+def _loads(scale: _Scale, stack: Stack, dedup: str, tiles: int) -> list[Imbalance]:
+    """Rows at the chips, or at the tiles, of each cell."""
+    samples, shards = scale.samples * scale.chips, stack.owners * tiles
+    return [
+        expected_imbalance(cells.tables, samples, shards=shards, dedup=dedup, chips=scale.chips)
+        for cells in stack.cells
+    ]
+
+
+def _sums(scale: _Scale, stack: Stack) -> list[Imbalance]:
+    """Sums of bags, or parts of them, that the chips of each cell send."""
+    found = []
+    for cells in stack.cells:
+        mean = scale.samples * scale.chips * _parts(cells.tables, stack.owners).sent / stack.owners
+        found.append(Imbalance(mean, mean))
+    return found
+
+
+def _parts(tables: EmbeddingSet, owners: int) -> Parts:
+    """Parts of all bags of a sample."""
+    sent = joined = 0.0
+    for table in tables.tables:
+        for feature, times in tables.readings(table):
+            parts = expected_parts(feature.valency, table.popularity, table.rows, owners)
+            sent += table.count * times * parts.sent
+            joined += table.count * times * parts.joined
+    return Parts(sent, joined)
+
+
+def _lookups_of_many(tables: EmbeddingSet) -> float:
+    """Lookups of a sample in bags of two rows and more."""
+    return sum(f.count * (f.valency.mean - float(f.valency.probabilities()[1:2].sum())) for f in tables.features)
+
+
+def _over_all(scale: _Scale, stack: Stack, loads: list[Imbalance]) -> Imbalance:
+    """Mean and largest over the slice of loads of its cells."""
+    chips = [len(cells.firsts) * stack.owners for cells in stack.cells]
+    mean = sum(count * load.mean for count, load in zip(chips, loads, strict=True)) / scale.chips
+    return Imbalance(mean, max(load.largest for load in loads))
+
+
+def _exchange(scale: _Scale, found: list[_Found]) -> Exchange:
+    moved = [one for one in found if not one.stack.replicated]
+    reduced = sum(one.stack.weight_bytes for one in found if one.stack.replicated)
+    ids = pair_bytes(scale.chips, [Owned(one.stack, one.served, ID_BYTES) for one in moved])
+    vectors = pair_bytes(scale.chips, [Owned(one.stack, one.sent, one.stack.vector_bytes) for one in moved])
+    return Exchange(ids, vectors if isinstance(vectors, float) else vectors.T, reduced)
