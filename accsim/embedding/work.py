@@ -1,7 +1,7 @@
 """What a step asks of embedding units and of the network between them: counts, before any machine's rates.
 
-Tables alike, and the features that read them, are a *stack*. A placement turns a stack into `StackWork`, statistics or a
-trace fill in the numbers, and a unit's writer turns it into stages. Counts are of one step; those over chips or tiles
+Tables alike, and the features that read them, are a *stack*. A placement turns a stack into `StackWork`, statistics or
+a trace fill in the numbers, and a unit's writer turns it into stages. Counts are of one step; those over chips or tiles
 have a mean and a largest, for the others wait for the one that has most to do.
 """
 
@@ -29,6 +29,8 @@ class StackWork:
         Of a row that a chip holds; with tables cut by columns, of a piece.
     optimizer
         What updates the rows, a key of `accsim.workload.embeddings.OPTIMIZER_STATE`.
+    looked_up
+        Ids of a chip's samples before any dedup: the sizes of its bags in all. Mean over chips.
     asked
         Ids that a chip asks owners for (itself among them), behind its own dedup: mean and largest over chips.
     served
@@ -55,6 +57,7 @@ class StackWork:
     width: int
     dtype: str
     optimizer: str
+    looked_up: float
     asked: Imbalance
     served: Imbalance
     fetched: Imbalance
