@@ -60,11 +60,11 @@ def updated_bytes(stack: StackWork, granule: int) -> tuple[int, ...]:
     return (row_bytes(stack, granule), *state_bytes(stack, granule))
 
 
-def update_operations(stack: StackWork, elements: int) -> dict[str, float]:
-    """Operations of an update of one row of so many elements, padding among them."""
+def update_operations(stack: StackWork) -> dict[str, float]:
+    """Operations of an update for each element of a row; those of the row are divided over its elements."""
     per_element, per_row = UPDATE[stack.optimizer]
     names = {*per_element, *per_row}
-    return {name: float(elements * per_element.get(name, 0) + per_row.get(name, 0)) for name in sorted(names)}
+    return {name: per_element.get(name, 0) + per_row.get(name, 0) / stack.width for name in sorted(names)}
 
 
 @lru_cache(maxsize=1024)

@@ -13,8 +13,9 @@ from accsim.config.machine import Accelerator
 from accsim.embedding.work import StepWork
 from accsim.engine.program import Program
 from accsim.errors import check_choice
-from accsim.mapping import sparse_core_passes
+from accsim.mapping.embedding_passes import backward, forward
 from accsim.mapping.machine_numbers import port
+from accsim.mapping.sparse_core_tile import busiest_tile
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ def unit_programs(accelerator: Accelerator, work: StepWork, where: str = "sparse
 def _sparse_core(accelerator: Accelerator, work: StepWork) -> UnitPrograms:
     main = accelerator.main_memory
     shared = tuple(dict.fromkeys((port(main, "read"), port(main, "write"))))
-    forward, backward = sparse_core_passes.forward(accelerator, work), sparse_core_passes.backward(accelerator, work)
-    return UnitPrograms("sparse_core", forward, backward, shared)
+    tile = busiest_tile(accelerator, work)
+    return UnitPrograms("sparse_core", forward(tile, tile), backward(tile, tile), shared)
 
 
 PLACES: Final[Mapping[str, Callable[[Accelerator, StepWork], UnitPrograms]]] = {

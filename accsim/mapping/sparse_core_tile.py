@@ -1,189 +1,165 @@
-"""One tile of an embedding unit, the busiest, as bare rates: how long it holds what, for all stacks of a step.
+"""A tile of an embedding unit, the busiest.
 
-Tiles are alike, so one stands for all. What is its own (fetch, vector unit, flush, its channels of main memory) takes
-what the busiest tile has to do; what the tiles of a unit share takes the unit's part of the busiest chip; main memory
-as a whole takes the mean of all tiles. ``docs/sparsecore.md`` has every formula.
+What is its own (fetch, vector unit, flush, its channels of main memory) takes what the busiest tile has to do; what the
+tiles of a unit share takes the unit's part of the busiest chip; main memory as a whole takes the mean of all tiles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
 from accsim.config.machine import Accelerator
 from accsim.config.sparse_core import SparseCore
 from accsim.embedding.work import StepWork
-from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.errors import InputError, Problem
-from accsim.mapping.embedding_counts import Spread
+from accsim.mapping.embedding_counts import Counts, Spread
 from accsim.mapping.embedding_pipeline import FloatArray, Link
-from accsim.mapping.embedding_rows import padded, random_efficiency, row_bytes
+from accsim.mapping.embedding_place import COO_BYTES, ID_BYTES, Place, Runs
 from accsim.mapping.machine_numbers import port
 
-COO_BYTES = 12
-"""Of an id as the host gives it: sample, row and weight. Source: OpenXLA's page on SparseCore, coordinate format."""
-ID_BYTES = 4
-"""Of an id that a chip asks another for."""
-
-
-class Runs(NamedTuple):
-    """Runs of bytes in main memory, for each stack: those of the busiest tile, and of all on average.
-
-    Attributes
-    ----------
-    rows
-        How many, of the busiest tile and of a mean one.
-    size, efficiency
-        float64[stacks]: bytes of each, and the share of the peak that they reach.
-    under_way
-        Whether each is an access of its own, of which a tile has only so many under way.
-    """
-
-    rows: Spread
-    size: FloatArray
-    efficiency: FloatArray
-    under_way: bool
+SPMEM = "spmem"
 
 
 @dataclass(frozen=True, eq=False)
-class Tile:
-    """The busiest tile of a machine's embedding units, at the work of a step."""
+class Tile(Place):
+    """The busiest tile of a machine's embedding units."""
 
-    accelerator: Accelerator
     unit: SparseCore
-    work: StepWork
-
-    @cached_property
-    def row_bytes(self) -> FloatArray:
-        """Bytes of a row of each stack, padded."""
-        return np.array([float(row_bytes(stack, self.granule)) for stack in self.work.stacks])
-
-    @cached_property
-    def elements(self) -> FloatArray:
-        """Elements of a row of each stack, padded to whole words of all lanes."""
-        return np.array([float(padded(stack.width, self.unit.lanes)) for stack in self.work.stacks])
-
-    @cached_property
-    def widths(self) -> FloatArray:
-        """Elements of a row of each stack."""
-        return np.array([float(stack.width) for stack in self.work.stacks])
+    forks = True
 
     @property
-    def granule(self) -> int:
-        """Bytes that rows are padded to."""
-        return self.unit.word_bytes
-
-    def cycles(self, count: FloatArray) -> FloatArray:
-        """Ticks of cycles of the units' clock."""
-        return count * (TICKS_PER_CYCLE * self.accelerator.clock_hz / self._clock_hz)
-
-    def ticks(self, seconds: FloatArray) -> FloatArray:
-        """Ticks of seconds."""
-        return seconds * (TICKS_PER_CYCLE * self.accelerator.clock_hz)
-
-    def stream(self, of_chip: Spread, size: FloatArray | float) -> Runs:
-        """Runs that lie one behind the other, spread over all tiles of a chip."""
-        efficiency = np.full_like(of_chip.mean, self.accelerator.main_memory.efficiency)
-        sizes = np.broadcast_to(size, of_chip.mean.shape)
-        return Runs(of_chip.scaled(1 / self.all_tiles), sizes, efficiency, under_way=False)
-
-    def at_random(self, rows: Spread, sizes: Iterable[float], *, rewritten: bool = False) -> Runs:
-        """Runs at random places, of as many bytes as `sizes` has for each stack."""
-        standard = self.accelerator.main_memory.standard
-        assert standard is not None
-        size = np.array([*map(float, sizes)])
-        efficiency = [random_efficiency(standard, int(one), rewritten=rewritten) if one else 1.0 for one in size]
-        return Runs(rows, size, np.array(efficiency), under_way=True)
-
-    def read(self, name: str, runs: Sequence[Runs], handed_bytes: FloatArray | None = None) -> Link:
-        """A link of the fetch unit: runs from main memory to the tile's slice of the scratchpad."""
-        return self._moved(name, "fetch", "read", "write", runs, handed_bytes)
-
-    def write(self, name: str, runs: Sequence[Runs]) -> Link:
-        """A link of the flush unit: runs from the tile's slice of the scratchpad to main memory."""
-        return self._moved(name, "flush", "write", "read", runs, None)
-
-    def vector(
-        self, name: str, of_tile: Spread, operations: Mapping[str, FloatArray], handed_bytes: FloatArray | None = None
-    ) -> Link:
-        """A link of the vector unit: rows, and how often it does each operation on an element of them.
-
-        Every row is read from the scratchpad.
-        """
-        costs = self.accelerator.vector_unit.cycles_per_element
-        cycles = sum((count * costs[what] for what, count in operations.items()), np.zeros_like(self.widths))
-        rows = self.all_tiles * of_tile.mean
-        useful = self.widths / self.elements
-        actions = {f"vector.{what}": rows * self.elements * count * useful for what, count in operations.items()}
-        actions["read.spmem"] = rows * self.row_bytes
-        ticks = self.cycles(of_tile.largest * self.elements * cycles / self.unit.lanes)
-        return Link(name, "vector", ticks, handed_bytes=handed_bytes, actions=actions)
-
-    def shared(self, name: str, unit: str, count: FloatArray, rate: float, **more: object) -> Link:
-        """A link of what the tiles of a unit share: the busiest chip's `count`, divided over its units, at a rate."""
-        return Link(name, unit, self.cycles(count / self.unit.count / rate), **more)  # type: ignore[arg-type]
-
-    def send(self, name: str, vectors: Spread, ids: Spread | None, arrivals: Sequence[Runs]) -> Link:
-        """A link of the unit's DMA: bytes of vectors, and of ids, to other chips, while as many come from them.
-
-        Those come to main memory.
-        """
-        moved = vectors.largest + (0.0 if ids is None else ids.largest)
-        actions = {f"write.{self.accelerator.main_memory.name}": self.bytes_of(arrivals), "read.spmem": vectors.mean}
-        rates = self._memory("write", arrivals)
-        return self.shared(name, "dma", moved, self.unit.move_bytes_per_cycle, rates=rates, actions=actions)
-
-    def bytes_of(self, runs: Sequence[Runs]) -> FloatArray:
-        """Bytes of runs of the chip."""
-        return self.all_tiles * sum((one.rows.mean * one.size for one in runs), np.zeros_like(self.widths))
-
-    @property
-    def all_tiles(self) -> int:
+    def parts(self) -> int:
         """Tiles of the chip."""
         return self.unit.all_tiles
 
     @property
-    def latency(self) -> int:
-        """Ticks from a request to main memory to its first byte."""
-        return round(self.accelerator.main_memory.latency_s * self.accelerator.clock_hz * TICKS_PER_CYCLE)
+    def granule(self) -> int:
+        """Bytes that a tile moves in a cycle."""
+        return self.unit.word_bytes
 
     @property
-    def _clock_hz(self) -> float:
-        return self.unit.clock_hz or self.accelerator.clock_hz
+    def lanes(self) -> int:
+        """Lanes of a tile's vector unit."""
+        return self.unit.lanes
+
+    @property
+    def scratch(self) -> tuple[str, int]:
+        """A tile's slice of the scratchpad."""
+        return SPMEM, self.unit.slice_bytes
+
+    @property
+    def sums(self) -> Spread:
+        """Sums of those rows of a bag that lie in the tile."""
+        return self.part(self.counts.partial)
+
+    def share(self, of_tile: Spread) -> Spread:
+        """Its own."""
+        return of_tile
+
+    def begin(self, links: Sequence[Link]) -> list[Link]:
+        """The sequencer issues an instruction for each kind of work on a chunk."""
+        unit = self.unit
+        instructions = np.sum([link.busy for link in links], axis=0)
+        per_stack = self._cycles(np.full_like(self.widths, unit.stack_cycles))
+        return [Link("issue", "sequencer", per_stack, chunk_ticks=self._cycles(instructions * unit.instruction_cycles))]
+
+    def ids(self) -> list[Link]:
+        """Ids of the chip's samples, and those that others ask for, are read and sorted."""
+        counts = self.counts
+        own, asked = self.part(counts.looked_up), self.part(counts.served)
+        handed = own.largest * COO_BYTES + asked.largest * ID_BYTES
+        return [
+            self.read("read ids", [self.stream(own, COO_BYTES), self.stream(asked, ID_BYTES)], handed),
+            *self.sort("sort ids", counts.looked_up + counts.served.largest, asked.largest * ID_BYTES),
+        ]
+
+    def sort(self, name: str, of_chip: FloatArray, handed_bytes: FloatArray | None = None) -> list[Link]:
+        """In the unit's sort, which takes so many ids a cycle."""
+        return [self._shared(name, "sort", of_chip, self.unit.sort_ids_per_cycle, handed_bytes=handed_bytes)]
+
+    def read(self, name: str, runs: Sequence[Runs], handed_bytes: FloatArray | None = None) -> Link:
+        """By the fetch unit, from the tile's channels to its slice of the scratchpad."""
+        return self._moved(name, "fetch", "read", "write", runs, handed_bytes)
+
+    def write(self, name: str, runs: Sequence[Runs]) -> Link:
+        """By the flush unit, from the tile's slice of the scratchpad to its channels."""
+        return self._moved(name, "flush", "write", "read", runs, None)
+
+    def compute(
+        self, name: str, rows: Spread, operations: Mapping[str, FloatArray], handed_bytes: FloatArray | None = None
+    ) -> Link:
+        """In the tile's vector unit, on rows from the scratchpad."""
+        costs = self.accelerator.vector_unit.cycles_per_element
+        cycles = sum((count * costs[what] for what, count in operations.items()), np.zeros_like(self.widths))
+        ticks = self._cycles(rows.largest * self.elements * cycles / self.unit.lanes)
+        actions = self.operated(rows, operations) | {f"read.{SPMEM}": self.parts * rows.mean * self.row_bytes}
+        return Link(name, "vector", ticks, handed_bytes=handed_bytes, actions=actions)
+
+    def reduce(self) -> list[Link]:
+        """Sums of different tiles are added across them, in the unit's reduction."""
+        counts, unit = self.counts, self.unit
+        added = Spread(*(np.maximum(p - s, 0.0) for p, s in zip(counts.partial, counts.sent, strict=True)))
+        actions = {"vector.add": added.mean * self.widths, f"read.{SPMEM}": counts.partial.mean * self.row_bytes}
+        handed = self.part(counts.sent).largest * self.row_bytes
+        return [
+            self._shared(
+                "reduce sums", "reduce", added.largest * self.elements, unit.reduce_elements_per_cycle,
+                handed_bytes=handed, actions=actions,
+            )
+        ]  # fmt: skip
+
+    def fork(self, name: str, of_chip: FloatArray, handed_bytes: FloatArray | None = None) -> list[Link]:
+        """In the unit's fork, to the slices of its tiles."""
+        actions = {f"read.{SPMEM}": of_chip, f"write.{SPMEM}": of_chip}
+        rate = self.unit.move_bytes_per_cycle
+        return [self._shared(name, "fork", of_chip, rate, handed_bytes=handed_bytes, actions=actions)]
+
+    def send(self, name: str, vectors: Spread, ids: Spread | None, arrivals: Sequence[Runs]) -> Link:
+        """By the unit's DMA from the scratchpad; what arrives goes to main memory."""
+        moved = vectors.largest + (0.0 if ids is None else ids.largest)
+        actions = {f"write.{self.accelerator.main_memory.name}": self.bytes_of(arrivals), f"read.{SPMEM}": vectors.mean}
+        rates = self._memory("write", arrivals)
+        return self._shared(name, "dma", moved, self.unit.move_bytes_per_cycle, rates=rates, actions=actions)
+
+    def _cycles(self, count: FloatArray) -> FloatArray:
+        """Ticks of cycles of the units' clock."""
+        return self.ticks(count / (self.unit.clock_hz or self.accelerator.clock_hz))
+
+    def _shared(
+        self, name: str, unit: str, of_chip: FloatArray, rate: float, *, handed_bytes: FloatArray | None = None,
+        rates: Mapping[str, FloatArray] | None = None, actions: Mapping[str, FloatArray] | None = None,
+    ) -> Link:  # fmt: skip
+        """A link of what the tiles of a unit share: a chip's count, divided over its units, at a rate."""
+        ticks = self._cycles(of_chip / self.unit.count / rate)
+        return Link(name, unit, ticks, rates or {}, handed_bytes=handed_bytes, actions=actions or {})
 
     def _moved(
         self, name: str, unit: str, way: str, other: str, runs: Sequence[Runs], handed_bytes: FloatArray | None
     ) -> Link:
         size = self.bytes_of(runs)
-        main = self.accelerator.main_memory.name
         ticks = sum((self._held(one) for one in runs), np.zeros_like(size))
-        actions = {f"{way}.{main}": size, f"{other}.spmem": size}
-        return Link(
-            name, unit, ticks, self._memory(way, runs), self.latency, handed_bytes=handed_bytes, actions=actions
-        )
+        actions = {f"{way}.{self.accelerator.main_memory.name}": size, f"{other}.{SPMEM}": size}
+        rates = self._memory(way, runs)
+        return Link(name, unit, ticks, rates, self.latency, handed_bytes=handed_bytes, actions=actions)
 
     def _held(self, runs: Runs) -> FloatArray:
-        """How long runs hold the tile's fetch or flush unit."""
-        word = self.cycles(runs.rows.largest * runs.size / self.unit.word_bytes)
-        return np.maximum(word, runs.rows.largest * self.latency / self.unit.outstanding) if runs.under_way else word
+        """How long runs hold the fetch or flush unit: a word a cycle, and so many accesses under way."""
+        word = self._cycles(runs.rows.largest * runs.size / self.unit.word_bytes)
+        if not runs.single:
+            return word
+        return np.maximum(word, (runs.size > 0) * runs.rows.largest * self.latency / self.unit.outstanding)
 
     def _memory(self, way: str, runs: Sequence[Runs]) -> dict[str, FloatArray]:
         """How long runs hold the tile's channels, and main memory as a whole."""
         main = self.accelerator.main_memory
-        rate = main.read_bytes_per_s if way == "read" else main.write_bytes_per_s
-        own, whole = (
-            sum((one.rows[which] * one.size / one.efficiency for one in runs), np.zeros_like(self.widths))
-            for which in range(2)
-        )
-        each = self.ticks(np.asarray(self.all_tiles / rate))
-        return {"channel": own * each, port(main, way): whole * each}
+        own = (main.read_bytes_per_s if way == "read" else main.write_bytes_per_s) / self.parts
+        return {"channel": self.held_by(runs, own), port(main, way): self.held_by(runs, own, mean=True)}
 
 
-def of_tile(accelerator: Accelerator, work: StepWork) -> Tile:
+def busiest_tile(accelerator: Accelerator, work: StepWork) -> Tile:
     """The busiest tile of a machine for a step.
 
     Raises
@@ -194,9 +170,9 @@ def of_tile(accelerator: Accelerator, work: StepWork) -> Tile:
     unit = accelerator.sparse_core
     if unit is None:
         raise InputError(
-            Problem("", "sparse_core", f"{accelerator.name} has none; a machine file may have the section")
+            Problem("", "sparse_core", f"{accelerator.name} has none; a machine file may have such a section")
         )
     if work.tiles != unit.all_tiles:
         message = f"read rows dealt over {work.tiles} tiles, allowed are the {unit.all_tiles} of {accelerator.name}"
         raise InputError(Problem("", "tiles", message))
-    return Tile(accelerator, unit, work)
+    return Tile(accelerator, Counts(work), unit)
