@@ -87,6 +87,7 @@ def _replicated(scale: _Scale, stack: Stack) -> StackWork:
     own, tables, tiles = scale.samples, stack.tables, scale.tiles
     return replace(
         stack.idle,
+        looked_up=own * tables.lookups_per_sample,
         fetched=expected_imbalance(tables, own, shards=tiles, dedup="none" if scale.dedup == "none" else "owner"),
         combined=expected_imbalance(tables, own, shards=tiles, dedup="none"),
         updated=expected_imbalance(tables, own * scale.chips, shards=tiles, dedup="owner"),
@@ -105,6 +106,7 @@ def _sharded(scale: _Scale, stack: Stack) -> _Found:
     bags = scale.samples * stack.pieces
     work = replace(
         stack.idle,
+        looked_up=scale.samples * stack.tables.lookups_per_sample,
         asked=asked,
         served=_over_all(scale, stack, served),
         fetched=_over_all(scale, stack, _loads(scale, stack, scale.dedup, scale.tiles)),

@@ -29,6 +29,8 @@ class StackWork:
         Of a row that a chip holds; with tables cut by columns, of a piece.
     optimizer
         What updates the rows, a key of `accsim.workload.embeddings.OPTIMIZER_STATE`.
+    looked_up
+        Ids of a chip's samples before any dedup: the sizes of its bags in all. Mean over chips.
     asked
         Ids that a chip asks owners for (itself among them), behind its own dedup: mean and largest over chips.
     served
@@ -56,6 +58,7 @@ class StackWork:
     width: int
     dtype: str
     optimizer: str
+    looked_up: float
     asked: Imbalance
     served: Imbalance
     fetched: Imbalance

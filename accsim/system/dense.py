@@ -14,6 +14,7 @@ from accsim.report.simulate import simulate
 from accsim.system.runs import Run, in_turn
 from accsim.workload.backward import PREFIX, UPDATE
 from accsim.workload.catalogue import load_workload
+from accsim.workload.embeddings import EmbeddingSet
 from accsim.workload.ops import Gemm
 from accsim.workload.trace import Workload
 
@@ -24,7 +25,7 @@ TENSOR_CORE = "tensor_core"
 GRADIENT_BYTES = 4
 """Of a gradient that is summed over chips: fp32."""
 
-SEGMENTS = ("bottom", "top", "top_backward", "bottom_backward", "update")
+SEGMENTS = ("bottom", "top", "top_backward", "bottom_backward", "dense_update")
 """Parts of the dense half in the order in which they run; top includes the interaction."""
 
 
@@ -60,13 +61,13 @@ class Dense:
         return spent
 
 
-def dense_half(model: str, chip: Accelerator, samples: int) -> Dense:
+def dense_half(name: str, settings: Mapping[str, object], chip: Accelerator, samples: int) -> Dense:
     """Simulate the dense half of a training step.
 
     Parameters
     ----------
-    model
-        Name of a recommendation model, with parameters.
+    name, settings
+        A recommendation model, and values of its file to replace.
     samples
         A chip's share of the batch.
 
@@ -75,8 +76,7 @@ def dense_half(model: str, chip: Accelerator, samples: int) -> Dense:
     InputError
         If it is none.
     """
-    joint = "&" if "?" in model else "?"
-    trace = load_workload(f"{model}{joint}part=dense&phase=training&batch={samples}")
+    trace = load_workload(name, set={**settings, "part": "dense", "phase": "training", "batch": samples})
     report = simulate(trace, chip, power_cap=False)
     rows = {name: row for row in report.ops for name in row.names}
     runs: dict[str, list[Run]] = {name: [] for name in SEGMENTS}
@@ -87,7 +87,7 @@ def dense_half(model: str, chip: Accelerator, samples: int) -> Dense:
 
 def _segment(name: str) -> str:
     if name.startswith(UPDATE):
-        return "update"
+        return "dense_update"
     if name.startswith(PREFIX):
         return "bottom_backward" if name.startswith(PREFIX + BOTTOM) else "top_backward"
     return "bottom" if name.startswith(BOTTOM) else "top"
@@ -112,14 +112,15 @@ def _weights(trace: Workload) -> int:
     )
 
 
-def check_model(work: Workload) -> None:
-    """Refuse a workload that is no recommendation model.
+def model_tables(work: Workload) -> EmbeddingSet:
+    """The embedding tables of a recommendation model.
 
     Raises
     ------
     InputError
-        If it has no embedding tables.
+        If it is none.
     """
     if work.embeddings is None:
         message = f"'{work.name}' has no embedding tables, allowed on a slice are recommendation models (dlrm)"
         raise InputError(message)
+    return work.embeddings

@@ -53,11 +53,6 @@ class Leg:
         path = {cause: share * self.alone_s for cause, share in self.inside.items()}
         return Run(self.name, self.alone_s, self.busy_s, path)
 
-    @property
-    def bound_by(self) -> str:
-        """The largest of what bounds it."""
-        return max(self.inside, key=lambda cause: self.inside[cause], default=self.unit)
-
 
 def pipelined(legs: tuple[Leg, ...], stacks: int) -> Run:
     """Stacks, all alike, that go through the legs: each leg has the next stack while the one behind has this one.

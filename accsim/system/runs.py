@@ -25,6 +25,11 @@ class Run:
     busy_s: Mapping[str, float]
     path_s: Mapping[str, float]
 
+    @property
+    def bound_by(self) -> str:
+        """The largest of what bounds it."""
+        return max(self.path_s, key=lambda cause: self.path_s[cause], default="")
+
 
 def in_turn(name: str, runs: Sequence[Run]) -> Run:
     """Runs one after the other."""
