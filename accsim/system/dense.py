@@ -53,6 +53,12 @@ class Dense:
         return GRADIENT_BYTES * self.weights
 
     @property
+    def held_bytes(self) -> int:
+        """Bytes of a chip's main memory that weights and the largest op's tensors take."""
+        memory = self.report.memory
+        return int(memory["weights"] + memory["activations"])
+
+    @property
     def energy_j(self) -> Mapping[str, float]:
         """Joules of a chip by component, idle power apart."""
         prices = price_list(self.report.accelerator)

@@ -86,9 +86,10 @@ def train_step(
         raise InputError(f"read a batch of {samples} samples, allowed is at least one for each of {on.chips} chips")
     each = -(-samples // on.chips)
     placed = placement or row_sharded(tables, on.chips)
+    dense = dense_half(name, settings, on.chip, each)
+    placed.check_memory(tables, on.chip.main_memory.capacity_bytes - dense.held_bytes)
     counts = step_work(tables, each, placed, dedup=dedup, tiles=_tiles(on))
     legs, energy = _legs(on, counts, where)
-    dense = dense_half(name, settings, on.chip, each)
     summed = dense.gradient_bytes + counts.exchange.all_reduced
     all_reduce = _all_reduce(on, summed)
     spans = SCHEDULES[schedule](
