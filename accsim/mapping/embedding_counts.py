@@ -131,14 +131,6 @@ class Counts:
         """Lookups of the busiest owner over those of a mean one."""
         return self.served.largest / np.maximum(self.served.mean, 1e-300)
 
-    @property
-    def rows_of_a_tile(self) -> dict[str, float]:
-        """Rows, by stack, that a tile reads, adds up or updates at most in any part of a step."""
-        own = np.max([self.fetched.largest, self.combined.largest, self.updated.largest], axis=0)
-        even = np.max([self.looked_up, self.bags, self.sent.largest, self.received], axis=0) / self.work.tiles
-        names = [stack.name for stack in self.work.stacks]
-        return dict(zip(names, np.maximum(own, even).tolist(), strict=True))
-
     def _numbers(self, name: str) -> FloatArray:
         return np.array([float(getattr(stack, name)) for stack in self.work.stacks])
 

@@ -40,7 +40,7 @@ def _program(name: str, owner: Place, links: list[Link]) -> Program:
     stacks = owner.counts.work.stacks
     memory, capacity = owner.scratch
     whole = [*owner.begin(links), *links]
-    return chain_program(f"{name} of {len(stacks)} stacks", whole, memory, capacity, owner.counts.rows_of_a_tile)
+    return chain_program(f"{name} of {len(stacks)} stacks", whole, memory, capacity, owner.most_rows)
 
 
 def _join(place: Place) -> list[Link]:
