@@ -6,12 +6,14 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import accsim
 from accsim.config.machine import Accelerator
+from accsim.embedding import EmbeddingSet, Feature, Popularity, Table, Valency, count_unique, draw_batches
 from accsim.embedding.imbalance import Imbalance
 from accsim.embedding.work import Exchange, StackWork, StepWork
 from accsim.engine.counters import Counters
@@ -27,6 +29,10 @@ NONE = Imbalance(0.0, 0.0)
 
 def even(count: float) -> Imbalance:
     return Imbalance(count, count)
+
+
+def over(counts: np.ndarray) -> Imbalance:
+    return Imbalance(float(counts.mean()), float(counts.max()))
 
 
 def stack(name: str = "t", **given: Any) -> StackWork:
@@ -258,3 +264,30 @@ def test_what_cannot_be() -> None:
         unit_programs(accsim.load_accelerator("tpu_v3"), step(stack()))
     with pytest.raises(InputError, match="Did you mean 'sparse_core'"):
         unit_programs(machine(), step(stack()), where="sparsecore")
+
+
+@pytest.mark.parametrize("dedup", [True, False])
+def test_lookups_of_a_trace_are_those_of_tiles_and_bytes(dedup: bool) -> None:
+    """A skewed batch on one chip: ids counted one by one are what main memory and the vector unit see."""
+    table = Table("t", 5000, 128, popularity=Popularity(1.0, 3.0))
+    (batch,) = draw_batches(EmbeddingSet((table,), (Feature("f", "t", Valency(20)),)), 500, seed=3)
+    found = count_unique(batch, shards=TILES)
+    looked_up, unique = found.lookups.sum(axis=(0, 1)), found.unique.sum(axis=(0, 1))
+    fetched = unique if dedup else looked_up
+    bags, lookups = 500, len(batch.indices)
+    one = stack(
+        looked_up=float(lookups), asked=even(lookups), served=even(lookups), sent=even(bags), received=float(bags),
+        fetched=over(fetched), updated=over(unique), combined=over(looked_up),
+    )  # fmt: skip
+    forward, backward = both(machine(), step(one, samples=float(bags)))
+    rows = len(np.unique(batch.indices)) if dedup else lookups
+    assert forward.actions["read.hbm"] == pytest.approx(rows * 512 + lookups * 16)
+    distinct = len(np.unique(batch.indices))
+    assert backward.actions["write.hbm"] == pytest.approx(2 * distinct * 512 + bags * 512)
+    parts = bags * 64 * (1 - (1 - 1 / 64) ** (lookups / bags))
+    assert forward.actions["vector.add"] == pytest.approx((lookups + parts - bags) * 128)
+    # Its channels take what the busiest tile fetches, main memory the mean; ids and vectors come evenly.
+    evenly = (lookups * (12 + 4 + 4) + bags * 512) / TILES / (19.2 * machine().main_memory.efficiency)
+    for resource, count in (("channel", fetched.max()), ("hbm", fetched.mean())):
+        cycles = count * 512 / (19.2 * random_share(512)) + evenly
+        assert forward.busy[resource] / TICKS_PER_CYCLE == pytest.approx(cycles, rel=1e-3)
