@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -37,11 +39,6 @@ def dcnv2(samples: float) -> StepWork:
     return StepWork(samples, CHIPS, TILES, "none", tuple(stacks), Exchange(0.0, 0.0))
 
 
-def print_rate(benchmark: BenchmarkFixture, lookups: int) -> None:
-    """Keep lookups a second beside the times."""
-    benchmark.extra_info["million_lookups_per_s"] = lookups / benchmark.stats["min"] / 1e6
-
-
 @pytest.mark.parametrize("where", PLACES)
 @pytest.mark.parametrize("samples", [512.0, 4096.0])
 def test_a_step(benchmark: BenchmarkFixture, where: str, samples: float) -> None:
@@ -70,4 +67,5 @@ def test_a_trace(benchmark: BenchmarkFixture, rows: int) -> None:
         run_program(programs.backward)
 
     benchmark(counted_and_run)
-    print_rate(benchmark, len(batch.indices))
+    stats: Any = benchmark.stats
+    benchmark.extra_info["million_lookups_per_s"] = len(batch.indices) / stats["min"] / 1e6
