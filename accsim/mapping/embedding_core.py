@@ -82,11 +82,11 @@ class Core(Place):
     def ids(self) -> list[Link]:
         """Ids of the chip's samples, and those that others ask for, are read and sorted."""
         counts = self.counts
-        own, asked = self.part(counts.looked_up), self.part(counts.served)
+        own, asked = self.part(counts.ids), self.part(counts.served)
         handed = own.largest * COO_BYTES + asked.largest * ID_BYTES
         return [
             self.read("read ids", [self.stream(own, COO_BYTES), self.stream(asked, ID_BYTES)], handed),
-            *self.sort("sort ids", counts.looked_up + counts.served.largest, asked.largest * ID_BYTES),
+            *self.sort("sort ids", counts.ids + counts.served.largest, asked.largest * ID_BYTES),
         ]
 
     def sort(self, name: str, of_chip: FloatArray, handed_bytes: FloatArray | None = None) -> list[Link]:

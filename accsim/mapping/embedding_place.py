@@ -108,8 +108,7 @@ class Place(ABC):
     @property
     def sums(self) -> Spread:
         """Sums of bags that a part makes at an owner."""
-        none = Spread(*(np.where(self.counts.rows_travel, 0.0, one) for one in self.counts.sent))
-        return self.part(none)
+        return self.part(self.counts.summed)
 
     def reduce(self) -> list[Link]:
         """Sums of several parts are added up."""

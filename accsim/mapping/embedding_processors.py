@@ -137,13 +137,14 @@ class Far(Place):
         """Gradients go to the chip that owns the rows, and by it to its processors; or to these at once."""
         if not self.exchanged:
             return [self._between("gradients to processors", "up", self._received, self._received)]
-        size = self.counts.sent.largest * self.row_bytes
+        size = (self.counts.sent.largest + self.counts.kept) * self.row_bytes
         link = self._between("gradients to processors", "up", size, size)
         return [asking.exchange_gradients(), self.chip.through_memory(link, [], [self._of_chip(self.counts.sent)])]
 
     @property
     def _received(self) -> FloatArray:
-        return self.counts.received * self.row_bytes
+        """Bytes of vectors that the chip has of processors, or gives them gradients of."""
+        return (self.counts.received + self.counts.kept) * self.row_bytes
 
     def _of_chip(self, vectors: Spread) -> Runs:
         return self.chip.stream(self.chip.part(vectors), self.row_bytes)

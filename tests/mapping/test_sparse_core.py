@@ -291,3 +291,36 @@ def test_lookups_of_a_trace_are_those_of_tiles_and_bytes(dedup: bool) -> None:
     for resource, count in (("channel", fetched.max()), ("hbm", fetched.mean())):
         cycles = count * 512 / (19.2 * random_share(512)) + evenly
         assert forward.busy[resource] / TICKS_PER_CYCLE == pytest.approx(cycles, rel=1e-3)
+
+
+def test_replicated_tables_serve_their_own_chip() -> None:
+    """Nothing comes or goes; sums of bags are written for the dense half, whose gradients are read."""
+    alone = stack(replicated=True, asked=NONE, served=NONE, sent=NONE, received=0.0)
+    forward, backward = both(machine(), step(alone))
+    rows, vectors = 8192 * 512, 1024 * 512
+    assert forward.actions["read.hbm"] == pytest.approx(rows + 8192 * 12)
+    assert forward.actions["write.hbm"] == pytest.approx(vectors)
+    parts = 1024 * 64 * (1 - (1 - 1 / 64) ** 8)
+    assert forward.actions["vector.add"] == pytest.approx((8192 + parts - 1024) * 128)
+    assert backward.actions["read.hbm"] == pytest.approx(2 * rows + vectors)
+    assert backward.actions["write.hbm"] == pytest.approx(2 * rows)
+    for where in ("tensor_core", "host", "variable_server"):
+        programs = unit_programs(machine(), step(alone), where)
+        lookups = run_program(programs.forward).actions
+        memory = {"tensor_core": "hbm", "host": "host", "variable_server": "server"}[where]
+        assert lookups[f"read.{memory}"] >= rows
+
+
+def test_pieces_of_rows_are_vectors_of_their_own() -> None:
+    """Columns cut in two: twice as many vectors of half the width, as many bytes; ids are sorted once, asked twice."""
+    whole, cut = stack(), stack(
+        width=64, pieces=2, asked=even(2 * 8192.0), served=even(2 * 8192.0), fetched=even(2 * 8192 / TILES),
+        combined=even(2 * 8192 / TILES), sent=even(2048.0), received=2048.0, updated=even(2 * 8192 / TILES),
+    )  # fmt: skip
+    (one, one_back), (two, two_back) = both(machine(), step(whole)), both(machine(), step(cut))
+    ids = 8192 * 4
+    assert two.actions["read.hbm"] == pytest.approx(one.actions["read.hbm"] + ids)
+    assert two.actions["write.hbm"] == pytest.approx(one.actions["write.hbm"] + ids)
+    assert two_back.actions["read.hbm"] == pytest.approx(one_back.actions["read.hbm"] + ids)
+    assert two.actions["vector.add"] == pytest.approx(one.actions["vector.add"])
+    assert two.busy["sort"] / one.busy["sort"] == pytest.approx(3 / 2, rel=1e-3)
