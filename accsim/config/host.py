@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from accsim.config.fields import Bandwidth, Count, Frequency, Latency, OverheadTime, Text
+from accsim.config.fields import Bandwidth, Capacity, Count, Frequency, Latency, OverheadTime, Text
 from accsim.config.reader import FileModel
 
 
@@ -23,6 +23,8 @@ class Processors(FileModel):
     """Peak rate of the memory, all sockets together."""
     random_efficiency: Annotated[float, Field(gt=0, le=1)]
     """Share of that rate that reading rows at random places reaches."""
+    staging_bytes: Capacity = Field(alias="staging")
+    """Memory for the rows of one chip that are on their way."""
     stack_s: OverheadTime = Field(alias="stack")
     """Fixed cost of a stack of tables, once in each pass."""
 

@@ -18,7 +18,7 @@ from accsim.config.links import NodeLinks
 from accsim.config.memory import Memory, level_problems, named_memories
 from accsim.config.power import PowerLimits
 from accsim.config.reader import FileModel, PlacedError, Wrong, of_file
-from accsim.config.sparse_core import SparseCore, sparse_core_problems
+from accsim.config.sparse_core import RowDma, SparseCore, sparse_core_problems
 from accsim.errors import InputError, Problem, nearest
 
 __all__ = [
@@ -81,6 +81,8 @@ class Accelerator(FileModel):
     """Links to the other chips of a slice; without them, it has no slices."""
     sparse_core: SparseCore | None = None
     """Its embedding units."""
+    row_dma: RowDma | None = None
+    """How its cores fetch rows of embedding tables without them."""
     host: Host | None = None
     """Its host, as a place for embedding tables."""
     data_center: DataCenter | None = None
@@ -147,6 +149,9 @@ def _missing_energies(machine: Accelerator) -> Iterator[Wrong]:
             known = ", ".join(table.memory_kinds())
             message = f"the energy table '{table.name}' has no memory of kind '{memory.kind}', allowed are {known}"
             yield Wrong(("memories", memory.name, "kind"), message)
+    for section in ("host", "data_center"):
+        if getattr(machine, section) is not None and not table.has_memory("ddr"):
+            yield Wrong((section,), f"the energy table '{table.name}' has no memory of kind 'ddr'", key=True)
     for dtype in machine.matrix_unit.rates:
         if dtype not in table.mac:
             message = f"the energy table '{table.name}' has no mac for {dtype}, only for {', '.join(table.mac)}"

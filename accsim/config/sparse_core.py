@@ -1,4 +1,4 @@
-"""The embedding units of a chip: tiles bound to channels of main memory, what joins them, and their sequencer."""
+"""The embedding units of a chip, and what its cores do without them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from accsim.config.fields import Area, Capacity, Count, Frequency
+from accsim.config.fields import Area, Capacity, Count, Frequency, Text
 from accsim.config.memory import Memory
 from accsim.config.reader import FileModel, Wrong
 from accsim.units import format_quantity
@@ -63,6 +63,17 @@ class SparseCore(FileModel):
     def word_bytes(self) -> int:
         """Bytes that a tile takes from main memory, or gives to it, in a cycle; rows are padded to them."""
         return self.lanes * WORD_BYTES
+
+
+class RowDma(FileModel):
+    """How a core without embedding units fetches rows from main memory: one transfer for each."""
+
+    cycles: Cycles
+    """Cycles of the chip's clock to begin a transfer."""
+    granule_bytes: Capacity = Field(alias="granule")
+    """Bytes that a transfer moves at least, and in multiples of which it moves."""
+    source: Text
+    """Where the numbers come from."""
 
 
 def sparse_core_problems(unit: SparseCore | None, main: Memory) -> Iterator[Wrong]:

@@ -51,6 +51,9 @@ class StackWork:
         Distinct rows whose gradient a tile adds up and whose row and state it rewrites, mean and largest over tiles.
     replicated
         Whether every chip holds all rows, so that nothing is asked of others and gradients are all-reduced.
+    pieces
+        Chips that hold a piece of the same row each; a bag is so many vectors of `width`. Ids are counted once in
+        `looked_up`, and for each piece in `asked`.
     """
 
     name: str
@@ -68,6 +71,7 @@ class StackWork:
     joined: float
     updated: Imbalance
     replicated: bool = False
+    pieces: int = 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,9 +51,13 @@ def price_list(acc: Accelerator, *dtypes: str) -> dict[str, Range]:
         prices |= {f"{kind}.{name}": table.mac_pj(name) for kind in MACS}
         prices[f"mac_gated.{name}"] = table.mac_pj(name).scaled(acc.matrix_unit.sparse.gated_energy)
     prices |= {f"vector.{op}": table.vector_pj(op) for op in VECTOR_OPS}
-    for memory in acc.memories:
-        price = table.memory_pj_per_byte(memory.kind, memory.capacity_bytes // memory.banks)
-        prices |= {f"read.{memory.name}": price, f"write.{memory.name}": price}
+    memories = {m.name: table.memory_pj_per_byte(m.kind, m.capacity_bytes // m.banks) for m in acc.memories}
+    if acc.sparse_core is not None:
+        memories["spmem"] = table.memory_pj_per_byte("sram", acc.sparse_core.slice_bytes)
+    beside = {"host": acc.host, "server": acc.data_center}
+    memories |= {name: table.memory_pj_per_byte("ddr", 1) for name, processors in beside.items() if processors}
+    for name, price in memories.items():
+        prices |= {f"read.{name}": price, f"write.{name}": price}
     return prices
 
 

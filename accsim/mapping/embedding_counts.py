@@ -36,13 +36,18 @@ class Counts:
 
     @cached_property
     def bags(self) -> FloatArray:
-        """Bags of a chip's samples: vectors that its dense half takes."""
-        return self.work.samples * self._numbers("features")
+        """Vectors that a chip's dense half takes: one a bag, or one a piece of it."""
+        return self.work.samples * self._numbers("features") * self._numbers("pieces")
+
+    @cached_property
+    def ids(self) -> FloatArray:
+        """Ids of a chip's samples."""
+        return self._numbers("looked_up")
 
     @cached_property
     def looked_up(self) -> FloatArray:
-        """Ids of a chip's samples."""
-        return self._numbers("looked_up")
+        """Rows, or pieces of them, that these ids are of."""
+        return self.ids * self._numbers("pieces")
 
     @cached_property
     def asked(self) -> Spread:
@@ -68,6 +73,16 @@ class Counts:
     def sent(self) -> Spread:
         """Vectors that an owner sends."""
         return self._spread("sent")
+
+    @cached_property
+    def kept(self) -> FloatArray:
+        """Vectors of bags of replicated tables, which stay on the chip."""
+        return np.where(self._numbers("replicated") > 0, self.bags, 0.0)
+
+    @cached_property
+    def summed(self) -> Spread:
+        """Sums of bags, or parts of them, that the chip that holds the rows makes."""
+        return Spread(*(np.where(self.rows_travel, 0.0, one + self.kept) for one in self.sent))
 
     @cached_property
     def received(self) -> FloatArray:
@@ -98,9 +113,9 @@ class Counts:
         Of v rows dealt over T tiles, T (1 - (1 - 1/T)^v) tiles have some; v is the mean of a stack's bags at an owner.
         """
         tiles = self.work.tiles
-        rows = self.combined.mean * tiles / np.maximum(self.sent.mean, 1e-300)
+        rows = self.combined.mean * tiles / np.maximum(self.summed.mean, 1e-300)
         each = tiles * -np.expm1(rows * np.log1p(-1 / tiles)) if tiles > 1 else np.ones_like(rows)
-        return self.sent.scaled(np.where(self.rows_travel, 0.0, np.maximum(each, 1.0)))
+        return self.summed.scaled(np.maximum(each, 1.0))
 
     @cached_property
     def joined(self) -> FloatArray:
@@ -128,16 +143,8 @@ class Counts:
 
     @cached_property
     def busiest_chip(self) -> FloatArray:
-        """Lookups of the busiest owner over those of a mean one."""
-        return self.served.largest / np.maximum(self.served.mean, 1e-300)
-
-    @property
-    def rows_of_a_tile(self) -> dict[str, float]:
-        """Rows, by stack, that a tile reads, adds up or updates at most in any part of a step."""
-        own = np.max([self.fetched.largest, self.combined.largest, self.updated.largest], axis=0)
-        even = np.max([self.looked_up, self.bags, self.sent.largest, self.received], axis=0) / self.work.tiles
-        names = [stack.name for stack in self.work.stacks]
-        return dict(zip(names, np.maximum(own, even).tolist(), strict=True))
+        """Lookups of the busiest owner over those of a mean one; 1 where chips serve themselves alone."""
+        return np.where(self.served.mean > 0, self.served.largest / np.maximum(self.served.mean, 1e-300), 1.0)
 
     def _numbers(self, name: str) -> FloatArray:
         return np.array([float(getattr(stack, name)) for stack in self.work.stacks])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from accsim.engine.program import Program
+from accsim.mapping.embedding_counts import Counts, Spread
 from accsim.mapping.embedding_pipeline import Link, chain_program
 from accsim.mapping.embedding_place import ID_BYTES, Place
 from accsim.mapping.embedding_rows import update_operations, updated_bytes
@@ -18,14 +19,14 @@ def forward(owner: Place, asking: Place) -> Program:
     """The program of a forward pass: ids in, rows of an owner, vectors to the chips that asked, their bags joined."""
     counts, size = owner.counts, owner.row_bytes
     rows, once = owner.share(counts.fetched), np.ones_like(size)
-    arrivals = [asking.stream(asking.part(counts.received), asking.row_bytes)]
+    arrivals = [asking.stream(asking.part(counts.received + counts.kept), asking.row_bytes)]
     arrivals += [asking.stream(asking.part(counts.served), ID_BYTES)]
     links = [
         *owner.ids(),
         owner.read("fetch rows", [owner.at_random(rows, size)], rows.largest * size),
         owner.compute("combine rows", owner.share(counts.combined), {"add": once}, owner.sums.largest * size),
         *owner.reduce(),
-        owner.send("send vectors", counts.sent.scaled(size), counts.asked.scaled(ID_BYTES), arrivals),
+        owner.send("send vectors", _moved(counts).scaled(size), counts.asked.scaled(ID_BYTES), arrivals),
         *_join(asking),
     ]
     return _program("forward", owner, links)
@@ -36,11 +37,16 @@ def backward(owner: Place, asking: Place) -> Program:
     return _program("backward", owner, [*_hand_out(asking), *owner.take_gradients(asking), *_update(owner)])
 
 
+def _moved(counts: Counts) -> Spread:
+    """Vectors that leave the memory of the owner: to other chips, or to its own dense half."""
+    return Spread(*(one + counts.kept for one in counts.sent))
+
+
 def _program(name: str, owner: Place, links: list[Link]) -> Program:
     stacks = owner.counts.work.stacks
     memory, capacity = owner.scratch
     whole = [*owner.begin(links), *links]
-    return chain_program(f"{name} of {len(stacks)} stacks", whole, memory, capacity, owner.counts.rows_of_a_tile)
+    return chain_program(f"{name} of {len(stacks)} stacks", whole, memory, capacity, owner.most_rows)
 
 
 def _join(place: Place) -> list[Link]:

@@ -108,8 +108,7 @@ class Place(ABC):
     @property
     def sums(self) -> Spread:
         """Sums of bags that a part makes at an owner."""
-        none = Spread(*(np.where(self.counts.rows_travel, 0.0, one) for one in self.counts.sent))
-        return self.part(none)
+        return self.part(self.counts.summed)
 
     def reduce(self) -> list[Link]:
         """Sums of several parts are added up."""
@@ -119,13 +118,18 @@ class Place(ABC):
         """Bytes of a chip are copied on the chip."""
         return []
 
+    def exchange_gradients(self) -> Link:
+        """Gradients of received vectors go to the chips that sent them, and those of sent vectors come."""
+        gone = self.counts.received * self.row_bytes
+        came = self.stream(self.part(self.counts.sent), self.row_bytes)
+        return self.send("send gradients", Spread(gone, gone), None, [came])
+
     def take_gradients(self, asking: Place) -> list[Link]:
         """Gradients of sent vectors come to this owner, and lie in its scratch memory, one for each lookup, by row."""
         counts, size = self.counts, self.row_bytes
         lookups, came = self.share(counts.gradients), self.part(counts.sent)
         ids = self.stream(self.part(counts.served), ID_BYTES)
-        gone = Spread(counts.received * size, counts.received * size)
-        exchanged = asking.send("send gradients", gone, None, [self.stream(came, size)])
+        exchanged = asking.exchange_gradients()
         handed = lookups.largest * size
         if not self.forks:
             each = [self.at_random(lookups, size), ids]
@@ -141,6 +145,15 @@ class Place(ABC):
     def begin(self, links: Sequence[Link]) -> list[Link]:
         """What comes before the other links of a pass."""
         return []
+
+    @property
+    def most_rows(self) -> dict[str, float]:
+        """Rows, by stack, that the part reads, adds up, sends or updates at most anywhere in a step."""
+        counts = self.counts
+        dealt = [self.share(one).largest for one in (counts.fetched, counts.combined, counts.updated)]
+        even = [self.part(one).largest for one in (counts.looked_up, counts.bags, counts.sent, counts.received)]
+        names = [stack.name for stack in counts.work.stacks]
+        return dict(zip(names, np.max([*dealt, *even], axis=0).tolist(), strict=True))
 
     def part(self, of_chip: Spread | FloatArray) -> Spread:
         """A part's share of what is dealt evenly, given for a chip."""

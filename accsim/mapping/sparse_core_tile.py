@@ -69,11 +69,11 @@ class Tile(Place):
     def ids(self) -> list[Link]:
         """Ids of the chip's samples, and those that others ask for, are read and sorted."""
         counts = self.counts
-        own, asked = self.part(counts.looked_up), self.part(counts.served)
+        own, asked = self.part(counts.ids), self.part(counts.served)
         handed = own.largest * COO_BYTES + asked.largest * ID_BYTES
         return [
             self.read("read ids", [self.stream(own, COO_BYTES), self.stream(asked, ID_BYTES)], handed),
-            *self.sort("sort ids", counts.looked_up + counts.served.largest, asked.largest * ID_BYTES),
+            *self.sort("sort ids", counts.ids + counts.served.largest, asked.largest * ID_BYTES),
         ]
 
     def sort(self, name: str, of_chip: FloatArray, handed_bytes: FloatArray | None = None) -> list[Link]:
@@ -101,9 +101,9 @@ class Tile(Place):
     def reduce(self) -> list[Link]:
         """Sums of different tiles are added across them, in the unit's reduction."""
         counts, unit = self.counts, self.unit
-        added = Spread(*(np.maximum(p - s, 0.0) for p, s in zip(counts.partial, counts.sent, strict=True)))
+        added = Spread(*(p - s for p, s in zip(counts.partial, counts.summed, strict=True)))
         actions = {"vector.add": added.mean * self.widths, f"read.{SPMEM}": counts.partial.mean * self.row_bytes}
-        handed = self.part(counts.sent).largest * self.row_bytes
+        handed = self.part(counts.summed).largest * self.row_bytes
         return [
             self._shared(
                 "reduce sums", "reduce", added.largest * self.elements, unit.reduce_elements_per_cycle,
