@@ -3,36 +3,106 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
 
+from accsim.embedding.imbalance import Imbalance
 from accsim.embedding.law import FloatArray, RankLaw, rank_law
-from accsim.workload.embeddings import Popularity, Valency
+from accsim.embedding.shard_load import RowLoads, largest_load
+from accsim.embedding.unique import absence
+from accsim.workload.embeddings import EmbeddingSet, Popularity, Reading, Valency
 
 MANY_ROWS: Final = 10**5
 """Rows from which on factorials are not formed."""
 
 
 class Parts(NamedTuple):
-    """Vectors that the owners of a bag's rows send for it, each the sum of the rows that it has.
+    """Vectors that the owners of rows send for bags, each the sum of the rows of a bag that an owner has.
 
     Attributes
     ----------
     sent
-        Of all bags, mean of a bag.
+        Of all bags.
     joined
-        Those of bags of two rows and more, which have to be added up.
+        Of bags of two rows and more; with several owners they have to be added up.
     """
 
     sent: float
     joined: float
 
 
+def expected_parts(tables: EmbeddingSet, owners: int) -> Parts:
+    """Parts of all bags of a sample, the rows of each table dealt over so many owners.
+
+    Examples
+    --------
+    >>> from accsim.workload.catalogue import load_workload
+    >>> round(expected_parts(load_workload("dlrm_dcnv2").embeddings, 128).sent)
+    179
+    """
+    each = list(_each(tables, owners))
+    return Parts(sum(times * parts.sent for times, parts in each), sum(times * parts.joined for times, parts in each))
+
+
+def expected_sums(tables: EmbeddingSet, samples: int, *, owners: int, groups: int = 1) -> Imbalance:
+    """Parts that owners send for all bags of a batch, mean and largest of owners.
+
+    Parameters
+    ----------
+    tables
+        Tables and features.
+    samples
+        Of the batch.
+    owners
+        That the rows of each table are dealt over.
+    groups
+        Groups of so many owners, each with such tables of its own; the mean is of a group, the largest of all.
+
+    Notes
+    -----
+    A row counts once for each bag that has it. What the owner with the largest such load has over the mean, it sends
+    but for bags of which it sends a part anyway.
+    """
+    each = list(_each(tables, owners))
+    sent = sum(times * parts.sent for times, parts in each)
+    mean = samples * sent / owners
+    if owners == 1:
+        return Imbalance(mean, mean)
+    rows = _rows_of_bags(tables, samples)
+    above = largest_load(tables, rows, shards=owners, groups=groups) - float(rows.weights @ rows.means) / owners
+    anyway = sum(times * parts.sent**2 for times, parts in each) / (sent * owners)
+    return Imbalance(mean, mean + max(above, 0.0) * (1 - anyway))
+
+
+def _each(tables: EmbeddingSet, owners: int) -> Iterator[tuple[int, Parts]]:
+    """Features alike of a kind of tables, and the parts of one of their bags."""
+    for table in tables.tables:
+        for feature, times in tables.readings(table):
+            yield times * table.count, bag_parts(feature.valency, table.popularity, table.rows, owners)
+
+
+def _rows_of_bags(tables: EmbeddingSet, samples: int) -> RowLoads:
+    """The rows of all tables, each counted once for a bag that has it."""
+    nodes = []
+    for number, table in enumerate(tables.tables):
+        readings = tables.readings(table)
+        law = rank_law(table.popularity, table.rows)
+        bags = sum(times for _, times in readings)
+        in_bags = [-times * np.expm1(absence((Reading(f, 1),), 1.0, law.chances)) for f, times in readings]
+        chances = sum(in_bags, np.zeros_like(law.chances)) / max(bags, 1)
+        shape = len(chances)
+        nodes.append(
+            (law.weights * table.count, chances, np.full(shape, float(samples * bags)), np.full(shape, number))
+        )
+    return RowLoads(*(np.concatenate(parts) for parts in zip(*nodes, strict=True)))
+
+
 @lru_cache(maxsize=4096)
-def expected_parts(valency: Valency, popularity: Popularity, rows: int, owners: int) -> Parts:
-    """Parts of a bag whose rows are dealt evenly over owners.
+def bag_parts(valency: Valency, popularity: Popularity, rows: int, owners: int) -> Parts:
+    """Parts of a bag.
 
     Notes
     -----
@@ -43,7 +113,7 @@ def expected_parts(valency: Valency, popularity: Popularity, rows: int, owners: 
 
     Examples
     --------
-    >>> found = expected_parts(Valency(20, 20), Popularity(), 10**7, 128)
+    >>> found = bag_parts(Valency(20, 20), Popularity(), 10**7, 128)
     >>> round(found.sent, 2), round(128 * (1 - (127 / 128) ** 20), 2)
     (18.58, 18.58)
     """

@@ -95,6 +95,10 @@ class Stack(NamedTuple):
         """Chips of a group."""
         return self.shares[0].owners
 
+    def groups(self, cells: Cells) -> int:
+        """Groups of chips of a cell that hold rows of their own, not another piece of the same."""
+        return max(1, len(cells.firsts) // self.pieces)
+
     @property
     def pieces(self) -> int:
         """Chips that hold a piece of the same row each."""

@@ -9,7 +9,7 @@ from accsim.config.checks import MAX_SIZE, shown
 from accsim.embedding.asked import expected_asked
 from accsim.embedding.demand import Owned, pair_bytes
 from accsim.embedding.imbalance import SCOPES, Imbalance, expected_imbalance
-from accsim.embedding.parts import Parts, expected_parts
+from accsim.embedding.parts import expected_parts, expected_sums
 from accsim.embedding.placement import Placement
 from accsim.embedding.stacks import Stack, stacks
 from accsim.embedding.work import Exchange, StackWork, StepWork
@@ -79,73 +79,66 @@ class _Found(NamedTuple):
 def _found(scale: _Scale, stack: Stack) -> _Found:
     if stack.replicated:
         return _Found(stack, _replicated(scale, stack), [], [])
-    return _sharded(scale, stack)
+    return _rows_travel(scale, stack) if scale.dedup == "source" else _sums_travel(scale, stack)
+
+
+def _idle(scale: _Scale, stack: Stack) -> StackWork:
+    """What is looked up, and nothing done yet."""
+    return replace(stack.idle, looked_up=scale.samples * stack.tables.lookups_per_sample)
 
 
 def _replicated(scale: _Scale, stack: Stack) -> StackWork:
     """Each chip looks up its own samples; all of them update what the whole batch has looked up."""
     own, tables, tiles = scale.samples, stack.tables, scale.tiles
-    return replace(
-        stack.idle,
-        looked_up=own * tables.lookups_per_sample,
-        fetched=expected_imbalance(tables, own, shards=tiles, dedup="none" if scale.dedup == "none" else "owner"),
-        combined=expected_imbalance(tables, own, shards=tiles, dedup="none"),
-        updated=expected_imbalance(tables, own * scale.chips, shards=tiles, dedup="owner"),
-    )
+    looked_up = expected_imbalance(tables, own, shards=tiles, dedup="none", groups=scale.chips)
+    distinct = expected_imbalance(tables, own, shards=tiles, dedup="owner", groups=scale.chips)
+    updated = expected_imbalance(tables, own * scale.chips, shards=tiles, dedup="owner")
+    fetched = looked_up if scale.dedup == "none" else distinct
+    return replace(_idle(scale, stack), fetched=fetched, combined=looked_up, updated=updated)
 
 
-def _sharded(scale: _Scale, stack: Stack) -> _Found:
-    """Owners fetch what all chips ask for, and send sums of bags or rows."""
-    rows_travel = scale.dedup == "source"
-    asked = expected_asked(stack.tables, scale.samples, chips=scale.chips, distinct=rows_travel)
-    asked = Imbalance(asked.mean * stack.pieces, asked.largest * stack.pieces)
-    served = _loads(scale, stack, scale.dedup if rows_travel else "none", 1)
-    sent = served if rows_travel else _sums(scale, stack)
-    looked_up = [] if rows_travel else _loads(scale, stack, "none", scale.tiles)
-    parts = _parts(stack.tables, stack.owners)
-    bags = scale.samples * stack.pieces
+def _rows_travel(scale: _Scale, stack: Stack) -> _Found:
+    """A chip asks for a row once and adds rows up itself."""
+    asked = _asked(scale, stack, distinct=True)
+    served = _loads(scale, stack, "source", 1)
+    at_owners = _over_all(scale, stack, served)
     work = replace(
-        stack.idle,
-        looked_up=scale.samples * stack.tables.lookups_per_sample,
+        _idle(scale, stack),
         asked=asked,
+        served=at_owners,
+        fetched=_at_tiles(scale, stack, "source"),
+        sent=at_owners,
+        received=asked.mean,
+        joined=scale.samples * stack.pieces * _lookups_of_many(stack.tables),
+        updated=_at_tiles(scale, stack, "owner"),
+    )
+    return _Found(stack, work, served, served)
+
+
+def _sums_travel(scale: _Scale, stack: Stack) -> _Found:
+    """Owners add up what they have of each bag."""
+    served = _loads(scale, stack, "none", 1)
+    batch = scale.samples * scale.chips
+    sent = [expected_sums(c.tables, batch, owners=stack.owners, groups=stack.groups(c)) for c in stack.cells]
+    looked_up, distinct = (_at_tiles(scale, stack, scope) for scope in ("none", "owner"))
+    parts = expected_parts(stack.tables, stack.owners)
+    work = replace(
+        _idle(scale, stack),
+        asked=_asked(scale, stack, distinct=False),
         served=_over_all(scale, stack, served),
-        fetched=_over_all(scale, stack, _loads(scale, stack, scale.dedup, scale.tiles)),
-        combined=stack.idle.combined if rows_travel else _over_all(scale, stack, looked_up),
+        fetched=looked_up if scale.dedup == "none" else distinct,
+        combined=looked_up,
         sent=_over_all(scale, stack, sent),
-        received=asked.mean if rows_travel else bags * parts.sent,
-        joined=bags * (_lookups_of_many(stack.tables) if rows_travel else parts.joined),
-        updated=_over_all(scale, stack, _loads(scale, stack, "owner", scale.tiles)),
+        received=scale.samples * stack.pieces * parts.sent,
+        joined=scale.samples * stack.pieces * parts.joined,
+        updated=distinct,
     )
     return _Found(stack, work, served, sent)
 
 
-def _loads(scale: _Scale, stack: Stack, dedup: str, tiles: int) -> list[Imbalance]:
-    """Rows at the chips, or at the tiles, of each cell."""
-    samples, shards = scale.samples * scale.chips, stack.owners * tiles
-    return [
-        expected_imbalance(cells.tables, samples, shards=shards, dedup=dedup, chips=scale.chips)
-        for cells in stack.cells
-    ]
-
-
-def _sums(scale: _Scale, stack: Stack) -> list[Imbalance]:
-    """Sums of bags, or parts of them, that the chips of each cell send."""
-    found = []
-    for cells in stack.cells:
-        mean = scale.samples * scale.chips * _parts(cells.tables, stack.owners).sent / stack.owners
-        found.append(Imbalance(mean, mean))
-    return found
-
-
-def _parts(tables: EmbeddingSet, owners: int) -> Parts:
-    """Parts of all bags of a sample."""
-    sent = joined = 0.0
-    for table in tables.tables:
-        for feature, times in tables.readings(table):
-            parts = expected_parts(feature.valency, table.popularity, table.rows, owners)
-            sent += table.count * times * parts.sent
-            joined += table.count * times * parts.joined
-    return Parts(sent, joined)
+def _asked(scale: _Scale, stack: Stack, *, distinct: bool) -> Imbalance:
+    asked = expected_asked(stack.tables, scale.samples, chips=scale.chips, distinct=distinct)
+    return Imbalance(asked.mean * stack.pieces, asked.largest * stack.pieces)
 
 
 def _lookups_of_many(tables: EmbeddingSet) -> float:
@@ -153,8 +146,21 @@ def _lookups_of_many(tables: EmbeddingSet) -> float:
     return sum(f.count * (f.valency.mean - float(f.valency.probabilities()[1:2].sum())) for f in tables.features)
 
 
+def _loads(scale: _Scale, stack: Stack, dedup: str, tiles: int) -> list[Imbalance]:
+    """Rows at the chips, or at the tiles, of each cell."""
+    batch, shards = scale.samples * scale.chips, stack.owners * tiles
+    return [
+        expected_imbalance(c.tables, batch, shards=shards, dedup=dedup, chips=scale.chips, groups=stack.groups(c))
+        for c in stack.cells
+    ]
+
+
+def _at_tiles(scale: _Scale, stack: Stack, dedup: str) -> Imbalance:
+    return _over_all(scale, stack, _loads(scale, stack, dedup, scale.tiles))
+
+
 def _over_all(scale: _Scale, stack: Stack, loads: list[Imbalance]) -> Imbalance:
-    """Mean and largest over the slice of loads of its cells."""
+    """Mean and largest over the slice of the loads of its cells."""
     chips = [len(cells.firsts) * stack.owners for cells in stack.cells]
     mean = sum(count * load.mean for count, load in zip(chips, loads, strict=True)) / scale.chips
     return Imbalance(mean, max(load.largest for load in loads))
