@@ -30,7 +30,10 @@ Schedule = Annotated[
     str | None, typer.Option(help="Of a step on a slice: overlapped (the default), serial or pipelined.")
 ]
 Dedup = Annotated[
-    str | None, typer.Option(help="Where a step on a slice drops duplicate rows: owner (the default), source or none.")
+    str | None,
+    typer.Option(
+        help="Where a step on a slice drops duplicate rows: owner, source or none; by default what is fastest."
+    ),
 ]
 Where = Annotated[
     str | None,

@@ -9,6 +9,7 @@ import pytest
 import accsim
 from accsim.errors import InputError
 from accsim.system import SCHEDULES, StepReport, read_slice, train_step
+from accsim.workload.embeddings import EmbeddingSet, Feature, Table
 
 SLICE, MODEL = "tpu_v4:4x4x8", "dlrm_v1"
 SAMPLES, FEATURES, ROW_BYTES = 512, 26, 128 * 4
@@ -17,7 +18,9 @@ SAMPLES, FEATURES, ROW_BYTES = 512, 26, 128 * 4
 
 @pytest.fixture(scope="module")
 def steps() -> dict[str, StepReport]:
-    return {schedule: train_step(f"{MODEL}?batch=65536", SLICE, schedule=schedule) for schedule in SCHEDULES}
+    return {
+        schedule: train_step(f"{MODEL}?batch=65536", SLICE, schedule=schedule, dedup="owner") for schedule in SCHEDULES
+    }
 
 
 def test_a_serial_step_is_the_sum_of_its_parts(steps: dict[str, StepReport]) -> None:
@@ -45,20 +48,23 @@ def test_what_binds_adds_up_and_nothing_is_busier_than_always(steps: dict[str, S
     assert pickle.loads(pickle.dumps(step)).step_s == step.step_s
 
 
-def test_vectors_take_what_the_fullest_link_of_the_torus_takes(steps: dict[str, StepReport]) -> None:
-    # Every chip gets a vector of each feature for each of its samples; owners are even. On 4x4x8 the links of the long
-    # axis carry 128 times what a pair of chips exchanges (docs/network.md), at 45 GB/s.
+def test_vectors_take_what_the_fullest_link_of_the_torus_takes() -> None:
+    # Every chip gets a vector of each feature for each of its samples, and many even rows make owners even. On 4x4x8
+    # the links of the long axis carry 128 times what a pair of chips exchanges (docs/network.md), at 45 GB/s.
+    tables = EmbeddingSet([Table("t", 12_800_000, 128, count=FEATURES)], [Feature("f", "t", count=FEATURES)])
+    step = train_step(f"{MODEL}?batch=65536", SLICE, dedup="owner", embeddings=tables)
     a_pair = SAMPLES * FEATURES * ROW_BYTES / 128
-    legs = {leg.name: leg for leg in steps["serial"].legs}
+    legs = {leg.name: leg for leg in step.legs}
     for name in ("vectors", "gradients"):
-        assert legs[name].time_s == pytest.approx(128 * a_pair / 45e9, rel=1e-9)
+        assert legs[name].time_s == pytest.approx(128 * a_pair / 45e9, rel=0.05)
+        assert legs[name].time_s >= 128 * a_pair / 45e9 * (1 - 1e-9)
         assert legs[name].latency_s == pytest.approx(8e-6)  # 2 + 2 + 4 hops of 1 us
 
 
 def test_more_link_bandwidth_never_costs_time(steps: dict[str, StepReport]) -> None:
     faster = read_slice(SLICE, set={"interconnect.link_bandwidth": "100 GB/s"})
     for name, step in steps.items():
-        assert train_step(f"{MODEL}?batch=65536", faster, schedule=name).step_s <= step.step_s
+        assert train_step(f"{MODEL}?batch=65536", faster, schedule=name, dedup="owner").step_s <= step.step_s
 
 
 def test_one_chip_exchanges_nothing() -> None:
