@@ -6,6 +6,7 @@ And where tables lie on the chips of a slice, and what a step then asks of embed
 from accsim.embedding.imbalance import SCOPES, Imbalance, count_imbalance, expected_imbalance
 from accsim.embedding.placement import SHARDINGS, Placement, Sharding, row_sharded
 from accsim.embedding.reuse import Draws, Reuse, count_reuse, expected_reuse, fit_mixture
+from accsim.embedding.step_count import count_step_work
 from accsim.embedding.step_work import step_work
 from accsim.embedding.trace import TraceBatch, draw_batches
 from accsim.embedding.trace_file import read_batch, read_batches, write_batch
@@ -34,6 +35,7 @@ __all__ = [
     "Valency",
     "count_imbalance",
     "count_reuse",
+    "count_step_work",
     "count_unique",
     "draw_batches",
     "expected_imbalance",
