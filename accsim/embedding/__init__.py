@@ -3,8 +3,10 @@
 And where tables lie on the chips of a slice, and what a step then asks of embedding units and network.
 """
 
+from accsim.embedding.chip_time import ChipRates, chip_seconds
 from accsim.embedding.imbalance import SCOPES, Imbalance, count_imbalance, expected_imbalance
 from accsim.embedding.placement import SHARDINGS, Placement, Sharding, row_sharded
+from accsim.embedding.placer import place
 from accsim.embedding.reuse import Draws, Reuse, count_reuse, expected_reuse, fit_mixture
 from accsim.embedding.step_count import count_step_work
 from accsim.embedding.step_work import step_work
@@ -17,6 +19,7 @@ from accsim.workload.embeddings import EmbeddingSet, Feature, Popularity, Table,
 __all__ = [
     "SCOPES",
     "SHARDINGS",
+    "ChipRates",
     "Counted",
     "Draws",
     "EmbeddingSet",
@@ -33,6 +36,7 @@ __all__ = [
     "Table",
     "TraceBatch",
     "Valency",
+    "chip_seconds",
     "count_imbalance",
     "count_reuse",
     "count_step_work",
@@ -42,6 +46,7 @@ __all__ = [
     "expected_reuse",
     "expected_unique",
     "fit_mixture",
+    "place",
     "read_batch",
     "read_batches",
     "row_sharded",
