@@ -3,9 +3,12 @@
 And where tables lie on the chips of a slice, and what a step then asks of embedding units and network.
 """
 
+from accsim.embedding.chip_time import ChipRates, chip_seconds
 from accsim.embedding.imbalance import SCOPES, Imbalance, count_imbalance, expected_imbalance
 from accsim.embedding.placement import SHARDINGS, Placement, Sharding, row_sharded
+from accsim.embedding.placer import place
 from accsim.embedding.reuse import Draws, Reuse, count_reuse, expected_reuse, fit_mixture
+from accsim.embedding.step_count import count_step_work
 from accsim.embedding.step_work import step_work
 from accsim.embedding.trace import TraceBatch, draw_batches
 from accsim.embedding.trace_file import read_batch, read_batches, write_batch
@@ -16,6 +19,7 @@ from accsim.workload.embeddings import EmbeddingSet, Feature, Popularity, Table,
 __all__ = [
     "SCOPES",
     "SHARDINGS",
+    "ChipRates",
     "Counted",
     "Draws",
     "EmbeddingSet",
@@ -32,14 +36,17 @@ __all__ = [
     "Table",
     "TraceBatch",
     "Valency",
+    "chip_seconds",
     "count_imbalance",
     "count_reuse",
+    "count_step_work",
     "count_unique",
     "draw_batches",
     "expected_imbalance",
     "expected_reuse",
     "expected_unique",
     "fit_mixture",
+    "place",
     "read_batch",
     "read_batches",
     "row_sharded",

@@ -52,7 +52,7 @@ def expected_asked(embeddings: EmbeddingSet, samples: int, *, chips: int, distin
         means.append(table.count * mean)
         variances.append(table.count * max(variance, 0.0))
     mean = sum(means)
-    return Imbalance(mean, mean + math.sqrt(sum(variances)) * _largest_normal(chips))
+    return Imbalance(mean, mean + math.sqrt(sum(variances)) * largest_normal(chips))
 
 
 @lru_cache(maxsize=1024)
@@ -62,7 +62,7 @@ def _variance(valency: Valency) -> float:
 
 
 @lru_cache(maxsize=1024)
-def _largest_normal(count: int) -> float:
+def largest_normal(count: int) -> float:
     """Expected largest of independent standard normal numbers: the integral of x dΦ(x)^count."""
     from scipy.special import ndtr
 

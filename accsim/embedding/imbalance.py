@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accsim.config.checks import MAX_SIZE, shown
 from accsim.embedding.law import rank_law
@@ -44,6 +45,11 @@ class Imbalance:
     mean: float
     largest: float
 
+    @classmethod
+    def of(cls, loads: NDArray[np.int64]) -> Imbalance:
+        """Mean and largest of loads."""
+        return cls(float(loads.mean()), float(loads.max()))
+
     @property
     def ratio(self) -> float:
         """Largest over mean, at least 1; of no rows, 1."""
@@ -61,7 +67,7 @@ def count_imbalance(batch: TraceBatch, *, shards: int, dedup: str, chips: int = 
     check_choice("dedup", dedup, SCOPES)
     found = count_unique(batch, chips=chips if dedup == "source" else 1, shards=shards)
     loads = (found.lookups if dedup == "none" else found.unique).sum(axis=(0, 1))
-    return Imbalance(float(loads.mean()), float(loads.max()))
+    return Imbalance.of(loads)
 
 
 def expected_imbalance(

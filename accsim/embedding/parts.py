@@ -28,10 +28,16 @@ class Parts(NamedTuple):
         Of all bags.
     joined
         Of bags of two rows and more; with several owners they have to be added up.
+    rows
+        Different rows in bags.
+    beside
+        Of them, those at an owner that has another row of the bag, as far as any owner is as likely.
     """
 
     sent: float
-    joined: float
+    joined: float = 0.0
+    rows: float = 0.0
+    beside: float = 0.0
 
 
 def expected_parts(tables: EmbeddingSet, owners: int) -> Parts:
@@ -43,8 +49,8 @@ def expected_parts(tables: EmbeddingSet, owners: int) -> Parts:
     >>> round(expected_parts(load_workload("dlrm_dcnv2").embeddings, 128).sent)
     179
     """
-    each = list(_each(tables, owners))
-    return Parts(sum(times * parts.sent for times, parts in each), sum(times * parts.joined for times, parts in each))
+    each = [[times * count for count in parts] for times, parts in _each(tables, owners)]
+    return Parts(*map(sum, zip(*each, strict=True)))
 
 
 def expected_sums(tables: EmbeddingSet, samples: int, *, owners: int, groups: int = 1) -> Imbalance:
@@ -64,17 +70,15 @@ def expected_sums(tables: EmbeddingSet, samples: int, *, owners: int, groups: in
     Notes
     -----
     A row counts once for each bag that has it. What the owner with the largest such load has over the mean, it sends
-    but for bags of which it sends a part anyway.
+    but for the share of rows beside others of their bag.
     """
-    each = list(_each(tables, owners))
-    sent = sum(times * parts.sent for times, parts in each)
-    mean = samples * sent / owners
+    parts = expected_parts(tables, owners)
+    mean = samples * parts.sent / owners
     if owners == 1:
         return Imbalance(mean, mean)
     rows = _rows_of_bags(tables, samples)
     above = largest_load(tables, rows, shards=owners, groups=groups) - float(rows.weights @ rows.means) / owners
-    anyway = sum(times * parts.sent**2 for times, parts in each) / (sent * owners)
-    return Imbalance(mean, mean + max(above, 0.0) * (1 - anyway))
+    return Imbalance(mean, mean + max(above, 0.0) * (1 - parts.beside / parts.rows))
 
 
 def _each(tables: EmbeddingSet, owners: int) -> Iterator[tuple[int, Parts]]:
@@ -120,15 +124,16 @@ def bag_parts(valency: Valency, popularity: Popularity, rows: int, owners: int) 
     shares = valency.probabilities()
     sizes = 1.0 + np.flatnonzero(shares[1:]).astype(np.float64)
     if owners == 1 or not len(sizes):
-        return Parts(float(shares[1:].sum()), 0.0)
-    each = owners * (1 - _none_of(sizes, rank_law(popularity, rows), rows, owners))
-    weights = shares[sizes.astype(np.intp)] * each
-    return Parts(float(weights.sum()), float(weights[sizes > 1].sum()))
+        return Parts(float(shares[1:].sum()))
+    mean, deviation = _distinct(sizes, rank_law(popularity, rows))
+    some = 1 - _none_of(mean, deviation, sizes, rows, owners)
+    share = shares[sizes.astype(np.intp)]
+    sent, others = owners * share * some, share * mean * np.where(sizes > 1, some, 0.0)
+    return Parts(float(sent.sum()), float(sent[sizes > 1].sum()), float(share @ mean), float(others.sum()))
 
 
-def _none_of(sizes: FloatArray, law: RankLaw, rows: int, owners: int) -> FloatArray:
-    """Probability that an owner has no row of a bag, by the size of the bag."""
-    mean, deviation = _distinct(sizes, law)
+def _none_of(mean: FloatArray, deviation: FloatArray, sizes: FloatArray, rows: int, owners: int) -> FloatArray:
+    """Probability that an owner has no row of a bag, from the different rows of bags of these sizes."""
     reach = np.minimum(deviation, np.minimum(mean - 1, np.minimum(sizes, rows) - mean))
     whole = rows // owners
     more = rows / owners - whole

@@ -105,14 +105,20 @@ class Share(NamedTuple):
         return self.sharding.chips if self.sharding.kind == "column" else 1
 
     @property
-    def chip_bytes(self) -> int:
-        """Bytes of rows and state of the optimizer on each chip that it lies on, padded.
+    def row_bytes(self) -> int:
+        """Bytes of a row on a chip, padded."""
+        return _padded(tensor_bytes(self.width, self.table.dtype))
 
-        Formula: ⌈rows / owners⌉ · (pad(row) + states an element · pad(4 B · width) + 4 B · states a row).
-        """
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of a row's optimizer state on a chip: numbers for each element, padded, and for the row, in fp32."""
         an_element, a_row = OPTIMIZER_STATE[self.table.optimizer]
-        row = _padded(tensor_bytes(self.width, self.table.dtype)) + an_element * _padded(4 * self.width) + 4 * a_row
-        return -(-self.table.rows // self.owners) * row
+        return an_element * _padded(4 * self.width) + 4 * a_row
+
+    @property
+    def chip_bytes(self) -> int:
+        """Bytes of rows and their state on each chip that it lies on; ⌈rows / owners⌉ rows."""
+        return -(-self.table.rows // self.owners) * (self.row_bytes + self.state_bytes)
 
 
 def _padded(size: int) -> int:

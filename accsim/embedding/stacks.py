@@ -128,13 +128,13 @@ def _stack(embeddings: EmbeddingSet, chips: int, members: list[tuple[int, Share]
     alike: dict[tuple[tuple[str, int], ...], list[int]] = defaultdict(list)
     for first, tables in sorted(held.items()):
         alike[tuple(tables.items())].append(first)
-    cells = tuple(Cells(_part(embeddings, dict(tables)), tuple(firsts)) for tables, firsts in alike.items())
+    cells = tuple(Cells(part_of(embeddings, dict(tables)), tuple(firsts)) for tables, firsts in alike.items())
     numbers, shares = zip(*members, strict=True)
     counts = Counter(share.table.name for share in shares)
-    return Stack(shares, numbers, _part(embeddings, counts), cells)
+    return Stack(shares, numbers, part_of(embeddings, counts), cells)
 
 
-def _part(embeddings: EmbeddingSet, counts: Mapping[str, int]) -> EmbeddingSet:
+def part_of(embeddings: EmbeddingSet, counts: Mapping[str, int]) -> EmbeddingSet:
     """Some of the tables, each so often, and the features that read them."""
     tables = tuple(replace(table, count=counts[table.name]) for table in embeddings.tables if table.name in counts)
     features = tuple(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 from accsim.config.checks import MAX_SIZE, shown
-from accsim.embedding.asked import expected_asked
+from accsim.embedding.asked import expected_asked, largest_normal
 from accsim.embedding.demand import Owned, pair_bytes
 from accsim.embedding.imbalance import SCOPES, Imbalance, expected_imbalance
 from accsim.embedding.parts import expected_parts, expected_sums
@@ -90,7 +91,9 @@ def _idle(scale: _Scale, stack: Stack) -> StackWork:
 def _replicated(scale: _Scale, stack: Stack) -> StackWork:
     """Each chip looks up its own samples; all of them update what the whole batch has looked up."""
     own, tables, tiles = scale.samples, stack.tables, scale.tiles
-    looked_up = expected_imbalance(tables, own, shards=tiles, dedup="none", groups=scale.chips)
+    looked_up = expected_imbalance(tables, own, shards=tiles, dedup="none")
+    chance = largest_normal(tiles * scale.chips) - largest_normal(tiles)  # hot rows are on the same tile of every chip
+    looked_up = Imbalance(looked_up.mean, looked_up.largest + chance * math.sqrt(looked_up.largest))
     distinct = expected_imbalance(tables, own, shards=tiles, dedup="owner", groups=scale.chips)
     updated = expected_imbalance(tables, own * scale.chips, shards=tiles, dedup="owner")
     fetched = looked_up if scale.dedup == "none" else distinct

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,24 @@ from accsim.kernels.embedding import ROUNDS, draw_ranks, scatter_ranks
 from accsim.workload.embeddings import EmbeddingSet, Feature, Table
 
 IntArray = NDArray[np.int64]
+
+
+class Bags(NamedTuple):
+    """Bags of a table, chip after chip that has the sample, on each feature after feature.
+
+    Attributes
+    ----------
+    ids
+        int64[lookups], bag after bag.
+    starts
+        int64[bags + 1], where each bag begins and the last one ends.
+    chips
+        int64[chips + 1], where the bags of each chip begin and the last one's end.
+    """
+
+    ids: IntArray
+    starts: IntArray
+    chips: IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +77,39 @@ class TraceBatch:
         start = feature * self.samples
         end = self.samples if last is None else last
         return self.indices[self.offsets[start + first] : self.offsets[start + end]]
+
+    def of_table(self, table: int, chips: int = 1) -> Bags:
+        """Bags of a table by chip; the samples are dealt over chips in blocks as equal as can be.
+
+        Raises
+        ------
+        InputError
+            With the first id that is of no row, by feature, sample and position.
+        """
+        features = np.flatnonzero(self.tables == table)
+        cuts = np.arange(chips + 1) * self.samples // chips
+        blocks = list(product(pairwise(cuts.tolist()), features.tolist()))
+        lengths, empty = self.lengths, np.zeros(0, np.int64)
+        ids = np.concatenate([empty, *(self.of_feature(f, a, b) for (a, b), f in blocks)])
+        sizes = np.concatenate([empty, *(lengths[f, a:b] for (a, b), f in blocks)])
+        if len(ids) and not (ids.min() >= 0 and ids.max() < self.rows[table]):
+            raise InputError(Problem("trace", "indices", self._wrong_id(features, int(self.rows[table]))))
+        return Bags(ids, np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]), cuts * len(features))
+
+    def _wrong_id(self, features: IntArray, rows: int) -> str:
+        wrong = (
+            (f, np.flatnonzero((ids < 0) | (ids >= rows))) for f, ids in ((f, self.of_feature(f)) for f in features)
+        )
+        return next(self.id_text(int(feature), int(found[0])) for feature, found in wrong if len(found))
+
+    def id_text(self, feature: int, at: int) -> str:
+        """What is wrong with the id that is `at` of all of a feature's, by sample and position."""
+        first = feature * self.samples
+        starts = self.offsets[first : first + self.samples + 1] - self.offsets[first]
+        sample = int(np.searchsorted(starts, at, side="right")) - 1
+        place = f"{self.names[feature]}, sample {sample}, position {at - starts[sample]}"
+        allowed = f"ids of its table from 0 to {self.rows[self.tables[feature]] - 1}"
+        return f"{place}: read {self.of_feature(feature)[at]}, allowed are {allowed}"
 
 
 @dataclass(frozen=True)

@@ -161,10 +161,7 @@ def _check(name: str, batch: TraceBatch, *, empty_bags: bool) -> None:
         empty = np.flatnonzero(np.diff(bags) == 0) if not empty_bags else np.empty(0, np.int64)
         found += len(wrong) + len(empty)
         for at in wrong[: MOST_PROBLEMS - len(problems)]:
-            sample = int(np.searchsorted(bags, at, side="right")) - 1
-            place = f"{batch.names[feature]}, sample {sample}, position {at - bags[sample]}"
-            allowed = f"ids of its table from 0 to {rows - 1}"
-            problems.append(Problem(name, "indices", f"{place}: read {ids[at]}, allowed are {allowed}"))
+            problems.append(Problem(name, "indices", batch.id_text(feature, int(at))))
         for sample in empty[: MOST_PROBLEMS - len(problems)]:
             message = f"{batch.names[feature]}, sample {sample}: the bag is empty, allowed with empty_bags=True"
             problems.append(Problem(name, "lengths", message))
