@@ -138,7 +138,8 @@ class Counts:
     @cached_property
     def gradients(self) -> Spread:
         """Gradients that a tile adds up to those of distinct rows: one a row of a bag, or one a row that was sent."""
-        travelled = self.sent.scaled(1 / self.work.tiles)
+        mean = self.sent.mean / self.work.tiles
+        travelled = Spread(np.maximum(self.sent.largest / self.work.tiles, self.fetched.largest), mean)
         return Spread(*(np.where(self.rows_travel, t, c) for t, c in zip(travelled, self.combined, strict=True)))
 
     @cached_property

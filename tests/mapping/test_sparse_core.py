@@ -324,3 +324,14 @@ def test_pieces_of_rows_are_vectors_of_their_own() -> None:
     assert two_back.actions["read.hbm"] == pytest.approx(one_back.actions["read.hbm"] + ids)
     assert two.actions["vector.add"] == pytest.approx(one.actions["vector.add"])
     assert two.busy["sort"] / one.busy["sort"] == pytest.approx(3 / 2, rel=1e-3)
+
+
+def test_gradients_of_rows_that_travelled_come_to_the_tiles_that_sent_them() -> None:
+    """The busiest tile sent twice as many rows as a mean one, and adds up as many gradients."""
+    rows = {"combined": NONE, "sent": even(8192.0), "received": 8192.0, "joined": 0.0, "features": 8}
+    added = 128 * 128 / 8
+    for fetched in (Imbalance(128.0, 128.0), Imbalance(128.0, 256.0)):
+        _, backward = both(machine(), step(stack(fetched=fetched, **rows)))
+        update = 128 * 128 * (3 + 3 + 8) / 8
+        expected = added * fetched.ratio + update
+        assert backward.busy["vector"] / TICKS_PER_CYCLE == pytest.approx(expected, rel=1e-4)
