@@ -31,7 +31,19 @@ from accsim.figures.sparse import (
     two_four,
     venom,
 )
-from accsim.figures.tpuv4 import beyond, bisection, collectives, goodput, heatmap, infiniband, slices, twist
+from accsim.figures.tpuv4 import (
+    beyond,
+    bisection,
+    collectives,
+    embeddings,
+    goodput,
+    heatmap,
+    infiniband,
+    scaling,
+    slices,
+    sparsecore,
+    twist,
+)
 
 FIGURES: tuple[PaperFigure, ...] = (
     validation.FIGURE,
@@ -65,6 +77,9 @@ FIGURES: tuple[PaperFigure, ...] = (
     heatmap.FIGURE,
     collectives.FIGURE,
     beyond.FIGURE,
+    embeddings.FIGURE,
+    sparsecore.FIGURE,
+    scaling.FIGURE,
 )
 """All figures, in the order in which they are listed."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,16 +20,15 @@ def embedding_legs(on: Slice, counts: StepWork, where: str) -> tuple[tuple[Leg, 
     """The legs of both passes, and the joules of a chip by component."""
     programs = unit_programs(on.chip, counts, where)
     passed = counts.exchange if programs.exchanged else Exchange(0.0, 0.0)
-    vectors = passed.vectors
+    vectors = _exchange("vectors", on, passed.vectors)
     spent: dict[str, float] = {}
     lookup = _unit_leg("lookup", on, programs, programs.forward, spent)
     update = _unit_leg("table_update", on, programs, programs.backward, spent)
-    back = vectors.T if isinstance(vectors, np.ndarray) else vectors
     legs = (
         _exchange("ids", on, passed.ids),
         lookup,
-        _exchange("vectors", on, vectors),
-        _exchange("gradients", on, back),
+        vectors,
+        replace(vectors, name="gradients"),  # links, routes and demand all reversed: as long
         update,
     )
     return legs, spent
