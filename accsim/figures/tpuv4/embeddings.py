@@ -101,8 +101,8 @@ def notes(rows: pd.DataFrame) -> list[str]:
     return [
         f"Predicted, with no constant fitted to this figure: {told}; published 1.1 to 2.0.",
         f"The model has the published totals (docs/embeddings.md), {SAMPLES:,} samples a chip and all rows dealt over "
-        "all chips; duplicates are dropped at the chip that asks, which is fastest. Which slices are compared is not published; v3 "
-        "slices are taken as closed.",
+        "all chips; duplicates are dropped at the chip that asks, which is fastest. Which slices are compared is not "
+        "published; v3 slices are taken as closed.",
         "Vectors on the links take most of the time, so the speedup follows that of an all-to-all. Published speedups "
         "stay further below the ratio of bisections, 2 to 4: fixed costs of TPU v4's embedding units are published to "
         "dominate at 1024 chips, and are not known.",

@@ -14,7 +14,7 @@ SAMPLES: Final = 8192
 models; as many on TPU v3, so that batches of as many chips are equal."""
 
 DEDUP: Final = {"tensor_core": "owner"}
-"""Where duplicates are dropped; elsewhere than here, at the chip that asks. Both are the fastest of the three places."""
+"""Where duplicates are dropped; of places not here, at the chip that asks. Each is the fastest of three."""
 
 
 def slice_name(machine: str, chips: int, *, twisted: bool = True) -> str:
