@@ -62,7 +62,7 @@ class Link:
 
 
 def chain_program(
-    name: str, links: Sequence[Link], memory: str, capacity_bytes: int, rows: Mapping[str, float]
+    name: str, links: Sequence[Link], memory: str, capacity_bytes: int, rows: Sequence[tuple[str, float]]
 ) -> Program:
     """The program of a chain, whose buffers lie in a memory; links that have nothing to do for any stack are left out.
 
@@ -72,7 +72,7 @@ def chain_program(
     Parameters
     ----------
     rows
-        Rows of each stack by its name, of which a chunk has at least one.
+        Name and rows of each stack; a chunk has at least one.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def chain_program(
     links = [link for link in links if link.busy.any()]
     slots = _slot_bytes(links, capacity_bytes)
     chunks = _chunks(links, slots)
-    cut = [stack for (stack, most), count in zip(rows.items(), chunks, strict=True) if count > max(most, 1) + 1]
+    cut = [stack for (stack, most), count in zip(rows, chunks, strict=True) if count > max(most, 1) + 1]
     if cut:
         message = f"program '{name}': {capacity_bytes} bytes of {memory} do not hold {SLOTS} chunks of a row"
         raise MappingError(message, [f"rows of stack '{stack}' are too wide" for stack in cut])
@@ -140,11 +140,12 @@ def _slot_bytes(links: Sequence[Link], capacity_bytes: int) -> NDArray[np.int64]
 def _chunks(links: Sequence[Link], slots: NDArray[np.int64]) -> NDArray[np.int64]:
     """Chunks of each stack, int64[stacks]."""
     needed = np.ceil(_handed(links) / np.maximum(slots, 1)[:, None])
-    chunks: NDArray[np.int64] = np.maximum(needed.max(axis=0), 1).astype(np.int64)
+    chunks: NDArray[np.int64] = needed.max(axis=0, initial=1).astype(np.int64)
     return chunks
 
 
 def _handed(links: Sequence[Link]) -> FloatArray:
     """Bytes that each link but the last hands on, float64[links - 1, stacks]."""
     none = np.zeros_like(links[0].ticks)
-    return np.array([none if link.handed_bytes is None else link.handed_bytes for link in links[:-1]])
+    handed = [none if link.handed_bytes is None else link.handed_bytes for link in links[:-1]]
+    return np.array(handed).reshape(len(handed), len(none))

@@ -147,13 +147,13 @@ class Place(ABC):
         return []
 
     @property
-    def most_rows(self) -> dict[str, float]:
-        """Rows, by stack, that the part reads, adds up, sends or updates at most anywhere in a step."""
+    def most_rows(self) -> list[tuple[str, float]]:
+        """Name of each stack, and rows that the part reads, adds up, sends or updates at most anywhere in a step."""
         counts = self.counts
         dealt = [self.share(one).largest for one in (counts.fetched, counts.combined, counts.updated)]
         even = [self.part(one).largest for one in (counts.looked_up, counts.bags, counts.sent, counts.received)]
         names = [stack.name for stack in counts.work.stacks]
-        return dict(zip(names, np.max([*dealt, *even], axis=0).tolist(), strict=True))
+        return list(zip(names, np.max([*dealt, *even], axis=0).tolist(), strict=True))
 
     def part(self, of_chip: Spread | FloatArray) -> Spread:
         """A part's share of what is dealt evenly, given for a chip."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -34,6 +35,11 @@ def work(tiles: int = 1, scale: float = 1.0, **given: Any) -> StepWork:
         "received": bags, "joined": 0.0, "updated": even(n / tiles),
     }  # fmt: skip
     return StepWork(bags, 128, tiles, "none", (StackWork("t", **usual | given),), Exchange(0.0, 0.0))
+
+
+@cache
+def machine(name: str) -> Accelerator:
+    return accsim.load_accelerator(name)
 
 
 def run(acc: Accelerator, where: str, step: StepWork) -> tuple[Counters, Counters]:
@@ -127,7 +133,7 @@ def test_servers_are_shared_by_chips() -> None:
 
 @pytest.mark.parametrize("where", sorted(PLACES))
 def test_programs_share_resources_with_dense_work(where: str) -> None:
-    acc = accsim.load_accelerator("h100_sxm" if where == "gpu" else "tpu_v4")
+    acc = machine("h100_sxm" if where == "gpu" else "tpu_v4")
     programs = unit_programs(acc, work(64), where)
     names = {r.name for program in (programs.forward, programs.backward) for r in program.resources}
     assert programs.where == where
@@ -137,7 +143,7 @@ def test_programs_share_resources_with_dense_work(where: str) -> None:
 @given(st.sampled_from(sorted(PLACES)), st.floats(0.001, 1.0), st.floats(1.0, 8.0))
 @settings(max_examples=60, deadline=None)
 def test_more_samples_never_take_less_time(where: str, scale: float, factor: float) -> None:
-    acc = accsim.load_accelerator("h100_sxm" if where == "gpu" else "tpu_v4")
+    acc = machine("h100_sxm" if where == "gpu" else "tpu_v4")
     few, many = (run(acc, where, work(64, s)) for s in (scale / 8, scale / 8 * factor))
     for one, other in zip(few, many, strict=True):
         assert one.total_ticks <= other.total_ticks * 1.02

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,7 @@ def step(*stacks: StackWork, samples: float = 1024.0) -> StepWork:
     return StepWork(samples, 128, TILES, "none", stacks, Exchange(0.0, 0.0))
 
 
+@cache
 def machine(**given: object) -> Accelerator:
     """TPU v4 at 1 GHz, with DRAM at the rate of its standard, and short latencies in whole cycles."""
     usual = {"clock": "1 GHz", "memories.hbm.read_bandwidth": "1228.8 GB/s"}
