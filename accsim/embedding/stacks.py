@@ -88,6 +88,7 @@ class Stack(NamedTuple):
             joined=0.0,
             updated=none,
             replicated=self.replicated,
+            pieces=self.pieces,
         )
 
     @property
