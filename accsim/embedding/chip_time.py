@@ -15,8 +15,8 @@ from accsim.config.checks import ArgumentChecks
 from accsim.embedding.law import FloatArray
 from accsim.embedding.placement import Placement, Sharding, Share
 from accsim.embedding.stacks import part_of
-from accsim.embedding.step_work import ID_BYTES, step_work
-from accsim.embedding.work import StackWork
+from accsim.embedding.step_work import step_work
+from accsim.embedding.work import ID_BYTES, StackWork
 from accsim.workload.embeddings import EmbeddingSet
 from accsim.workload.ops_base import tensor_bytes
 

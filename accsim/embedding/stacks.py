@@ -94,6 +94,10 @@ class Stack(NamedTuple):
         """Chips of a group."""
         return self.shares[0].owners
 
+    def chips(self, cells: Cells) -> list[int]:
+        """Chips of all groups of a cell."""
+        return [first + i for first in cells.firsts for i in range(self.owners)]
+
     def groups(self, cells: Cells) -> int:
         """Groups of chips of a cell that hold rows of their own, not another piece of the same."""
         return max(1, len(cells.firsts) // self.pieces)
