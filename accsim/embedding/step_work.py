@@ -51,14 +51,14 @@ def step_work(embeddings: EmbeddingSet, samples: int, placement: Placement, *, d
     ]
     if problems:
         raise InputError(problems)
-    scale = _Scale(samples, placement.chips, tiles, dedup)
+    scale = Scale(samples, placement.chips, tiles, dedup)
     found = [_loads(scale, stack) for stack in stacks(embeddings, placement)]
     works = stack_works(found, placement.chips, tiles)
     return StepWork(samples, placement.chips, tiles, dedup, works, _exchange(placement.chips, found))
 
 
-class _Scale(NamedTuple):
-    """Size of the step."""
+class Scale(NamedTuple):
+    """Size of a step: samples of a chip, chips, tiles of each, and where duplicates are dropped."""
 
     samples: int
     chips: int
@@ -66,13 +66,13 @@ class _Scale(NamedTuple):
     dedup: str
 
 
-def _loads(scale: _Scale, stack: Stack) -> StackLoads:
+def _loads(scale: Scale, stack: Stack) -> StackLoads:
     if stack.replicated:
         return _replicated(scale, stack)
     return _rows_travel(scale, stack) if scale.dedup == "source" else _sums_travel(scale, stack)
 
 
-def _replicated(scale: _Scale, stack: Stack) -> StackLoads:
+def _replicated(scale: Scale, stack: Stack) -> StackLoads:
     """Each chip looks up its own samples; all of them update what the whole batch has looked up."""
     own, tables, tiles = scale.samples, stack.tables, scale.tiles
     looked_up = expected_imbalance(tables, own, shards=tiles, dedup="none")
@@ -92,7 +92,7 @@ def _replicated(scale: _Scale, stack: Stack) -> StackLoads:
     )
 
 
-def _rows_travel(scale: _Scale, stack: Stack) -> StackLoads:
+def _rows_travel(scale: Scale, stack: Stack) -> StackLoads:
     """A chip asks for a row once and adds rows up itself."""
     asked, served = _asked(scale, stack, distinct=True), _shards(scale, stack, "source", 1)
     return StackLoads(
@@ -108,7 +108,7 @@ def _rows_travel(scale: _Scale, stack: Stack) -> StackLoads:
     )
 
 
-def _sums_travel(scale: _Scale, stack: Stack) -> StackLoads:
+def _sums_travel(scale: Scale, stack: Stack) -> StackLoads:
     """Owners add up what they have of each bag."""
     batch, parts = scale.samples * scale.chips, expected_parts(stack.tables, stack.owners)
     looked_up, distinct = (_shards(scale, stack, scope, scale.tiles) for scope in ("none", "owner"))
@@ -125,7 +125,7 @@ def _sums_travel(scale: _Scale, stack: Stack) -> StackLoads:
     )
 
 
-def _asked(scale: _Scale, stack: Stack, *, distinct: bool) -> Imbalance:
+def _asked(scale: Scale, stack: Stack, *, distinct: bool) -> Imbalance:
     asked = expected_asked(stack.tables, scale.samples, chips=scale.chips, distinct=distinct)
     return Imbalance(asked.mean * stack.pieces, asked.largest * stack.pieces)
 
@@ -135,7 +135,7 @@ def _lookups_of_many(tables: EmbeddingSet) -> float:
     return sum(f.count * (f.valency.mean - float(f.valency.probabilities()[1:2].sum())) for f in tables.features)
 
 
-def _shards(scale: _Scale, stack: Stack, dedup: str, tiles: int) -> list[Imbalance]:
+def _shards(scale: Scale, stack: Stack, dedup: str, tiles: int) -> list[Imbalance]:
     """Rows at the chips, or at the tiles, of each cell."""
     batch, shards = scale.samples * scale.chips, stack.owners * tiles
     return [
