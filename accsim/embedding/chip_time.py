@@ -15,9 +15,9 @@ from accsim.config.checks import ArgumentChecks
 from accsim.embedding.law import FloatArray
 from accsim.embedding.placement import Placement, Sharding, Share
 from accsim.embedding.stacks import part_of
-from accsim.embedding.step_work import ID_BYTES, step_work
-from accsim.embedding.work import StackWork
-from accsim.workload.embeddings import EmbeddingSet
+from accsim.embedding.step_work import Scale, step_work
+from accsim.embedding.work import ID_BYTES, StackWork
+from accsim.workload.embeddings import EmbeddingSet, Table
 from accsim.workload.ops_base import tensor_bytes
 
 
@@ -71,25 +71,21 @@ class TableTime(NamedTuple):
     owner_bytes: int
 
 
-def table_time(
-    embeddings: EmbeddingSet, samples: int, chips: int, sharding: Sharding, *, rates: ChipRates, dedup: str, tiles: int
-) -> TableTime:
+def table_time(embeddings: EmbeddingSet, table: Table, sharding: Sharding, scale: Scale, rates: ChipRates) -> TableTime:
     """Seconds of a step that one table takes, forward and backward.
 
     Parameters
     ----------
     embeddings
-        The table and the features that read it.
-    samples
-        Of each chip.
-    chips
-        Of the slice.
+        Tables and features.
+    table
+        One of its tables.
     sharding
-        Of the table.
+        Of it.
+    scale
+        Of the step.
     rates
         Of a chip.
-    dedup, tiles
-        As in `accsim.embedding.step_work`.
 
     Notes
     -----
@@ -98,14 +94,18 @@ def table_time(
     rows and states read and written again, over the memory's; elements added up, in the backward pass as many again,
     over the adders'. A gradient that is all-reduced passes the network twice.
     """
-    placement = Placement(chips, {embeddings.tables[0].name: sharding})
-    work = step_work(embeddings, samples, placement, dedup=dedup, tiles=tiles)
-    (stack,), (share,) = work.stacks, placement.shares(embeddings)
+    share = Share(table, sharding, 0, 0)
+    if not embeddings.readings(table):
+        return TableTime(0.0, 0.0, 0.0, share.chip_bytes)
+    chips, placement = scale.chips, Placement(scale.chips, {table.name: sharding})
+    alone = part_of(embeddings, {table.name: 1})
+    work = step_work(alone, scale.samples, placement, dedup=scale.dedup, tiles=scale.tiles)
+    (stack,) = work.stacks
     costs = _costs(stack, share, chips, rates)
     asker = stack.asked.mean * costs.id_s + stack.received * costs.vector_s + stack.joined * costs.add_s
     reduced = 2 * work.exchange.all_reduced * costs.away / rates.network_bytes_per_s
-    owner = _owner_s(stack, costs, tiles, "mean") * chips / (chips if stack.replicated else sharding.chips)
-    hot = max(_owner_s(stack, costs, tiles, "largest") - owner, 0.0)
+    owner = _owner_s(stack, costs, scale.tiles, "mean") * chips / (chips if stack.replicated else sharding.chips)
+    hot = max(_owner_s(stack, costs, scale.tiles, "largest") - owner, 0.0)
     return TableTime(asker + reduced, owner, hot, share.chip_bytes)
 
 
@@ -123,11 +123,12 @@ def chip_seconds(
     ...     print(chip_seconds(tables, 512, Placement(4, {"t": sharding}), rates=rates, dedup="owner", tiles=64) * 1e6)
     """
     seconds, times = np.zeros(placement.chips), {}
+    scale = Scale(samples, placement.chips, tiles, dedup)
     for number, share in enumerate(placement.shares(embeddings)):
         name, sharding = share.table.name, share.sharding
         if name not in times:
-            alone, one = part_of(embeddings, {name: 1}), Sharding(sharding.kind, sharding.chips)
-            times[name] = table_time(alone, samples, placement.chips, one, rates=rates, dedup=dedup, tiles=tiles)
+            one = Sharding(sharding.kind, sharding.chips)
+            times[name] = table_time(embeddings, share.table, one, scale, rates)
         over = placement.chips if sharding.kind == "replicated" else sharding.chips
         add_time(seconds, times[name], share.first, over, number)
     return seconds

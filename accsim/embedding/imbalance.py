@@ -52,7 +52,7 @@ class Imbalance:
 
     @property
     def ratio(self) -> float:
-        """Largest over mean, at least 1; of no rows, 1."""
+        """Largest over mean; of no rows, 1."""
         return self.largest / self.mean if self.mean else 1.0
 
 

@@ -15,7 +15,7 @@ from accsim.config.checks import shown
 from accsim.embedding.chip_time import ChipRates, TableTime, add_time, table_time
 from accsim.embedding.law import FloatArray
 from accsim.embedding.placement import Placement, Sharding, row_sharded
-from accsim.embedding.stacks import part_of
+from accsim.embedding.step_work import Scale
 from accsim.errors import InputError
 from accsim.workload.embeddings import EmbeddingSet, Table
 
@@ -58,8 +58,9 @@ def place(
         raise InputError(f"chip_bytes: read {shown(chip_bytes)}, allowed is a number above 0")
     row_sharded(embeddings, chips).check_memory(embeddings, chip_bytes)
     firsts = np.cumsum([0, *(table.count for table in embeddings.tables)]).tolist()
+    scale = Scale(samples, chips, tiles, dedup)
     tables = [
-        _Choices(table, first, tuple(_options(embeddings, table, samples, chips, rates, dedup, tiles)))
+        _Choices(table, first, tuple(_options(embeddings, table, scale, rates)))
         for table, first in zip(embeddings.tables, firsts, strict=False)
     ]
     by_rows = [one._replace(options=one.options[:1]) for one in tables]
@@ -147,18 +148,14 @@ def _mean(plan: _Plan) -> tuple[float, float]:
     return float(plan.seconds.mean()), float(plan.seconds.max())
 
 
-def _options(
-    embeddings: EmbeddingSet, table: Table, samples: int, chips: int, rates: ChipRates, dedup: str, tiles: int
-) -> Iterator[_Option]:
+def _options(embeddings: EmbeddingSet, table: Table, scale: Scale, rates: ChipRates) -> Iterator[_Option]:
     """Shardings to try: rows over all chips first, and over groups; replicated, whole, and in pieces."""
-    alone = part_of(embeddings, {table.name: 1})
+    chips, width = scale.chips, table.width
     groups = [chips // step for step in _powers(GROUPS_APART, chips) if chips % step == 0 and chips // step > 1]
-    pieces = [n for n in _powers(2, table.width // LEAST_WIDTH) if n > 1 and chips % n == 0 and table.width % n == 0]
+    pieces = [n for n in _powers(2, width // LEAST_WIDTH) if n > 1 and chips % n == 0 and width % n == 0]
     tried = [("row", over) for over in groups or [1]] + [("replicated", 1), ("table", 1)]
     for kind, over in tried + [("column", over) for over in pieces]:
-        sharding = Sharding(kind, over)
-        time = table_time(alone, samples, chips, sharding, rates=rates, dedup=dedup, tiles=tiles)
-        yield _Option(kind, over, time)
+        yield _Option(kind, over, table_time(embeddings, table, Sharding(kind, over), scale, rates))
 
 
 def _powers(base: int, most: int) -> list[int]:

@@ -96,6 +96,10 @@ class Stack(NamedTuple):
         """Chips of a group."""
         return self.shares[0].owners
 
+    def chips(self, cells: Cells) -> list[int]:
+        """Chips of all groups of a cell."""
+        return [first + i for first in cells.firsts for i in range(self.owners)]
+
     def groups(self, cells: Cells) -> int:
         """Groups of chips of a cell that hold rows of their own, not another piece of the same."""
         return max(1, len(cells.firsts) // self.pieces)
@@ -112,11 +116,13 @@ class Stack(NamedTuple):
 
 
 def stacks(embeddings: EmbeddingSet, placement: Placement) -> tuple[Stack, ...]:
-    """The stacks of a placement, in the order of their first tables."""
+    """The stacks of a placement, in the order of their first tables; a table that no feature reads is in none."""
+    read = {feature.table for feature in embeddings.features}
     found: dict[tuple[object, ...], list[tuple[int, Share]]] = defaultdict(list)
     for number, share in enumerate(placement.shares(embeddings)):
         kind, chips = share.sharding.kind, share.sharding.chips
-        found[kind, chips, share.width, share.table.dtype, share.table.optimizer].append((number, share))
+        if share.table.name in read:
+            found[kind, chips, share.width, share.table.dtype, share.table.optimizer].append((number, share))
     return tuple(_stack(embeddings, placement.chips, members) for members in found.values())
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from accsim.embedding.busiest import NOTHING, StackLoads, stack_works
 from accsim.embedding.imbalance import SCOPES, Imbalance
 from accsim.embedding.placement import Placement, Share
 from accsim.embedding.stacks import Stack, stacks
-from accsim.embedding.step_work import ID_BYTES, MOST_TILES
+from accsim.embedding.step_work import MOST_TILES
 from accsim.embedding.trace import Bags, IntArray, TraceBatch
 from accsim.embedding.unique import check_between
-from accsim.embedding.work import Exchange, StackWork, StepWork
+from accsim.embedding.work import ID_BYTES, Exchange, StepWork
 from accsim.errors import InputError, Problem, check_choice
 from accsim.kernels.embedding import count_exchange, count_lookups
 from accsim.workload.embeddings import EmbeddingSet
@@ -55,7 +55,8 @@ def count_step_work(
     found = stacks(embeddings, placement)
     _check_tables(batch, embeddings)
     counts = [_count(batch, stack, placement.chips, tiles) for stack in found]
-    works = tuple(_work(stack, one, dedup) for stack, one in zip(found, counts, strict=True))
+    loads = [_loads(stack, one, dedup) for stack, one in zip(found, counts, strict=True)]
+    works = stack_works(loads, placement.chips, tiles)
     samples = batch.samples / placement.chips
     return StepWork(samples, placement.chips, tiles, dedup, works, _exchange(found, counts, dedup))
 
@@ -69,12 +70,15 @@ class _Counts(NamedTuple):
         int64[askers, owners, 3], as in `count_exchange`; of replicated rows, none.
     tiles
         int64[chips, tiles, 3], as there.
+    lookups
+        Of all bags.
     lookups_of_many, parts_of_many
         Those of bags of two rows and more; parts where the rows of a table may lie on several chips.
     """
 
     pairs: IntArray
     tiles: IntArray
+    lookups: int
     lookups_of_many: int
     parts_of_many: int
 
@@ -94,11 +98,12 @@ def _check_tables(batch: TraceBatch, embeddings: EmbeddingSet) -> None:
 
 def _count(batch: TraceBatch, stack: Stack, chips: int, tiles: int) -> _Counts:
     pairs, at_tiles = np.zeros((chips, chips, 3), np.int64), np.zeros((chips, tiles, 3), np.int64)
-    lookups = parts = 0
+    lookups = of_many = parts = 0
     for number, share in zip(stack.numbers, stack.shares, strict=True):
         bags = batch.of_table(number, chips)
         alone = int((np.diff(bags.starts) == 1).sum())
-        lookups += len(bags.ids) - alone
+        lookups += len(bags.ids)
+        of_many += len(bags.ids) - alone
         if stack.replicated:
             at_tiles += _count_own(bags, share, chips, tiles)
             continue
@@ -108,7 +113,7 @@ def _count(batch: TraceBatch, stack: Stack, chips: int, tiles: int) -> _Counts:
             at = slice(share.first + piece, share.first + piece + share.owners)
             pairs[:, at] += asked
             at_tiles[at] += fetched
-    return _Counts(pairs, at_tiles, lookups * stack.pieces, parts if stack.owners > 1 else 0)
+    return _Counts(pairs, at_tiles, lookups, of_many * stack.pieces, parts if stack.owners > 1 else 0)
 
 
 def _count_asked(bags: Bags, share: Share, tiles: int) -> tuple[IntArray, IntArray]:
@@ -131,22 +136,23 @@ def _count_own(bags: Bags, share: Share, chips: int, tiles: int) -> IntArray:
     return np.stack([found[0], found[1], np.broadcast_to(once[1], (chips, tiles))], axis=2)
 
 
-def _work(stack: Stack, counts: _Counts, dedup: str) -> StackWork:
-    looked_up, by_asker, once = (Imbalance.of(counts.tiles[:, :, kind]) for kind in range(3))
-    if stack.replicated:
-        return replace(stack.idle, fetched=looked_up if dedup == "none" else by_asker, combined=looked_up, updated=once)
-    rows_travel = dedup == "source"
+def _loads(stack: Stack, counts: _Counts, dedup: str) -> StackLoads:
     ids, vectors = _moved(counts, dedup)
-    return replace(
-        stack.idle,
+    rows_travel = dedup == "source" and not stack.replicated
+    fetched = {"none": LOOKUPS, "source": BY_ASKER, "owner": BY_ASKER if stack.replicated else ONCE}[dedup]
+    held = [stack.chips(cells) for cells in stack.cells]
+    many = counts.lookups_of_many if rows_travel else counts.parts_of_many
+    return StackLoads(
+        stack,
+        counts.lookups / len(vectors),
         asked=Imbalance.of(ids.sum(axis=1)),
-        served=Imbalance.of(ids.sum(axis=0)),
-        fetched={"none": looked_up, "source": by_asker, "owner": once}[dedup],
-        combined=stack.idle.combined if rows_travel else looked_up,
-        sent=Imbalance.of(vectors.sum(axis=0)),
         received=float(vectors.sum()) / len(vectors),
-        joined=(counts.lookups_of_many if rows_travel else counts.parts_of_many) / len(vectors),
-        updated=once,
+        joined=0.0 if stack.replicated else many / len(vectors),
+        served=[Imbalance.of(ids[:, chips].sum(axis=0)) for chips in held],
+        sent=[Imbalance.of(vectors[:, chips].sum(axis=0)) for chips in held],
+        fetched=[Imbalance.of(counts.tiles[chips, :, fetched]) for chips in held],
+        combined=[NOTHING if rows_travel else Imbalance.of(counts.tiles[chips, :, LOOKUPS]) for chips in held],
+        updated=[Imbalance.of(counts.tiles[chips, :, ONCE]) for chips in held],
     )
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 from accsim.config.checks import MAX_SIZE, shown
 from accsim.embedding.asked import expected_asked, largest_normal
+from accsim.embedding.busiest import NOTHING, StackLoads, stack_works
 from accsim.embedding.demand import Owned, pair_bytes
 from accsim.embedding.imbalance import SCOPES, Imbalance, expected_imbalance
 from accsim.embedding.parts import expected_parts, expected_sums
 from accsim.embedding.placement import Placement
 from accsim.embedding.stacks import Stack, stacks
-from accsim.embedding.work import Exchange, StackWork, StepWork
+from accsim.embedding.work import ID_BYTES, Exchange, StepWork
 from accsim.errors import InputError, Problem, check_choice
 from accsim.workload.embeddings import EmbeddingSet
 
-ID_BYTES: Final = 4
-"""Bytes of an id that travels. No header is counted."""
 MOST_TILES: Final = 2**12
 
 
@@ -53,14 +51,14 @@ def step_work(embeddings: EmbeddingSet, samples: int, placement: Placement, *, d
     ]
     if problems:
         raise InputError(problems)
-    scale = _Scale(samples, placement.chips, tiles, dedup)
-    found = [_found(scale, stack) for stack in stacks(embeddings, placement)]
-    works = tuple(one.work for one in found)
-    return StepWork(samples, placement.chips, tiles, dedup, works, _exchange(scale, found))
+    scale = Scale(samples, placement.chips, tiles, dedup)
+    found = [_loads(scale, stack) for stack in stacks(embeddings, placement)]
+    works = stack_works(found, placement.chips, tiles)
+    return StepWork(samples, placement.chips, tiles, dedup, works, _exchange(placement.chips, found))
 
 
-class _Scale(NamedTuple):
-    """Size of the step."""
+class Scale(NamedTuple):
+    """Size of a step: samples of a chip, chips, tiles of each, and where duplicates are dropped."""
 
     samples: int
     chips: int
@@ -68,78 +66,73 @@ class _Scale(NamedTuple):
     dedup: str
 
 
-class _Found(NamedTuple):
-    """A stack's work, and what the owners in each of its cells are sent and send."""
-
-    stack: Stack
-    work: StackWork
-    served: list[Imbalance]
-    sent: list[Imbalance]
-
-
-def _found(scale: _Scale, stack: Stack) -> _Found:
+def _loads(scale: Scale, stack: Stack) -> StackLoads:
     if stack.replicated:
-        return _Found(stack, _replicated(scale, stack), [], [])
+        return _replicated(scale, stack)
     return _rows_travel(scale, stack) if scale.dedup == "source" else _sums_travel(scale, stack)
 
 
-def _idle(scale: _Scale, stack: Stack) -> StackWork:
-    """What is looked up, and nothing done yet."""
-    return replace(stack.idle, looked_up=scale.samples * stack.tables.lookups_per_sample)
-
-
-def _replicated(scale: _Scale, stack: Stack) -> StackWork:
+def _replicated(scale: Scale, stack: Stack) -> StackLoads:
     """Each chip looks up its own samples; all of them update what the whole batch has looked up."""
     own, tables, tiles = scale.samples, stack.tables, scale.tiles
     looked_up = expected_imbalance(tables, own, shards=tiles, dedup="none")
     chance = largest_normal(tiles * scale.chips) - largest_normal(tiles)  # hot rows are on the same tile of every chip
     looked_up = Imbalance(looked_up.mean, looked_up.largest + chance * math.sqrt(looked_up.largest))
     distinct = expected_imbalance(tables, own, shards=tiles, dedup="owner", groups=scale.chips)
-    updated = expected_imbalance(tables, own * scale.chips, shards=tiles, dedup="owner")
-    fetched = looked_up if scale.dedup == "none" else distinct
-    return replace(_idle(scale, stack), fetched=fetched, combined=looked_up, updated=updated)
+    return StackLoads(
+        stack,
+        _looked_up(scale, stack),
+        asked=NOTHING,
+        received=0.0,
+        joined=0.0,
+        served=[NOTHING],
+        sent=[NOTHING],
+        fetched=[looked_up if scale.dedup == "none" else distinct],
+        combined=[looked_up],
+        updated=[expected_imbalance(tables, own * scale.chips, shards=tiles, dedup="owner")],
+    )
 
 
-def _rows_travel(scale: _Scale, stack: Stack) -> _Found:
+def _rows_travel(scale: Scale, stack: Stack) -> StackLoads:
     """A chip asks for a row once and adds rows up itself."""
-    asked = _asked(scale, stack, distinct=True)
-    served = _loads(scale, stack, "source", 1)
-    at_owners = _over_all(scale, stack, served)
-    work = replace(
-        _idle(scale, stack),
-        asked=asked,
-        served=at_owners,
-        fetched=_at_tiles(scale, stack, "source"),
-        sent=at_owners,
+    asked, served = _asked(scale, stack, distinct=True), _shards(scale, stack, "source", 1)
+    return StackLoads(
+        stack,
+        _looked_up(scale, stack),
+        asked,
         received=asked.mean,
         joined=scale.samples * stack.pieces * _lookups_of_many(stack.tables),
-        updated=_at_tiles(scale, stack, "owner"),
+        served=served,
+        sent=served,
+        fetched=_shards(scale, stack, "source", scale.tiles),
+        combined=[NOTHING] * len(stack.cells),
+        updated=_shards(scale, stack, "owner", scale.tiles),
     )
-    return _Found(stack, work, served, served)
 
 
-def _sums_travel(scale: _Scale, stack: Stack) -> _Found:
+def _sums_travel(scale: Scale, stack: Stack) -> StackLoads:
     """Owners add up what they have of each bag."""
-    served = _loads(scale, stack, "none", 1)
-    batch = scale.samples * scale.chips
-    sent = [expected_sums(c.tables, batch, owners=stack.owners, groups=stack.groups(c)) for c in stack.cells]
-    looked_up, distinct = (_at_tiles(scale, stack, scope) for scope in ("none", "owner"))
-    parts = expected_parts(stack.tables, stack.owners)
-    work = replace(
-        _idle(scale, stack),
-        asked=_asked(scale, stack, distinct=False),
-        served=_over_all(scale, stack, served),
-        fetched=looked_up if scale.dedup == "none" else distinct,
-        combined=looked_up,
-        sent=_over_all(scale, stack, sent),
+    batch, parts = scale.samples * scale.chips, expected_parts(stack.tables, stack.owners)
+    looked_up, distinct = (_shards(scale, stack, scope, scale.tiles) for scope in ("none", "owner"))
+    return StackLoads(
+        stack,
+        _looked_up(scale, stack),
+        _asked(scale, stack, distinct=False),
         received=scale.samples * stack.pieces * parts.sent,
         joined=scale.samples * stack.pieces * parts.joined,
+        served=_shards(scale, stack, "none", 1),
+        sent=[expected_sums(c.tables, batch, owners=stack.owners, groups=stack.groups(c)) for c in stack.cells],
+        fetched=looked_up if scale.dedup == "none" else distinct,
+        combined=looked_up,
         updated=distinct,
     )
-    return _Found(stack, work, served, sent)
 
 
-def _asked(scale: _Scale, stack: Stack, *, distinct: bool) -> Imbalance:
+def _looked_up(scale: Scale, stack: Stack) -> float:
+    return scale.samples * stack.tables.lookups_per_sample
+
+
+def _asked(scale: Scale, stack: Stack, *, distinct: bool) -> Imbalance:
     asked = expected_asked(stack.tables, scale.samples, chips=scale.chips, distinct=distinct)
     return Imbalance(asked.mean * stack.pieces, asked.largest * stack.pieces)
 
@@ -149,7 +142,7 @@ def _lookups_of_many(tables: EmbeddingSet) -> float:
     return sum(f.count * (f.valency.mean - float(f.valency.probabilities()[1:2].sum())) for f in tables.features)
 
 
-def _loads(scale: _Scale, stack: Stack, dedup: str, tiles: int) -> list[Imbalance]:
+def _shards(scale: Scale, stack: Stack, dedup: str, tiles: int) -> list[Imbalance]:
     """Rows at the chips, or at the tiles, of each cell."""
     batch, shards = scale.samples * scale.chips, stack.owners * tiles
     return [
@@ -158,20 +151,9 @@ def _loads(scale: _Scale, stack: Stack, dedup: str, tiles: int) -> list[Imbalanc
     ]
 
 
-def _at_tiles(scale: _Scale, stack: Stack, dedup: str) -> Imbalance:
-    return _over_all(scale, stack, _loads(scale, stack, dedup, scale.tiles))
-
-
-def _over_all(scale: _Scale, stack: Stack, loads: list[Imbalance]) -> Imbalance:
-    """Mean and largest over the slice of the loads of its cells."""
-    chips = [len(cells.firsts) * stack.owners for cells in stack.cells]
-    mean = sum(count * load.mean for count, load in zip(chips, loads, strict=True)) / scale.chips
-    return Imbalance(mean, max(load.largest for load in loads))
-
-
-def _exchange(scale: _Scale, found: list[_Found]) -> Exchange:
+def _exchange(chips: int, found: list[StackLoads]) -> Exchange:
     moved = [one for one in found if not one.stack.replicated]
     reduced = sum(one.stack.weight_bytes for one in found if one.stack.replicated)
-    ids = pair_bytes(scale.chips, [Owned(one.stack, one.served, ID_BYTES) for one in moved])
-    vectors = pair_bytes(scale.chips, [Owned(one.stack, one.sent, one.stack.vector_bytes) for one in moved])
+    ids = pair_bytes(chips, [Owned(one.stack, one.served, ID_BYTES) for one in moved])
+    vectors = pair_bytes(chips, [Owned(one.stack, one.sent, one.stack.vector_bytes) for one in moved])
     return Exchange(ids, vectors if isinstance(vectors, float) else vectors.T, reduced)

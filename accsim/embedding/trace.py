@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from accsim.config.checks import MAX_SIZE, shown
+from accsim.config.checks import MAX_SIZE, ArgumentChecks, shown
 from accsim.errors import InputError, Problem
 from accsim.kernels.embedding import ROUNDS, draw_ranks, scatter_ranks
 from accsim.workload.embeddings import EmbeddingSet, Feature, Table
@@ -58,6 +58,11 @@ class TraceBatch:
         Rows of each table, int64[tables].
     names
         Names of the features.
+
+    Raises
+    ------
+    InputError
+        With every array that does not fit the others. Ids are looked at where they are counted.
     """
 
     samples: int
@@ -66,6 +71,27 @@ class TraceBatch:
     tables: IntArray
     rows: IntArray
     names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check = ArgumentChecks(self)
+        features = len(self.tables)
+        if check.count("samples") and len(self.offsets) != features * self.samples + 1:
+            due = f"{features} features of {self.samples} samples and the end"
+            check.fail("offsets", f"read {len(self.offsets)}, allowed is one for each bag of {due}")
+        elif not (self.offsets[0] == 0 and self.offsets[-1] == len(self.indices)):
+            read = f"from {self.offsets[0]} to {self.offsets[-1]}"
+            check.fail("offsets", f"read some {read}, allowed are those from 0 to the {len(self.indices)} indices")
+        elif (falling := np.flatnonzero(np.diff(self.offsets) < 0)).size:
+            feature, sample = divmod(int(falling[0]), self.samples)
+            check.fail("offsets", f"the bag of feature {feature}, sample {sample} ends before it begins")
+        for table in np.flatnonzero(self.rows < 1)[:1]:
+            check.fail("rows", f"read {self.rows[table]} of table {table}, allowed is at least one row")
+        for feature in np.flatnonzero((self.tables < 0) | (self.tables >= len(self.rows)))[:1]:
+            allowed = f"allowed are those of the {len(self.rows)} tables"
+            check.fail("tables", f"read {self.tables[feature]} of feature {feature}, {allowed}")
+        if len(self.names) != features:
+            check.fail("names", f"read {len(self.names)}, allowed is one for each of the {features} features")
+        check.finish()
 
     @property
     def lengths(self) -> IntArray:

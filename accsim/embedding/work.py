@@ -1,18 +1,24 @@
 """What a step asks of embedding units and of the network between them: counts, before any machine's rates.
 
 Tables of one sharding, width, data type and optimizer, and the features that read them, are a *stack*. Statistics or a
-trace fill in its `StackWork`, and a unit's writer turns that into stages. Counts are of one step; those over chips or
-tiles have a mean and a largest, for the others wait for the one that has most to do.
+trace fill in its `StackWork`, and a unit's writer turns that into stages. Counts are of one step. Those over chips or
+tiles have a mean, and a largest, for the others wait for the one that has most to do. Where stacks lie on different
+chips, their largest are those of the chip that has most to do over all of them: of chips with tables as it has them,
+and 0 of a stack that it has no tables of.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accsim.embedding.imbalance import Imbalance
+
+ID_BYTES: Final = 4
+"""Bytes of an id that travels. No header is counted."""
 
 
 @dataclass(frozen=True)

@@ -132,3 +132,20 @@ def test_a_batch_of_other_tables_is_refused() -> None:
         count_step_work(batch_of([0, 8, 4, 4], [9, 5, 7]), TWO, row_sharded(TWO, 2), dedup="none", tiles=1)
     with pytest.raises(InputError, match="chips: read 4, allowed is a whole number from 1 to 2"):
         count_step_work(batch_of([0, 8, 4, 4], [9, 5]), TWO, row_sharded(TWO, 4), dedup="none", tiles=1)
+
+
+def test_a_table_that_no_feature_reads_is_held_and_no_more() -> None:
+    embeddings = EmbeddingSet(
+        (Table("a", 9, 8), Table("unread", 3, 16), Table("one row", 1, 8)),
+        (Feature("f", "a", Valency(3, 0)), Feature("g", "one row", Valency(2, 0))),
+    )
+    for kind in ("row", "table", "replicated"):
+        sharding = Sharding(kind, 4 if kind == "row" else 1)
+        placement = Placement(4, {table.name: sharding for table in embeddings.tables})
+        (batch,) = draw_batches(embeddings, 200, seed=1)
+        expected = step_work(embeddings, 50, placement, dedup="owner", tiles=2)
+        counted = count_step_work(batch, embeddings, placement, dedup="owner", tiles=2)
+        assert [stack.features for stack in expected.stacks] == [stack.features for stack in counted.stacks] == [2]
+        (stack,) = expected.stacks
+        assert stack.combined.mean * 2 == pytest.approx((1.5 + 1) * 50)  # rows of a bag, 0 to 3 and 0 to 2
+        assert placement.held_bytes(embeddings).max() >= embeddings.weight_bytes / 4
