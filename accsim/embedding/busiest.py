@@ -27,13 +27,14 @@ class StackLoads(NamedTuple):
     ----------
     stack
         The stack.
-    asked, received, joined
+    looked_up, asked, received, joined
         Of chips that ask.
     served, sent, fetched, combined, updated
         Of the chips, or tiles, of each of the stack's cells.
     """
 
     stack: Stack
+    looked_up: float
     asked: Imbalance
     received: float
     joined: float
@@ -77,6 +78,7 @@ def _work(one: StackLoads, chips: int, busiest: int) -> StackWork:
 
     return replace(
         one.stack.idle,
+        looked_up=one.looked_up,
         asked=one.asked,
         served=over_all(one.served),
         fetched=over_all(one.fetched),

@@ -78,6 +78,7 @@ class Stack(NamedTuple):
             one.width,
             one.table.dtype,
             one.table.optimizer,
+            looked_up=0.0,
             asked=none,
             served=none,
             fetched=none,
@@ -87,6 +88,7 @@ class Stack(NamedTuple):
             joined=0.0,
             updated=none,
             replicated=self.replicated,
+            pieces=self.pieces,
         )
 
     @property

@@ -70,12 +70,15 @@ class _Counts(NamedTuple):
         int64[askers, owners, 3], as in `count_exchange`; of replicated rows, none.
     tiles
         int64[chips, tiles, 3], as there.
+    lookups
+        All of them, once whatever the pieces.
     lookups_of_many, parts_of_many
         Those of bags of two rows and more; parts where the rows of a table may lie on several chips.
     """
 
     pairs: IntArray
     tiles: IntArray
+    lookups: int
     lookups_of_many: int
     parts_of_many: int
 
@@ -95,11 +98,12 @@ def _check_tables(batch: TraceBatch, embeddings: EmbeddingSet) -> None:
 
 def _count(batch: TraceBatch, stack: Stack, chips: int, tiles: int) -> _Counts:
     pairs, at_tiles = np.zeros((chips, chips, 3), np.int64), np.zeros((chips, tiles, 3), np.int64)
-    lookups = parts = 0
+    lookups = of_many = parts = 0
     for number, share in zip(stack.numbers, stack.shares, strict=True):
         bags = batch.of_table(number, chips)
         alone = int((np.diff(bags.starts) == 1).sum())
-        lookups += len(bags.ids) - alone
+        lookups += len(bags.ids)
+        of_many += len(bags.ids) - alone
         if stack.replicated:
             at_tiles += _count_own(bags, share, chips, tiles)
             continue
@@ -109,7 +113,7 @@ def _count(batch: TraceBatch, stack: Stack, chips: int, tiles: int) -> _Counts:
             at = slice(share.first + piece, share.first + piece + share.owners)
             pairs[:, at] += asked
             at_tiles[at] += fetched
-    return _Counts(pairs, at_tiles, lookups * stack.pieces, parts if stack.owners > 1 else 0)
+    return _Counts(pairs, at_tiles, lookups, of_many * stack.pieces, parts if stack.owners > 1 else 0)
 
 
 def _count_asked(bags: Bags, share: Share, tiles: int) -> tuple[IntArray, IntArray]:
@@ -140,6 +144,7 @@ def _loads(stack: Stack, counts: _Counts, dedup: str) -> StackLoads:
     many = counts.lookups_of_many if rows_travel else counts.parts_of_many
     return StackLoads(
         stack,
+        counts.lookups / len(vectors),
         asked=Imbalance.of(ids.sum(axis=1)),
         received=float(vectors.sum()) / len(vectors),
         joined=0.0 if stack.replicated else many / len(vectors),

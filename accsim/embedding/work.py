@@ -35,6 +35,8 @@ class StackWork:
         Of a row that a chip holds; with tables cut by columns, of a piece.
     optimizer
         What updates the rows, a key of `accsim.workload.embeddings.OPTIMIZER_STATE`.
+    looked_up
+        Ids of a chip's samples before any dedup: the sizes of its bags in all. Mean over chips.
     asked
         Ids that a chip asks owners for (itself among them), behind its own dedup: mean and largest over chips.
     served
@@ -55,6 +57,9 @@ class StackWork:
         Distinct rows whose gradient a tile adds up and whose row and state it rewrites, mean and largest over tiles.
     replicated
         Whether every chip holds all rows, so that nothing is asked of others and gradients are all-reduced.
+    pieces
+        Chips that hold a piece of the same row each; a bag is so many vectors of `width`. Ids are counted once in
+        `looked_up`, and for each piece in `asked`.
     """
 
     name: str
@@ -62,6 +67,7 @@ class StackWork:
     width: int
     dtype: str
     optimizer: str
+    looked_up: float
     asked: Imbalance
     served: Imbalance
     fetched: Imbalance
@@ -71,6 +77,7 @@ class StackWork:
     joined: float
     updated: Imbalance
     replicated: bool = False
+    pieces: int = 1
 
 
 @dataclass(frozen=True, eq=False)
