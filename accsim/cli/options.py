@@ -35,6 +35,7 @@ Dedup = Annotated[
         help="Where a step on a slice drops duplicate rows: owner, source or none; by default what is fastest."
     ),
 ]
+Placing = Annotated[str | None, typer.Option("--placement", help="Of tables on a slice: rows (the default) or best.")]
 Where = Annotated[
     str | None,
     typer.Option(help="What looks rows up on a slice: sparse_core (the default), tensor_core, host, ..."),

@@ -19,6 +19,7 @@ from accsim.cli.options import (
     MachineOrSlice,
     Objective,
     Out,
+    Placing,
     PowerCap,
     RunName,
     Schedule,
@@ -58,6 +59,7 @@ def run(
     ops: Annotated[bool, typer.Option("--ops/--no-ops", help="Show each distinct op.")] = True,
     schedule: Schedule = None,
     dedup: Dedup = None,
+    placement: Placing = None,
     where: Where = None,
     out: Out = None,
     as_json: Json = False,
@@ -74,6 +76,8 @@ def run(
         of_slices["schedule"] = schedule
     if dedup is not None:
         of_slices["dedup"] = dedup
+    if placement is not None:
+        of_slices["placement"] = placement
     if where is not None:
         of_slices["where"] = where
     if is_slice(machine):

@@ -14,6 +14,7 @@ class StepOptions(TypedDict, total=False):
 
     schedule: str
     dedup: str
+    placement: str
     where: str
 
 

@@ -71,7 +71,7 @@ class _Counts(NamedTuple):
     tiles
         int64[chips, tiles, 3], as there.
     lookups
-        Of all bags.
+        All of them, once whatever the pieces.
     lookups_of_many, parts_of_many
         Those of bags of two rows and more; parts where the rows of a table may lie on several chips.
     """

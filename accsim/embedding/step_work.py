@@ -81,7 +81,7 @@ def _replicated(scale: Scale, stack: Stack) -> StackLoads:
     distinct = expected_imbalance(tables, own, shards=tiles, dedup="owner", groups=scale.chips)
     return StackLoads(
         stack,
-        _looked_up(scale, stack),
+        own * tables.lookups_per_sample,
         asked=NOTHING,
         received=0.0,
         joined=0.0,
@@ -98,7 +98,7 @@ def _rows_travel(scale: Scale, stack: Stack) -> StackLoads:
     asked, served = _asked(scale, stack, distinct=True), _shards(scale, stack, "source", 1)
     return StackLoads(
         stack,
-        _looked_up(scale, stack),
+        scale.samples * stack.tables.lookups_per_sample,
         asked,
         received=asked.mean,
         joined=scale.samples * stack.pieces * _lookups_of_many(stack.tables),
@@ -116,7 +116,7 @@ def _sums_travel(scale: Scale, stack: Stack) -> StackLoads:
     looked_up, distinct = (_shards(scale, stack, scope, scale.tiles) for scope in ("none", "owner"))
     return StackLoads(
         stack,
-        _looked_up(scale, stack),
+        scale.samples * stack.tables.lookups_per_sample,
         _asked(scale, stack, distinct=False),
         received=scale.samples * stack.pieces * parts.sent,
         joined=scale.samples * stack.pieces * parts.joined,
@@ -126,10 +126,6 @@ def _sums_travel(scale: Scale, stack: Stack) -> StackLoads:
         combined=looked_up,
         updated=distinct,
     )
-
-
-def _looked_up(scale: Scale, stack: Stack) -> float:
-    return scale.samples * stack.tables.lookups_per_sample
 
 
 def _asked(scale: Scale, stack: Stack, *, distinct: bool) -> Imbalance:

@@ -5,18 +5,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cache, partial
 from typing import Final
 
 from accsim.config.frozen import FrozenDict
 from accsim.embedding.imbalance import SCOPES
-from accsim.embedding.placement import Placement, row_sharded
+from accsim.embedding.placement import Placement
 from accsim.embedding.step_work import step_work
 from accsim.errors import InputError, check_choice
 from accsim.system.dense import dense_half, model_tables
 from accsim.system.halves import ICI
 from accsim.system.legs import embedding_legs
+from accsim.system.placing import BEST, ROWS, placements, tiles_of
 from accsim.system.runs import Run
 from accsim.system.schedules import SCHEDULES, Parts
 from accsim.system.slices import Slice, read_slice
@@ -25,9 +27,10 @@ from accsim.workload.catalogue import load_workload
 from accsim.workload.embeddings import EmbeddingSet
 from accsim.workload.query import parse_query
 
-BEST: Final = "best"
 DEDUP: Final = (BEST, *SCOPES)
 """Where duplicates of a batch are dropped; or the one of these places with which the step is fastest."""
+ELSEWHERE: Final = ("host", "variable_server")
+"""Places whose tables do not lie in the chip's memory; how large theirs is, is not asked."""
 ALIKE: Final = 1e-3
 """Part by which steps may differ and count as equally fast; of them, that with least to do for embeddings is best."""
 STACKS: Final = 8
@@ -36,7 +39,7 @@ STACKS: Final = 8
 
 
 def train_step(
-    model: str, slice: Slice | str, *, placement: Placement | None = None, dedup: str = BEST,  # noqa: A002
+    model: str, slice: Slice | str, *, placement: Placement | str = ROWS, dedup: str = BEST,  # noqa: A002
     schedule: str = "overlapped", where: str = "sparse_core", set: Mapping[str, object] = FrozenDict({}),  # noqa: A002
     embeddings: EmbeddingSet | None = None,
 ) -> StepReport:  # fmt: skip
@@ -49,7 +52,8 @@ def train_step(
     slice
         A slice or its name.
     placement
-        Of the tables; by default all rows are dealt over all chips.
+        Of the tables: one of `accsim.system.placing.PLACEMENTS`, by default all rows dealt over all chips; or one of
+        your own.
     dedup
         One of `DEDUP`.
     schedule
@@ -83,13 +87,13 @@ def train_step(
     if samples < on.chips:
         raise InputError(f"read a batch of {samples} samples, allowed is at least one for each of {on.chips} chips")
     each = -(-samples // on.chips)
-    placed = placement or row_sharded(tables, on.chips)
     dense = dense_half(name, settings, on.chip, each)
-    placed.check_memory(tables, on.chip.main_memory.capacity_bytes - dense.held_bytes)
+    room = math.inf if where in ELSEWHERE else on.chip.main_memory.capacity_bytes - dense.held_bytes
+    tried = placements(tables, each, on, placement, room)
     all_reduce_of = cache(partial(_all_reduce, on))
 
-    def run(scope: str) -> StepReport:
-        counts = step_work(tables, each, placed, dedup=scope, tiles=_tiles(on))
+    def run(placed: Placement, scope: str) -> StepReport:
+        counts = step_work(tables, each, placed, dedup=scope, tiles=tiles_of(on))
         legs, energy = embedding_legs(on, counts, where)
         all_reduce = all_reduce_of(dense.gradient_bytes + counts.exchange.all_reduced)
         parts = Parts(legs[:3], legs[3:], dense.segments, all_reduce, min(STACKS, tables.feature_count))
@@ -98,7 +102,7 @@ def train_step(
             on, work, tables, samples, placed, schedule, where, counts, legs, dense, all_reduce, spans, energy
         )
 
-    steps = [run(scope) for scope in (SCOPES if dedup == BEST else (dedup,))]
+    steps = [run(placed, scope) for placed, scopes in tried for scope in (scopes if dedup == BEST else (dedup,))]
     fastest = min(step.step_s for step in steps)
     return min((s for s in steps if s.step_s <= (1 + ALIKE) * fastest), key=lambda step: step.embedding_s)
 
@@ -109,9 +113,3 @@ def _all_reduce(on: Slice, size: float) -> Run:
         return Run("all_reduce", 0.0, {}, {})
     found = on.network.all_reduce(size)
     return Run("all_reduce", found.time_s, {ICI: found.time_s}, {f"{ICI}/all_reduce": found.time_s})
-
-
-def _tiles(on: Slice) -> int:
-    """Tiles of a chip that rows are dealt over; one where there are no embedding units."""
-    unit = on.chip.sparse_core
-    return unit.all_tiles if unit is not None else 1

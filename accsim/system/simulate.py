@@ -31,7 +31,7 @@ def simulate(
 
 @overload
 def simulate(
-    workload: str, accelerator: Slice, *, placement: Placement | None = None, dedup: str = "best",
+    workload: str, accelerator: Slice, *, placement: Placement | str = "rows", dedup: str = "best",
     schedule: str = "overlapped", where: str = "sparse_core",
 ) -> StepReport: ...  # fmt: skip
 

@@ -169,6 +169,8 @@ def test_the_model_counts_what_the_twin_does(data: st.DataObject, dedup: str, se
     alike = chips_alike(chips, list(members.values()))
     for stack, numbers, those in zip(work.stacks, members.values(), alike, strict=True):
         check_stack(stack, chips.counts, numbers, those)
+        lookups = sum(len(batch.of_feature(f)) for f, number in enumerate(batch.tables) if number in numbers)
+        assert stack.looked_up * CHIPS == pytest.approx(lookups)
 
     def total(kind: str, sent: bool) -> np.ndarray:
         parts = [np.zeros((CHIPS, CHIPS))]

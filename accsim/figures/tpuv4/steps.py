@@ -5,16 +5,16 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from accsim.embedding.placement import Placement
 from accsim.figures.tpuv4.bisection import SLICES
 from accsim.system import StepReport, read_slice, train_step
+from accsim.system.placing import BEST, placements
+from accsim.workload.catalogue import load_workload
 
 V3, V4 = "tpu_v3", "tpu_v4"
 SAMPLES: Final = 8192
 """Of a chip: 2048 for each of the four embedding units of TPU v4, the smaller end of what section 7.9 says of internal
 models; as many on TPU v3, so that batches of as many chips are equal."""
-
-DEDUP: Final = {"tensor_core": "owner"}
-"""Where duplicates are dropped; of places not here, at the chip that asks. Each is the fastest of three."""
 
 
 def slice_name(machine: str, chips: int, *, twisted: bool = True) -> str:
@@ -39,12 +39,24 @@ def step(
 ) -> StepReport:
     """A step of so many samples a chip, embeddings beside the dense half of the step before.
 
+    Tables lie where the placer puts them, and owners drop duplicates and send sums of bags.
+
     Parameters
     ----------
     changes
         Settings of the machine.
     """
     on = read_slice(slice_name(machine, chips, twisted=twisted), set=dict(changes))
-    return train_step(
-        f"{model}?batch={samples * chips}", on, where=where, dedup=DEDUP.get(where, "source"), schedule="pipelined"
-    )
+    placed = placed_tables(model, machine, chips, twisted, samples)
+    named = f"{model}?batch={samples * chips}"
+    return train_step(named, on, placement=placed, where=where, dedup="owner", schedule="pipelined")
+
+
+@lru_cache(maxsize=64)
+def placed_tables(model: str, machine: str, chips: int, twisted: bool, samples: int) -> Placement:
+    """What the placer finds for a slice, whatever is changed about it; a tenth of the memory is left free."""
+    on = read_slice(slice_name(machine, chips, twisted=twisted))
+    tables = load_workload(model).embeddings
+    assert tables is not None
+    room = 0.9 * on.chip.main_memory.capacity_bytes
+    return placements(tables, samples, on, BEST, room)[-1][0]
