@@ -47,15 +47,18 @@ def step(
         Settings of the machine.
     """
     on = read_slice(slice_name(machine, chips, twisted=twisted), set=dict(changes))
-    placed = placed_tables(model, machine, chips, twisted, samples)
+    wires = tuple(change for change in changes if change[0].startswith("interconnect"))
+    placed = placed_tables(model, machine, chips, twisted, samples, wires)
     named = f"{model}?batch={samples * chips}"
     return train_step(named, on, placement=placed, where=where, dedup="owner", schedule="pipelined")
 
 
 @lru_cache(maxsize=64)
-def placed_tables(model: str, machine: str, chips: int, twisted: bool, samples: int) -> Placement:
-    """What the placer finds for a slice, whatever is changed about it; a tenth of the memory is left free."""
-    on = read_slice(slice_name(machine, chips, twisted=twisted))
+def placed_tables(
+    model: str, machine: str, chips: int, twisted: bool, samples: int, wires: tuple[tuple[str, object], ...]
+) -> Placement:
+    """What the placer finds for a slice, whatever else is changed about it; a tenth of the memory is left free."""
+    on = read_slice(slice_name(machine, chips, twisted=twisted), set=dict(wires))
     tables = load_workload(model).embeddings
     assert tables is not None
     room = 0.9 * on.chip.main_memory.capacity_bytes
