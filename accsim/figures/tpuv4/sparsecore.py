@@ -81,7 +81,7 @@ def plot(rows: pd.DataFrame) -> Figure:
     draw.bars(axes[0], names, series, 1)
     spread = here.groupby("case")["simulated"].agg(["min", "max"]).loc[cases]
     for place, (low, high) in enumerate(spread.itertuples(index=False)):
-        axes[0].plot([place + 0.21] * 2, [low, high], "k_-", markersize=7, linewidth=1.0,
+        axes[0].plot([place + 0.46] * 2, [low, high], "k_-", markersize=7, linewidth=1.0,
                      label="unknowns halved and doubled" if place == 0 else None)  # fmt: skip
     draw.label(axes[0], "speedup of a step", "", "times as fast")
     machines = list(rows[rows["quantity"] == STEP]["case"])
