@@ -120,7 +120,10 @@ def chip_seconds(
     >>> tables = EmbeddingSet((Table("t", rows=10**6, width=32),), (Feature("f", "t", Valency(10, 10)),))
     >>> rates = ChipRates(memory_bytes_per_s=1.2e12, network_bytes_per_s=1e11, elements_per_s=5e11)
     >>> for sharding in Sharding("table"), Sharding("row", 4):
-    ...     print(chip_seconds(tables, 512, Placement(4, {"t": sharding}), rates=rates, dedup="owner", tiles=64) * 1e6)
+    ...     seconds = chip_seconds(tables, 512, Placement(4, {"t": sharding}), rates=rates, dedup="owner", tiles=64)
+    ...     print([round(1e6 * one, 1) for one in seconds.tolist()])
+    [18.1, 0.6, 0.6, 0.6]
+    [8.6, 7.5, 7.5, 7.5]
     """
     seconds, times = np.zeros(placement.chips), {}
     scale = Scale(samples, placement.chips, tiles, dedup)

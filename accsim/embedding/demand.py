@@ -54,6 +54,8 @@ def _uneven(load: Imbalance, owners: int, turn: int) -> FloatArray:
     """Loads of owners with this mean and largest load."""
     if owners == 1:
         return np.array([load.mean])
-    loads = np.full(owners, (owners * load.mean - load.largest) / (owners - 1))
-    loads[turn % owners] = load.largest
+    every = owners * load.mean
+    largest = min(load.largest, every)  # what is expected of a table of one row is right to some digits only
+    loads = np.full(owners, (every - largest) / (owners - 1))
+    loads[turn % owners] = largest
     return loads

@@ -97,7 +97,7 @@ def expected_imbalance(
 
     Notes
     -----
-    ``accsim.embedding.shard_load`` has the law of a shard's load; ``docs/embeddings.md`` holds it against traces.
+    ``accsim/embedding/shard_load.py`` has the law of a shard's load; ``docs/embeddings.md`` holds it against traces.
     """
     _check(samples, shards, chips, groups)
     check_choice("dedup", dedup, SCOPES)

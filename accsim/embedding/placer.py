@@ -54,7 +54,7 @@ def place(
     InputError
         If the tables do not fit, with the bytes of the largest; or if a number or the scope is out of range.
     """
-    if not chip_bytes > 0:
+    if not isinstance(chip_bytes, (int, float)) or not chip_bytes > 0:
         raise InputError(f"chip_bytes: read {shown(chip_bytes)}, allowed is a number above 0")
     row_sharded(embeddings, chips).check_memory(embeddings, chip_bytes)
     firsts = np.cumsum([0, *(table.count for table in embeddings.tables)]).tolist()

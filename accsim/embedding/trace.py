@@ -119,14 +119,15 @@ class TraceBatch:
         ids = np.concatenate([empty, *(self.of_feature(f, a, b) for (a, b), f in blocks)])
         sizes = np.concatenate([empty, *(lengths[f, a:b] for (a, b), f in blocks)])
         if len(ids) and not (ids.min() >= 0 and ids.max() < self.rows[table]):
-            raise InputError(Problem("trace", "indices", self._wrong_id(features, int(self.rows[table]))))
+            self._refuse_id(features)
         return Bags(ids, np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]), cuts * len(features))
 
-    def _wrong_id(self, features: IntArray, rows: int) -> str:
-        wrong = (
-            (f, np.flatnonzero((ids < 0) | (ids >= rows))) for f, ids in ((f, self.of_feature(f)) for f in features)
-        )
-        return next(self.id_text(int(feature), int(found[0])) for feature, found in wrong if len(found))
+    def _refuse_id(self, features: IntArray) -> None:
+        for feature in features.tolist():
+            ids = self.of_feature(feature)
+            wrong = np.flatnonzero((ids < 0) | (ids >= self.rows[self.tables[feature]]))
+            if len(wrong):
+                raise InputError(Problem("trace", "indices", self.id_text(feature, int(wrong[0]))))
 
     def id_text(self, feature: int, at: int) -> str:
         """What is wrong with the id that is `at` of all of a feature's, by sample and position."""

@@ -92,6 +92,7 @@ def test_memory_is_kept_and_what_does_not_fit_is_named() -> None:
         place(embeddings, 64, 4, rates=RATES, chip_bytes=least - 1, dedup="none", tiles=4)
 
 
+@pytest.mark.slow  # every sharding of 26 tables
 def test_dcnv2_on_128_chips() -> None:
     embeddings = load_workload("dlrm_dcnv2").embeddings
     assert embeddings is not None

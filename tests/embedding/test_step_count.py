@@ -106,6 +106,19 @@ def test_lookups_are_conserved_from_trace_to_tiles() -> None:
         assert work.stacks[0].fetched.mean * CHIPS * TILES == pytest.approx(pieces * len(batch.indices))
 
 
+@pytest.mark.parametrize("kind", SHARDINGS)
+def test_dedup_never_adds_bytes_of_memory(kind: str) -> None:
+    embeddings, placement = CASES["skewed"], Placement(CHIPS, {"t": SHARDINGS[kind]})
+    (batch,) = draw_batches(embeddings, SAMPLES * CHIPS, seed=2)
+    none, source, owner = (
+        count_step_work(batch, embeddings, placement, dedup=dedup, tiles=TILES).stacks[0] for dedup in SCOPES
+    )
+    for load in ("mean", "largest"):
+        fetched = [getattr(one.fetched, load) for one in (none, source, owner)]
+        assert fetched == sorted(fetched, reverse=True)
+    assert none.updated == source.updated == owner.updated
+
+
 def batch_of(indices: list[int], rows: list[int]) -> TraceBatch:
     """One row for each of two samples and two features."""
     arrays = (np.array(indices), np.arange(5), np.array([0, 1]), np.array(rows))

@@ -61,6 +61,32 @@ def test_dedup_never_adds_fetches_and_keeps_lookups(exponent: float) -> None:
     assert source.sent == source.served
 
 
+@pytest.mark.parametrize("dedup", SCOPES)
+def test_one_row_that_all_look_up_is_asked_of_one_chip(dedup: str) -> None:
+    tables = EmbeddingSet((Table("t", 1, 16),), (Feature("f", "t", Valency(5, 5)),))
+    work = step_work(tables, 100, row_sharded(tables, 4), dedup=dedup, tiles=2)
+    ids = np.broadcast_to(work.exchange.ids, (4, 4))
+    assert (ids >= 0).all()
+    assert ids[:, 0].sum() == pytest.approx(ids.sum())
+    assert ids.sum() == pytest.approx(4 * (4 if dedup == "source" else 4 * 5 * 100))
+    # However many rows a bag has, they are one: its owner sends one vector.
+    assert work.stacks[0].received == pytest.approx(1 if dedup == "source" else 100)
+
+
+def test_stacks_on_other_chips_than_the_busiest_are_not_waited_for() -> None:
+    tables = EmbeddingSet(
+        (Table("a", 1000, 16), Table("b", 1000, 32)), (Feature("f", "a", Valency(9, 9)), Feature("g", "b"))
+    )
+    apart = {"a": Sharding("table", firsts=(0,)), "b": Sharding("table", firsts=(1,))}
+    a, b = step_work(tables, SAMPLES, Placement(2, apart), dedup="none", tiles=4).stacks
+    assert a.fetched.largest > 9 * 2 * SAMPLES / 4 == pytest.approx(2 * a.fetched.mean)
+    assert (b.fetched.largest, b.sent.largest) == (0.0, 0.0)
+    assert b.fetched.mean == pytest.approx(2 * SAMPLES / 8)
+    together = {"a": Sharding("table"), "b": Sharding("table")}
+    a, b = step_work(tables, SAMPLES, Placement(2, together), dedup="none", tiles=4).stacks
+    assert b.fetched.largest > 2 * SAMPLES / 4
+
+
 def test_bad_arguments() -> None:
     with pytest.raises(InputError) as error:
         step_work(dcnv2(), 0, row_sharded(dcnv2(), 4), dedup="none", tiles=0)
