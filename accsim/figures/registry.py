@@ -32,13 +32,16 @@ from accsim.figures.sparse import (
     venom,
 )
 from accsim.figures.tpuv4 import (
+    balance,
     beyond,
     bisection,
     collectives,
+    dedup,
     embeddings,
     goodput,
     heatmap,
     infiniband,
+    lookups,
     scaling,
     slices,
     sparsecore,
@@ -80,6 +83,9 @@ FIGURES: tuple[PaperFigure, ...] = (
     embeddings.FIGURE,
     sparsecore.FIGURE,
     scaling.FIGURE,
+    balance.FIGURE,
+    dedup.FIGURE,
+    lookups.FIGURE,
 )
 """All figures, in the order in which they are listed."""
 
