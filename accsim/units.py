@@ -257,7 +257,7 @@ class Layout(NamedTuple):
     block
         Elements that share one scale; 1 without scales.
     scale_bits
-        Bits of a scale.
+        Bits of a scale, and of a zero point beside it where there is one.
     """
 
     element_bits: int
@@ -276,6 +276,9 @@ _DTYPES: dict[str, tuple[Layout, str]] = {
     ),
     "int8": (Layout(8), "i8 s8"),
     "int4": (Layout(4), "i4 s4"),
+    "int4_g32": (Layout(4, 32, 32), "i4g32"),
+    "int4_g64": (Layout(4, 64, 32), "i4g64"),
+    "int4_g128": (Layout(4, 128, 32), "i4g128"),
     "int32": (Layout(32), "i32 s32"),
     "hbfp8": (Layout(8, 64, 8), "bfp8"),
     "hbfp6": (Layout(6, 64, 8), "bfp6"),
@@ -289,7 +292,9 @@ _DTYPES: dict[str, tuple[Layout, str]] = {
 DTYPES: tuple[str, ...] = tuple(_DTYPES)
 """Canonical names of the data types."""
 
-_DTYPE_ALIASES = {alias: name for name, (_, aliases) in _DTYPES.items() for alias in (name, *aliases.split())}
+_DTYPE_ALIASES = {
+    alias: name for name, (_, aliases) in _DTYPES.items() for alias in (plain_name(name), *aliases.split())
+}
 
 
 def canonical_dtype(name: str) -> str:
