@@ -149,7 +149,8 @@ def write_array(block, i, row, steps, tile, streamed, counts, write, machine, wa
     block.row[i, row, D0] = ticks_of((steps + overhead) / machine.rate * TICKS, 1.0)
     work = TileWork(steps + overhead, steps, 0, streamed[0], streamed[1], 0, 0)
     waits = waiting_bytes(tile, work, OUTPUT_STATIONARY, 0.0, 0.0, machine)
-    write_local(block, i, row, (streamed[0] + streamed[1]) * machine.element_bytes, write, waits, machine, want)
+    read = streamed[0] * machine.bytes_a + streamed[1] * machine.bytes_b
+    write_local(block, i, row, read, write, waits, machine, want)
     if want:
         block.actions[i, row, MAC] = counts[0]
         block.actions[i, row, MAC_EXP] = counts[1]

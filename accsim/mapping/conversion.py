@@ -24,8 +24,6 @@ def lowering_numbers(op: Gemm | Conv2d, acc: Accelerator) -> tuple[Machine, Form
         As `product_numbers`.
     """
     machine = product_numbers(op, acc)
-    if not isinstance(op, Gemm):
-        return machine, None
     run = format_run(op, acc)
     if not run.converted and not run.quantized:
         return machine, None
@@ -35,7 +33,7 @@ def lowering_numbers(op: Gemm | Conv2d, acc: Accelerator) -> tuple[Machine, Form
     return machine, Formats(array, a, b, int(bool(run.converted)), block_c)
 
 
-def _widened(op: Gemm, operand: str, acc: Accelerator) -> Widened:
+def _widened(op: Gemm | Conv2d, operand: str, acc: Accelerator) -> Widened:
     """A conversion of each value, and a multiplication by the scale of its block where the result has none.
 
     Of a sparse operand, the values that are stored; what says where they belong stays as it is.
@@ -47,7 +45,8 @@ def _widened(op: Gemm, operand: str, acc: Accelerator) -> Widened:
     multiplies = float(stored.scale_bits > 0 and made.scale_bits == 0)
     unit = acc.vector_unit
     cycles = unit.widen_cycles + multiplies * unit.cycles_per_element["multiply"]
-    kept = Stored() if op.sparsity is None else sparse_run(op, acc).stored["AB".index(operand)]
+    sparse = isinstance(op, Gemm) and op.sparsity is not None
+    kept = sparse_run(op, acc).stored["AB".index(operand)] if sparse else Stored()
     share, size = kept.values, kept.values * dtype_bits(run.dtype) + kept.index_bits
     return Widened(size / 8, share * cycles, share, share * multiplies)
 

@@ -14,7 +14,7 @@ from accsim.kernels.matrix import Machine
 from accsim.mapping.machine_numbers import machine_numbers
 from accsim.sparsity.number_formats import WIDER
 from accsim.units import dtype_bits, dtype_layout
-from accsim.workload.ops import Gemm, Op
+from accsim.workload.ops import Conv2d, Gemm, Op
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class FormatRun:
 
 
 @lru_cache(maxsize=1024)
-def format_run(op: Gemm, acc: Accelerator) -> FormatRun:
+def format_run(op: Gemm | Conv2d, acc: Accelerator) -> FormatRun:
     """How a machine runs a product, whatever the data types of its operands are.
 
     Raises
@@ -82,12 +82,12 @@ def _holds(dtype: str, values: str) -> bool:
 
 def matrix_dtype(op: Op, acc: Accelerator) -> str:
     """Data type in which the matrix work of an op is done; that of the op where it has none."""
-    if isinstance(op, Gemm):
+    if isinstance(op, Gemm | Conv2d):
         return format_run(op, acc).dtype
     return _multiplied_in(op.dtype, op.dtype, acc) if op.macs else op.dtype
 
 
-def stored_numbers(op: Gemm, acc: Accelerator) -> Machine:
+def stored_numbers(op: Gemm | Conv2d, acc: Accelerator) -> Machine:
     """Bare numbers of a machine for one product, its operands as they are stored, without its sparsity.
 
     Raises

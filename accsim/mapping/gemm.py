@@ -281,9 +281,9 @@ def _lower(
             block.slot_bytes[i, 3] = tile[0] * tile[1] * SUM_BYTES
         if formats is not None and later:
             place = block.slots.shape[1] - 1
-            wide = tile[0] * formats.widened_a.bytes + tile[1] * formats.widened_b.bytes
+            wide_a = operand_elements(source, tile[0], tile[2]) * formats.widened_a.bytes
             block.slots[i, place] = 2
-            block.slot_bytes[i, place] = int(np.ceil(wide * tile[2]))
+            block.slot_bytes[i, place] = int(np.ceil(wide_a + tile[1] * tile[2] * formats.widened_b.bytes))
         block.latency[i, LOAD_A] = machine.load_latency
         block.latency[i, LOAD_B] = machine.load_latency
         block.latency[i, last] = machine.store_latency
@@ -310,7 +310,7 @@ def _lower(
                 scale_bytes(block, i, 8 * LOAD_A + c, own_a, 1.0)
                 scale_bytes(block, i, 8 * LOAD_B + c, own_b, 1.0)
             if formats is not None and later:
-                loaded = (float(tm) * tk, float(tk) * tn)
+                loaded = (float(operand_elements(source, tm, tk)), float(tk) * tn)
                 write_convert(block, i, 8 * MATMUL + c, loaded, (own_a, own_b), formats, machine, want)
             left = sum_bytes if machine.systolic else made / tiles[2]  # a tensor core sums in its registers
             sums = tm * tn * revisit * SUM_BYTES

@@ -16,7 +16,6 @@ from accsim.config.compute_units import SystolicArray
 from accsim.config.machine import Accelerator
 from accsim.kernels.matrix import Machine, kept_places
 from accsim.mapping.format_run import matrix_dtype, stored_numbers
-from accsim.mapping.machine_numbers import machine_numbers
 from accsim.sparsity.bitstream import index_bits
 from accsim.sparsity.legality import Eligibility, Way, legality
 from accsim.sparsity.nm import VENOM_COLUMNS, VNM
@@ -241,12 +240,10 @@ def product_numbers(op: Gemm | Conv2d, acc: Accelerator) -> Machine:
     Raises
     ------
     InputError
-        As `machine_numbers` and `format_run`.
+        As `stored_numbers`.
     """
-    if not isinstance(op, Gemm):
-        return machine_numbers(acc, op.dtype)
     machine = stored_numbers(op, acc)
-    if op.sparsity is None:
+    if not isinstance(op, Gemm) or op.sparsity is None:
         return machine
     run = sparse_run(op, acc)
     if not run.sparse:
