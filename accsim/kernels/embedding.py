@@ -13,7 +13,7 @@ ROUNDS = 4
 """Rounds of the scattering: a Luby-Rackoff permutation of four is as good as random."""
 
 
-@kernel(inline="always", internal=True)
+@kernel(inline="always")
 def _area(x, steepness, scale):
     """Integral of the law from rank 1 to x, where it is 1 at rank 1; ``steepness`` is 1 - exponent."""
     logarithm = math.log1p((x - 1.0) / scale)
@@ -22,7 +22,7 @@ def _area(x, steepness, scale):
     return scale * math.expm1(steepness * logarithm) / steepness
 
 
-@kernel(inline="always", internal=True)
+@kernel(inline="always")
 def _rank_of(area, steepness, scale):
     """Inverse of `_area`."""
     if steepness == 0.0:
@@ -60,7 +60,7 @@ def draw_ranks(rng, exponent, shift, rows, ranks):
         ranks[i] = int(rank)
 
 
-@kernel(inline="always", internal=True)
+@kernel(inline="always")
 def _mixed(value, key):
     """32 bits that depend on all bits of a value and a key."""
     value = (value * 0x9E3779B1 + key) & LOW_32
