@@ -19,7 +19,7 @@ from accsim.report.terminal import escape_what_cannot_be_shown, say
 __all__ = ["app", "main"]
 
 app.command(short_help="Simulate a workload on a machine.")(run)
-app.command(short_help="Write the HTML page of a saved run.")(report)
+app.command(short_help="Write the HTML page of a saved run or sweep.")(report)
 app.command(short_help="Explain why one run is faster than another.")(diff)
 app.command()(machines)
 app.command()(workloads)

@@ -1,4 +1,4 @@
-"""The page of a saved run."""
+"""The page of a saved run or sweep."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from accsim.report.terminal import say, write_json
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that 'run --out' wrote.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that 'run --out' or 'sweep' wrote.")],
     as_json: Json = False,
 ) -> None:
     """Write DIR/report.html: charts, tables, configuration and sources in one file that needs no network."""

@@ -72,14 +72,29 @@ class Tab:
         return found
 
     def open(self, page: Path, width: int, height: int = 900) -> None:
-        """Open a page in a window of a size, and wait until its scripts have run."""
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        """Open a page in a window of a size, and wait until its scripts have run. A narrow one is a phone's."""
+        phone = width < 600
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
         self.call("Emulation.setDeviceMetricsOverride", **size)
+        self.call("Emulation.setTouchEmulationEnabled", enabled=phone)
         self.events.clear()
         self.call("Page.navigate", url=page.resolve().as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self.events.append(self._next())
         self.value("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Move the mouse from one place of the window to another with its left button down."""
+        steps = 5
+        self._mouse("mouseMoved", start)
+        self._mouse("mousePressed", start, button="left", buttons=1, clickCount=1)
+        for step in range(1, steps + 1):
+            x, y = (a + (b - a) * step / steps for a, b in zip(start, end, strict=True))
+            self._mouse("mouseMoved", (x, y), button="left", buttons=1)
+        self._mouse("mouseReleased", end, button="left", clickCount=1)
+
+    def _mouse(self, kind: str, place: tuple[float, float], **params: object) -> None:
+        self.call("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], **params)
 
     def value(self, script: str) -> Any:
         """What an expression of JavaScript gives, or the promise that it gives."""
@@ -87,8 +102,13 @@ class Tab:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
+    def until(self, script: str) -> None:
+        """Wait until an expression of JavaScript is true, at most two seconds."""
+        tries = "for (let i = 0; i < 100 && !done(); i++) await new Promise((next) => setTimeout(next, 20));"
+        assert self.value(f"(async () => {{ const done = () => {script}; {tries} return done(); }})()"), script
+
     def problems(self) -> list[str]:
-        """Exceptions, warnings and errors of the console since the page was opened."""
+        """Exceptions, warnings and errors of the console since the page was opened, without those of a driver."""
         self.value("1")
         found = []
         for event in self.events:
@@ -97,7 +117,7 @@ class Tab:
                 found.append(str(params["exceptionDetails"]))
             elif kind == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert"):
                 found.append(str(params["args"]))
-            elif kind == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+            elif kind == "Log.entryAdded" and params["entry"]["source"] != "rendering":
                 found.append(str(params["entry"]))
         return found
 

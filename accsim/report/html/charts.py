@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from accsim.report.plot_style import GREY, LIGHT, MOST_LETTERS, binary_unit_of, colours, kind_colours, prefix_of
-from accsim.report.words import binary, cycles, percent, si
+from accsim.report.plot_style import GREY, LIGHT, MOST_LETTERS, colours, kind_colours, prefix_of
+from accsim.report.words import cycles, percent, si
 
 Figure = dict[str, Any]
 Plain = Mapping[str, Any]
@@ -49,7 +49,7 @@ WHYS = {
 
 def figure(data: Sequence[Plain], height: float, xaxis: Plain, yaxis: Plain, **layout: object) -> Figure:
     """A figure with the looks that all have in common."""
-    line = {"gridcolor": LIGHT, "zerolinecolor": LIGHT, "linecolor": GREY, "automargin": True}
+    looks = {"gridcolor": LIGHT, "zerolinecolor": LIGHT, "linecolor": GREY, "automargin": True}
     common = {
         "height": height,
         "margin": {"l": 10, "r": 16, "t": 10, "b": 48},
@@ -64,8 +64,8 @@ def figure(data: Sequence[Plain], height: float, xaxis: Plain, yaxis: Plain, **l
             "yanchor": "bottom",
             "traceorder": "normal",
         },
-        "xaxis": {**line, **xaxis},
-        "yaxis": {**line, **yaxis},
+        "xaxis": {**looks, **xaxis},
+        "yaxis": {**looks, **yaxis},
     }
     return {"data": list(data), "layout": {**common, **layout}}
 
@@ -176,16 +176,16 @@ def roofline_chart(roofline: Plain) -> Figure:
     intensities = [point["operational_intensity_per_byte"] for point in points]
     left, right = min(intensities + ridges) / 4, max(intensities + ridges) * 6
     top = max(peaks.values())
-    lines = [_line([left, top / rate], [left * rate, top], f"{roofline['memory']} {si(rate, 'B/s')}", "solid")]
+    lines = [black_line([left, top / rate], [left * rate, top], f"{roofline['memory']} {si(rate, 'B/s')}", "solid")]
     for name, peak in peaks.items():
         dash = "dash" if name == "vector" else "solid"
-        lines.append(_line([peak / rate, right], [peak, peak], f"{name} {si(peak, 'op/s')}", dash))
+        lines.append(black_line([peak / rate, right], [peak, peak], f"{name} {si(peak, 'op/s')}", dash))
     return figure(
         lines + [_points(points, kind, colour) for kind, colour in kind_colours(p["kind"] for p in points).items()],
         520,
         {**_powers_of_ten(-6, 12), "title": {"text": "operations per byte of main memory"}},
         {**_powers_of_ten(0, 24), "title": {"text": "operations per second"}},
-        annotations=[_label(line) for line in lines],
+        annotations=[_label(one) for one in lines],
         hovermode="closest",
     )
 
@@ -198,7 +198,8 @@ def _powers_of_ten(least: int, most: int) -> Plain:
     return {"type": "log", "tickvals": powers, "ticktext": text}
 
 
-def _line(x: Sequence[float], y: Sequence[float], text: str, dash: str) -> Figure:
+def black_line(x: Sequence[float], y: Sequence[float], text: str, dash: str) -> Figure:
+    """A black line with a name."""
     return {
         "type": "scatter", "mode": "lines", "x": list(x), "y": list(y), "name": escape(text), "showlegend": False,
         "line": {"color": "black", "width": 1.4, "dash": dash}, "hoverinfo": "name",
@@ -256,62 +257,3 @@ def energy_chart(energy: Plain, runs: Mapping[str, int]) -> Figure:
         ]
         bars.append(_bars(rows, part, colour, [value / scale for value in values], told))
     return _stacked(rows, bars, {"title": {"text": f"energy of all runs ({prefix}J)"}})
-
-
-def timeline_chart(timeline: Plain) -> Figure:
-    """When each resource is held, by stage."""
-    scale, prefix = prefix_of(timeline["end_s"])
-    lanes = timeline["lanes"]
-    bars = []
-    for stage, colour in colours(timeline["stages"]).items():
-        spans = [(lane["resource"], span) for lane in lanes for span in lane["spans"] if span["stage"] == stage]
-        marker = {"color": colour, "line": {"color": colour, "width": 0.5}}
-        told = [
-            f"{escape(stage)} on {escape(resource)}<br>{si(span['start_s'], 's')} to {si(span['end_s'], 's')}"
-            + (f"<br>{span['firings']} firings" if span["firings"] > 1 else "")
-            for resource, span in spans
-        ]
-        bars.append(
-            {
-                "type": "bar", "orientation": "h", "name": escape(stage), "marker": marker,
-                "y": [escape(resource) for resource, _ in spans],
-                "base": [span["start_s"] / scale for _, span in spans],
-                "x": [(span["end_s"] - span["start_s"]) / scale for _, span in spans],
-                "hovertext": told, "hoverinfo": "text",
-            }
-        )  # fmt: skip
-    order = [escape(lane["resource"]) for lane in lanes]
-    yaxis = {"autorange": "reversed", "categoryorder": "array", "categoryarray": order, "showgrid": False}
-    return figure(
-        bars, AROUND + ROW * len(lanes), _time_axis(timeline, prefix, scale), yaxis, barmode="overlay", bargap=0.25,
-        hovermode="closest",
-    )  # fmt: skip
-
-
-def buffers_chart(buffers: Plain, timeline: Plain) -> Figure:
-    """Bytes in use of the buffers of one memory over the time of the timeline, against what is reserved."""
-    scale, prefix = prefix_of(timeline["end_s"])
-    unit, name_of_unit = binary_unit_of(buffers["reserved_bytes"])
-    time = [at / scale for at in buffers["time_s"]]
-    palette = colours(buffers["in_use_bytes"])
-    areas: list[Plain] = [
-        {
-            "type": "scatter", "mode": "lines", "stackgroup": "in use", "name": escape(name),
-            "x": time, "y": [size / unit for size in sizes],
-            "line": {"shape": "hv", "width": 0, "color": palette[name]}, "fillcolor": palette[name],
-            "hovertext": [f"{escape(name)} {binary(size)}" for size in sizes], "hoverinfo": "text",
-        }
-        for name, sizes in buffers["in_use_bytes"].items()
-    ]  # fmt: skip
-    ends = [0, timeline["end_s"] / scale]
-    most = buffers["reserved_bytes"]
-    reserved = _line(ends, [most / unit] * 2, f"reserved {binary(most)}", "dash")
-    yaxis = {"title": {"text": f"{escape(buffers['memory'])} in use ({name_of_unit})"}, "rangemode": "tozero"}
-    return figure(
-        [*areas, {**reserved, "showlegend": True}], 300, _time_axis(timeline, prefix, scale), yaxis, hovermode="x"
-    )
-
-
-def _time_axis(timeline: Plain, prefix: str, scale: float) -> Plain:
-    title = f"time since the start of the {timeline['from']} ({prefix}s)"
-    return {"title": {"text": title}, "range": [0, timeline["end_s"] / scale]}

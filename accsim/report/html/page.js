@@ -1,7 +1,7 @@
 "use strict";
 
 const page = JSON.parse(document.getElementById("data").textContent);
-const mouse = matchMedia("(hover: hover)").matches; // without one, a drag scrolls the page and no buttons are shown
+const mouse = !matchMedia("(pointer: coarse)").matches; // under a finger, a drag scrolls and no buttons are shown
 const CHART = {
   responsive: true,
   displaylogo: false,
@@ -18,7 +18,8 @@ class SortedTable {
     this.words = [];
     this.by = -1;
     this.way = 1;
-    element.replaceChildren(element.createTHead(), element.createTBody());
+    element.replaceChildren();
+    element.append(element.createTHead(), element.createTBody());
     this.body = element.tBodies[0];
     this.output = document.createElement("output");
     const numeric = columns.map((_, i) => rows.some((row) => Array.isArray(row[i])));
@@ -85,7 +86,6 @@ for (const [name, { columns, rows }] of Object.entries(page.tables)) {
   tables[name] = new SortedTable(document.getElementById(name), columns, rows);
 }
 for (const input of document.querySelectorAll("input[data-table]")) {
-  const table = tables[input.dataset.table];
-  input.closest("p").querySelector("output").replaceWith(table.output);
-  input.oninput = () => table.filter(input.value);
+  input.closest("p").querySelector("output").replaceWith(tables[input.dataset.table].output);
+  input.oninput = () => tables[input.dataset.table].filter(input.value); // a table may be made anew
 }

@@ -172,7 +172,7 @@ _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:; form-action 'none'; base-uri 'none'"
 )
-"""What the browser lets the page do: nothing that needs a network (plotly.js compiles the shaders of large charts)."""
+"""What the browser lets the page do: nothing that needs a network. Plotly.js compiles what draws many points."""
 
 
 def plotly_script() -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from accsim.report.html import charts
+from accsim.report.html.charts_over_time import buffers_chart, timeline_chart
 from accsim.report.html.page import PAGE, Cell, Chart, Facts, Note, Page, Part, Section, Table
 from accsim.report.html.run_folder import SavedRun
 from accsim.report.render import TRUST
@@ -106,11 +107,11 @@ def _over_time(run: SavedRun) -> Iterator[Part]:
     if timeline is None:
         yield Note("A lower bound (fidelity analytic) has no order of events; the trace has the ops only:", trace)
     else:
-        yield Chart("timeline", charts.timeline_chart(timeline), f"{timeline['what']}.")
+        yield Chart("timeline", timeline_chart(timeline), f"{timeline['what']}.")
         for number, buffers in enumerate(run.figures["buffers"]):
             told = f"Bytes in use in {buffers['memory']} over the same time"
             capacity = buffers["capacity_bytes"]
-            chart = charts.buffers_chart(buffers, timeline)
+            chart = buffers_chart(buffers, timeline)
             yield Chart(f"buffers-{number}", chart, told + (f"; it has {binary(capacity)}." if capacity else "."))
         yield Note("All ops over time, to open in ui.perfetto.dev or speedscope.app:", trace)
     rows = [

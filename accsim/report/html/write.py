@@ -13,12 +13,14 @@ from accsim.report.folder import MANIFEST, WRITTEN_BY, write_files
 from accsim.report.html.page import PAGE
 from accsim.report.html.run_folder import read_run_folder
 from accsim.report.html.run_page import run_page
+from accsim.report.html.sweep_folder import read_sweep_table
+from accsim.report.html.sweep_page import sweep_page
 
-_ALLOWED = "allowed is a folder that 'accsim run --out' wrote"
+_ALLOWED = "allowed is a folder that 'accsim run' or 'accsim sweep' wrote"
 
 
 def write_page(folder: Path) -> Path:
-    """Write ``report.html`` into the folder of a run, and list it in the manifest; the path of the page.
+    """Write ``report.html`` into the folder of a run or a sweep; the path of the page.
 
     Raises
     ------
@@ -27,12 +29,20 @@ def write_page(folder: Path) -> Path:
         plotly (extra ``html``) is not installed.
     """
     manifest = read_manifest(folder)
-    content = run_page(read_run_folder(folder, manifest)).html().encode()
-    about = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    listed = {**manifest, "files": dict(sorted({**manifest["files"], PAGE: about}.items()))}
-    text = json.dumps(listed, indent=2) + "\n"
-    write_files(folder, {MANIFEST: text.encode(), PAGE: content})
+    if "sweep" in manifest:
+        page = sweep_page(read_sweep_table(folder, manifest), manifest).html().encode()
+        write_files(folder, {PAGE: page})
+    else:
+        page = run_page(read_run_folder(folder, manifest)).html().encode()
+        write_files(folder, {MANIFEST: _with_page(manifest, page), PAGE: page})
     return folder / PAGE
+
+
+def _with_page(manifest: Mapping[str, Any], page: bytes) -> bytes:
+    """A run's manifest that lists the page too, so that a later run may replace the folder."""
+    about = {"bytes": len(page), "sha256": hashlib.sha256(page).hexdigest()}
+    files = dict(sorted({**manifest["files"], PAGE: about}.items()))
+    return (json.dumps({**manifest, "files": files}, indent=2) + "\n").encode()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -56,6 +66,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(Problem(str(path), "", f"cannot be read: {error}")) from error
     ours = isinstance(plain, Mapping) and plain.get("written_by") == WRITTEN_BY
-    if not ours or not isinstance(plain.get("files"), Mapping):
+    if not ours or not any(isinstance(plain.get(kind), Mapping) for kind in ("sweep", "files")):
         raise InputError(Problem(str(path), "", f"was not written by accsim; {_ALLOWED}"))
     return dict(plain)
