@@ -174,7 +174,7 @@ function drawMarginals() {
     place.className = "chart";
     return [place, name, sweep.marginals[$("view").value][name][objective]];
   });
-  for (const [place, name, found] of places) Plotly.react(place, ...marginal(name, objective, found), CHART);
+  for (const [place, name, found] of places) Plotly.react(place, ...marginal(name, objective, found), { ...CHART, displayModeBar: false });
 }
 
 function marginal(name, objective, { values, count, least, lower, median, upper }) {

@@ -9,7 +9,7 @@ const CHART = {
   showSendToCloud: false,
   modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
 };
-const LONG = 40; // letters of a text that may break lines
+const LONG = 40; // letters of a text that may break lines; two of them are shown, all where the pointer is
 
 /** Rows of cells under names of columns. A cell is a text, or [number, text]. */
 class SortedTable {
@@ -63,8 +63,11 @@ class SortedTable {
         const line = document.createElement("tr");
         row.forEach((cell) => {
           const made = line.insertCell();
-          made.textContent = text(cell);
-          made.className = Array.isArray(cell) ? "number" : cell.length > LONG ? "long" : "";
+          const long = text(cell).length > LONG;
+          const place = long ? made.appendChild(document.createElement("div")) : made;
+          place.textContent = text(cell);
+          place.title = long ? text(cell) : "";
+          made.className = Array.isArray(cell) ? "number" : long ? "long" : "";
         });
         return line;
       }),

@@ -155,7 +155,7 @@ def _sources(table: pd.DataFrame, manifest: Plain) -> Iterator[Part]:
             ("workloads", ", ".join(f"{name} (weight {weight:g})" for name, weight in space["workloads"].items())),
             ("linked fields", ", ".join(f"{name} = {text}" for name, text in space["linked"].items()) or "none"),
             ("constraints", ", ".join(space["constraints"]) or "none"),
-            ("sample", ", ".join(f"{name} {value}" for name, value in space["sample"].items() if value is not None)),
+            ("sample", _sample(space["sample"])),
             ("objective of the mappings", f"{space['objective']}, {space['effort']} search"),
             ("hash of the space", space["hash"]),
         ]
@@ -165,6 +165,12 @@ def _sources(table: pd.DataFrame, manifest: Plain) -> Iterator[Part]:
     )
     yield Note("The file of the space:")
     yield Raw(f"<pre>{escape(space['file'])}</pre>")
+
+
+def _sample(about: Plain) -> str:
+    if about["method"] == "grid":
+        return "grid: every combination of the values"
+    return f"{about['method']}: {about['count']:,} combinations, seed {about['seed']}"
 
 
 def _axis(table: pd.DataFrame, name: str, about: Plain) -> list[Cell]:
