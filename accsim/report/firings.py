@@ -135,10 +135,13 @@ def bytes_per_tick(found: Sequence[Firing]) -> dict[str, list[tuple[int, tuple[f
 def _rates(memory: str, firings: Sequence[Firing]) -> Iterator[tuple[int, tuple[float, float]]]:
     starts = {at: list(group) for at, group in groupby(sorted(firings, key=_start), key=_start)}
     active: list[Firing] = []
+    last = (0.0, 0.0)
     for at in sorted({time for firing in firings for time in (firing.start, firing.end)}):
         active = [firing for firing in active if firing.end > at] + starts.get(at, [])
         read, write = (sum(dict(f.moves).get(way + memory, 0.0) / (f.end - f.start) for f in active) for way in WAYS)
-        yield at, (read, write)
+        if (read, write) != last:
+            last = read, write
+            yield at, last
 
 
 def _start(firing: Firing) -> int:
