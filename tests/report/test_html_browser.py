@@ -34,7 +34,7 @@ def tab() -> Iterator[Tab]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the page of a run."""
-    folder = report("flat_cloud", "bert_base").save(tmp_path_factory.mktemp("browser") / "run")
+    folder = report("tpu_v4", "llama3_8b_decode").save(tmp_path_factory.mktemp("browser") / "run")
     return write_page(folder)
 
 
@@ -61,6 +61,9 @@ def test_charts_are_drawn(tab: Tab, run: Path) -> None:
         points = sum(len(trace["x"]) for trace in figure["data"] if trace.get("mode") == "markers")
         assert tab.value(f"document.querySelectorAll('#{name} .scatterlayer .point').length") == points
         assert tab.value(f"document.querySelector('#{name} .main-svg').getBoundingClientRect().height") > 100
+        notes = [note["text"] for note in figure["layout"].get("annotations", ())]
+        drawn = f"[...document.querySelectorAll('#{name} .annotation-text')].map((note) => note.textContent)"
+        assert tab.value(drawn) == notes
     assert len(tab.value("[...document.querySelectorAll('#buffers-0 .fills path')].map((p) => p.id)")) == len(
         [trace for trace in charts["buffers-0"]["data"] if "stackgroup" in trace]
     )
@@ -71,8 +74,8 @@ def test_tables_filter_and_sort(tab: Tab, run: Path) -> None:
     tab.open(run, DESKTOP)
     rows = Parsed(run).data["tables"]["ops"]["rows"]
     assert tab.value(ROWS.format("ops", 0)) == [row[0] for row in rows]
-    filter_rows(tab, "ops", "GEMM dram")
-    kept = [row[0] for row in rows if row[1] == "gemm" and any("dram" in cell for cell in row if isinstance(cell, str))]
+    filter_rows(tab, "ops", "GEMM hbm")
+    kept = [row[0] for row in rows if row[1] == "gemm" and any("hbm" in cell for cell in row if isinstance(cell, str))]
     assert 0 < len(kept) < len(rows)
     assert tab.value(ROWS.format("ops", 0)) == kept
     told = "document.querySelector('input[data-table=ops]').closest('p').querySelector('output').textContent"

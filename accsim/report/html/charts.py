@@ -159,9 +159,9 @@ def op_utilization_chart(summary: Plain) -> Figure:
         "texttemplate": "%{text}", "customdata": [[escape(op["name"])] * len(used) for op in ops],
         "hovertemplate": "%{customdata}<br>%{x} busy %{text}<extra></extra>", "showscale": False,
     }  # fmt: skip
-    plain = {"showgrid": False, "ticks": ""}
+    plain = {"showgrid": False, "zeroline": False, "ticks": ""}
     rows = {**plain, "autorange": "reversed", "tickvals": heat["y"], "ticktext": labels}
-    margin = {"l": 10, "r": 16, "t": 10, "b": 10}
+    margin = {"l": 10, "r": 16, "t": 50, "b": 10}
     return figure([heat], 60 + 24 * len(ops), {**plain, "side": "top"}, rows, margin=margin)
 
 
@@ -183,7 +183,11 @@ def roofline_chart(roofline: Plain) -> Figure:
     return figure(
         lines + [_points(points, kind, colour) for kind, colour in kind_colours(p["kind"] for p in points).items()],
         520,
-        {**_powers_of_ten(-6, 12), "title": {"text": "operations per byte of main memory"}},
+        {
+            **_powers_of_ten(-6, 12),
+            "range": [math.log10(left), math.log10(right)],
+            "title": {"text": "operations per byte of main memory"},
+        },
         {**_powers_of_ten(0, 24), "title": {"text": "operations per second"}},
         annotations=[_label(one) for one in lines],
         hovermode="closest",
@@ -209,7 +213,7 @@ def black_line(x: Sequence[float], y: Sequence[float], text: str, dash: str) -> 
 def _label(line: Plain) -> Plain:
     """The name of a ceiling: a roof's above its right end, that of the slope beside its middle."""
     slope = line["y"][0] != line["y"][1]
-    share = 0.45 if slope else 1.0
+    share = 0.45 if slope else 0.99
     x, y = (math.log10(a) + share * (math.log10(b) - math.log10(a)) for a, b in (line["x"], line["y"]))
     return {
         "x": x, "y": y, "text": line["name"], "showarrow": False, "font": {"size": 11, "color": GREY},
