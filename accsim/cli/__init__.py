@@ -12,12 +12,14 @@ from accsim.cli.app import INTERRUPTED, app
 from accsim.cli.describe import describe, machines, schema, workloads
 from accsim.cli.figures import calibrate, figure, validate
 from accsim.cli.network import network
+from accsim.cli.report import report
 from accsim.cli.run import diff, run
 from accsim.report.terminal import escape_what_cannot_be_shown, say
 
 __all__ = ["app", "main"]
 
 app.command(short_help="Simulate a workload on a machine.")(run)
+app.command(short_help="Write the HTML page of a saved run or sweep.")(report)
 app.command(short_help="Explain why one run is faster than another.")(diff)
 app.command()(machines)
 app.command()(workloads)
