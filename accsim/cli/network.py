@@ -54,7 +54,10 @@ def all_to_all(
 @network.command("collective", short_help="A collective by its fastest algorithm.")
 def collective(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="all_reduce, reduce_scatter, all_gather, broadcast or all_to_all.")
+        str,
+        typer.Argument(
+            metavar="KIND", help="all_reduce, reduce_scatter, all_gather, broadcast, all_to_all or permute."
+        ),
     ],
     topology: Topology,
     size: Size = "1 GiB",

@@ -11,6 +11,7 @@ import numpy as np
 from accsim.network import algorithms as rings
 from accsim.network.collective_base import Algorithm, Ranks, Scheduled
 from accsim.network.collective_traffic import Exchange, InSwitch
+from accsim.network.contention import MOST_MATRIX_CHIPS
 from accsim.network.graph import Graph
 from accsim.network.schedule import Ints, Schedule
 from accsim.network.stepwise import Plan
@@ -165,6 +166,23 @@ class Pipeline(Scheduled):
         return None if ranks.each <= MOST_DIRECT else f"needs at most {MOST_DIRECT} ranks, there are {ranks.each}"
 
 
+class Shift(Scheduled):
+    """The buffer of every rank goes to the next one of its group: a step of ring attention, or of a pipeline."""
+
+    name = "shift"
+    kinds = ("permute",)
+
+    def plans(self, graph: Graph, kind: str, ranks: Ranks, size: float) -> list[Plan]:  # noqa: ARG002
+        """One plan a group."""
+        return [Plan(rings.shift(ranks.each), chips, size) for chips in ranks.chips]
+
+    def unfit(self, graph: Graph, ranks: Ranks) -> str | None:
+        """Too many chips to route."""
+        del ranks
+        most = MOST_MATRIX_CHIPS
+        return None if graph.chips <= most else f"needs at most {most:,} chips, there are {graph.chips:,}"
+
+
 ALGORITHMS: Final[Mapping[str, Algorithm]] = {
     one.name: one
     for one in (
@@ -175,6 +193,7 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
         Direct(),
         Tree(),
         Pipeline(),
+        Shift(),
         Exchange(),
         InSwitch(),
     )

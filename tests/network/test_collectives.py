@@ -124,6 +124,17 @@ def test_a_broadcast_around_a_ring_uses_both_directions() -> None:
     assert found.latency_s == pytest.approx(7 * ALPHA)
 
 
+def test_a_permutation_goes_one_step_along_an_axis() -> None:
+    """One link a chip along a ring; on islands the last chip of each crosses by its NIC, which is slower."""
+    assert time_of("torus:4x4x4", "permute", LARGE, axes=(2,)) == pytest.approx(LARGE / B + ALPHA)
+    islands = read_topology("islands:8x4")
+    found = islands.collective("permute", LARGE)
+    assert found.algorithm == "shift"
+    assert found.time_s - found.latency_s == pytest.approx(LARGE / islands.link_bytes_per_s)
+    alone = read_topology("star:8?link_bytes_per_s=450 GB/s").collective("permute", LARGE)
+    assert alone.time_s - alone.latency_s == pytest.approx(LARGE / 450e9)
+
+
 def test_along_some_axes_every_line_has_its_own() -> None:
     whole = graph("torus:4x4x4")
     one = run_collective(Stepwise(whole), Collective("all_reduce", LARGE, (2,)))

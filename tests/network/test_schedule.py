@@ -93,6 +93,12 @@ def test_an_exchange_transposes(ranks: int) -> None:
     assert np.array_equal(execute(algorithms.exchange(ranks), numbers), np.swapaxes(numbers, 0, 1))
 
 
+@given(st.integers(1, 9))
+def test_a_shift_rolls(ranks: int) -> None:
+    numbers = np.random.default_rng(ranks).random((ranks, 1, 3))
+    assert np.array_equal(execute(algorithms.shift(ranks), numbers), np.roll(numbers, 1, axis=0))
+
+
 def torus(*shape: int, wrap: tuple[bool, ...] | None = None) -> Lattice:
     return Lattice(shape, wrap or (True,) * len(shape), no_twist(len(shape)))
 
