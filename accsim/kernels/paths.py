@@ -139,3 +139,39 @@ def list_all_links(
         worst = max(worst, late[goal[f]])
     begin[len(source)] = at
     return worst
+
+
+@kernel
+def follow_shortest(first, target, allowed, rises, chips, follows, used, hops, order, here):
+    """Mark which virtual channel a shortest path from some chip takes right after which.
+
+    A path takes only links of its class, starts at level 0, and goes up one behind every link that rises.
+
+    Parameters
+    ----------
+    allowed, rises : bool[links], of the class.
+    follows : bool[links * levels, most links of a node * levels], by the channel before, and the link and level behind.
+    used : bool[links, levels].
+    hops, order : scratch, int32[nodes].
+    here : scratch, bool[nodes, levels], levels at which a path leaves a node.
+    """
+    levels = here.shape[1]
+    for root in range(chips):
+        count = hops_from(first, target, root, hops, order)
+        here[:] = False
+        here[root, 0] = True
+        for i in range(count):
+            u = order[i]
+            for link in range(first[u], first[u + 1]):
+                v = target[link]
+                if hops[v] != hops[u] + 1 or not allowed[link]:
+                    continue
+                for level in range(levels):
+                    if here[u, level]:
+                        used[link, level] = True
+                        behind = level + 1 if rises[link] else level
+                        if behind < levels:
+                            here[v, behind] = True
+                            for after in range(first[v], first[v + 1]):
+                                if hops[target[after]] == hops[v] + 1 and allowed[after]:
+                                    follows[link * levels + level, (after - first[v]) * levels + behind] = True

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from accsim.config.checks import ArgumentChecks
 from accsim.errors import InputError
 from accsim.kernels.torus import Ways, follow_channels, walk_matrix, walk_pairs
-from accsim.network.graph import Floats, Graph, Ints
+from accsim.network.graph import Floats, Graph, Ints, is_acyclic
 from accsim.network.lattice import Coordinates, Lattice
 from accsim.network.routing import Loads, Routes, Routing
 
@@ -190,9 +190,6 @@ def is_deadlock_free(graph: Graph, rule: DimensionOrder, channels: int = 2) -> b
     InputError
         If the graph has no axes, or too many channels to check.
     """
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
     if channels not in (1, 2):
         raise InputError(f"read {channels!r} virtual channels, allowed are 1 and 2")
     plan = _Plan(rule, graph)
@@ -209,7 +206,4 @@ def is_deadlock_free(graph: Graph, rule: DimensionOrder, channels: int = 2) -> b
     before, behind = np.nonzero(follows)
     node = graph.target[before // channels]
     after = plan.link_at[node, behind // channels].astype(np.int64) * channels + behind % channels
-    size = links * channels
-    waits = csr_array((np.ones(len(before), np.int8), (before, after)), shape=(size, size))
-    chains, _ = connected_components(waits, connection="strong")
-    return bool(chains == size)
+    return is_acyclic(before, after, links * channels)
