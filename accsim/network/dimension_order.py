@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from accsim.errors import InputError
 from accsim.kernels.torus import Ways, follow_channels, walk_matrix, walk_pairs
 from accsim.network.graph import Floats, Graph, Ints, is_acyclic
 from accsim.network.lattice import Coordinates, Lattice
+from accsim.network.paths import Path
 from accsim.network.routing import Loads, Routes, Routing
 
 MOST_CHANNEL_PAIRS: Final = 2**28
@@ -123,6 +125,20 @@ class DimensionOrder(Routing):
             if len(link) < begin[-1]:
                 link, share = np.empty(begin[-1], np.int32), np.empty(begin[-1])
         return Routes(begin, link, share, late)
+
+    def paths(self, graph: Graph, source: Ints, goal: Ints, size: Floats) -> list[Path]:
+        """Ways of the bytes of pairs of different chips; see `Routing.paths`."""
+        routes = self.routes(graph, source, goal)
+        found = []
+        for pair, (start, end, whole) in enumerate(zip(source.tolist(), goal.tolist(), size.tolist(), strict=True)):
+            part = slice(*routes.begin[pair : pair + 2])
+            links, shares = routes.link[part], routes.share[part]
+            begins = [*np.flatnonzero(graph.source[links] == start).tolist(), len(links)]
+            found += [
+                Path(start, end, tuple(links[first:last].tolist()), whole * float(shares[first]))
+                for first, last in pairwise(begins)
+            ]
+        return found
 
 
 class _Plan:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from accsim.errors import InputError
 from accsim.kernels.paths import list_all_links, spread_evenly
 from accsim.network.graph import Floats, Graph, Ints
+from accsim.network.paths import MOST_PATHS, Path, join, take_apart
 
 
 class Loads(NamedTuple):
@@ -83,6 +84,23 @@ class Routing(ABC):
         raise InputError(
             f"routing '{self.name}' has no fixed routes, allowed for flows are minimal and dimension_order"
         )
+
+    def paths(self, graph: Graph, source: Ints, goal: Ints, size: Floats) -> list[Path]:
+        """Ways of the bytes of pairs of different chips, by which links get the loads of the rule.
+
+        Parameters
+        ----------
+        size
+            Bytes of each pair.
+        """
+        routes = self.routes(graph, source, goal)
+        found = []
+        for pair, (start, end, whole) in enumerate(zip(source.tolist(), goal.tolist(), size.tolist(), strict=True)):
+            part = slice(*routes.begin[pair : pair + 2])
+            flow = np.zeros(len(graph.target))
+            np.add.at(flow, routes.link[part], routes.share[part] * whole)
+            found += take_apart(graph, flow, start, {end: whole})
+        return found
 
 
 def fold(graph: Graph, load: Floats) -> Floats:
@@ -157,6 +175,32 @@ class Valiant(Routing):
         square = (graph.chips, graph.chips)
         back = Minimal().loads(graph, np.broadcast_to(sent.sum(axis=0) / graph.chips, square))
         return Loads(there.bytes + back.bytes, there.latency_s + back.latency_s)
+
+    def paths(self, graph: Graph, source: Ints, goal: Ints, size: Floats) -> list[Path]:
+        """Ways of the bytes of pairs of different chips: to each chip of the network, and on from there.
+
+        Raises
+        ------
+        InputError
+            If there are more than `MOST_PATHS`.
+        """
+        if len(source) * graph.chips > MOST_PATHS:
+            raise InputError(
+                f"valiant routing of {len(source):,} pairs by way of {graph.chips:,} chips, allowed are at most "
+                f"{MOST_PATHS:,} ways"
+            )
+        chips = range(graph.chips)
+        legs = {(s, m) for s in source.tolist() for m in chips} | {(m, t) for t in goal.tolist() for m in chips}
+        ends = np.array(sorted((s, t) for s, t in legs if s != t), np.int32).reshape(-1, 2)
+        ways: dict[tuple[int, int], list[Path]] = {(chip, chip): [Path(chip, chip, (), 1.0)] for chip in chips}
+        for way in Minimal().paths(graph, ends[:, 0], ends[:, 1], np.ones(len(ends))):
+            ways.setdefault((way.source, way.goal), []).append(way)
+        return [
+            way._replace(size=way.size * whole / graph.chips)
+            for start, end, whole in zip(source.tolist(), goal.tolist(), size.tolist(), strict=True)
+            for middle in chips
+            for way in join(ways[start, middle], ways[middle, end])
+        ]
 
     def folded(self, graph: Graph, row: Floats) -> Loads:
         """Bytes on every link of each port: twice those of a chip that sends its mean row to all."""
