@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accsim.errors import InputError
-from accsim.kernels.paths import list_all_links, spread_evenly
+from accsim.kernels.paths import count_paths, hops_from, list_all_links, list_steps, spread_alike, spread_evenly
 from accsim.network.graph import Floats, Graph, Ints
 from accsim.network.paths import MOST_PATHS, Path, join, take_apart
 
@@ -125,6 +125,8 @@ class Minimal(Routing):
     def loads(self, graph: Graph, demand: Floats) -> Loads:
         """Bytes on every link; see `Routing.loads`."""
         load = np.zeros(len(graph.target))
+        if graph.symmetric and len(demand) > 1 and len(load):
+            return Loads(load, _spread_alike(graph, demand, load))
         ints, floats = _scratch(graph, 2), _float_scratch(graph, 3)
         late = spread_evenly(graph.first, graph.target, graph.hop_s, demand, load, *ints, *floats)
         return Loads(load, late)
@@ -207,6 +209,17 @@ class Valiant(Routing):
         mean = (row.sum() - row[0]) / graph.chips
         half = Minimal().folded(graph, np.full(graph.chips, mean))
         return Loads(2 * half.bytes, 2 * half.latency_s)
+
+
+def _spread_alike(graph: Graph, demand: Floats, load: Floats) -> float:
+    """Add to the loads of a symmetric graph those of paths from every source; latency of the slowest."""
+    ints, floats = _scratch(graph, 2), _float_scratch(graph, 2)
+    count = hops_from(graph.first, graph.target, 0, *ints)
+    count_paths(graph.first, graph.target, graph.hop_s, *ints, count, *floats)
+    steps, share = np.empty((len(load), 3), np.int32), np.empty(len(load))
+    taken = list_steps(graph.first, graph.target, graph.port, *ints, count, floats[0], steps, share)
+    scratch = np.empty(taken, np.int32), *_scratch(graph, 1), *_float_scratch(graph, 2)
+    return spread_alike(graph.link_at, graph.target, graph.hop_s, steps[:taken], share[:taken], demand, load, *scratch)
 
 
 def _scratch(graph: Graph, count: int) -> list[Ints]:
