@@ -219,7 +219,8 @@ def _spread_alike(graph: Graph, demand: Floats, load: Floats) -> float:
     steps, share = np.empty((len(load), 3), np.int32), np.empty(len(load))
     taken = list_steps(graph.first, graph.target, graph.port, *ints, count, floats[0], steps, share)
     scratch = np.empty(taken, np.int32), *_scratch(graph, 1), *_float_scratch(graph, 2)
-    return spread_alike(graph.link_at, graph.target, graph.hop_s, steps[:taken], share[:taken], demand, load, *scratch)
+    moved = steps[:taken], share[:taken]
+    return float(spread_alike(graph.link_at, graph.target, graph.hop_s, *moved, demand, load, *scratch))
 
 
 def _scratch(graph: Graph, count: int) -> list[Ints]:
