@@ -15,7 +15,7 @@ from accsim.network.contention import MOST_MATRIX_CHIPS
 from accsim.network.graph import Graph
 from accsim.network.schedule import Ints, Schedule
 from accsim.network.stepwise import Plan
-from accsim.network.torus_rings import opposite_ports, piece_shares, rotated_rings
+from accsim.network.torus_rings import opposite_ports, ring_pieces
 
 MOST_DIRECT: Final = 256
 """Ranks of a direct algorithm, whose sends grow with their square."""
@@ -118,11 +118,10 @@ class TorusRings(Scheduled):
         """A plan of all chips for each piece of the buffer."""
         lattice = graph.lattice
         assert lattice is not None
-        gathers = rotated_rings(lattice, ranks.axes or range(lattice.axes))
-        chips = np.arange(graph.chips)
+        chips, back = np.arange(graph.chips), opposite_ports(lattice)
         return [
-            Plan(_of_kind(kind, gather, opposite_ports(lattice)), chips, share * size / gather.blocks)
-            for gather, share in zip(gathers, piece_shares(graph, gathers), strict=True)
+            Plan(_of_kind(kind, piece.gather, back), chips, piece.share * size / piece.gather.blocks)
+            for piece in ring_pieces(graph, ranks.axes or range(lattice.axes))
         ]
 
     def unfit(self, graph: Graph, ranks: Ranks) -> str | None:

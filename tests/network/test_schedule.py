@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from accsim.network import algorithms
 from accsim.network.algorithms import HALVES, ring_of
 from accsim.network.lattice import Lattice, lattice_twist, no_twist
 from accsim.network.schedule import ROUTED, Schedule, execute
-from accsim.network.torus_rings import axis_rings, nested_rings, opposite_ports, rotated_rings
+from accsim.network.torus_rings import axis_rings, nested_rings, opposite_ports
 
 
 def own_blocks(gather: Schedule) -> NDArray[np.bool_]:
@@ -116,7 +117,8 @@ LATTICES = [
 
 @pytest.mark.parametrize("lattice", LATTICES, ids=str)
 def test_rings_of_all_axes_at_once(lattice: Lattice) -> None:
-    for gather in rotated_rings(lattice, range(lattice.axes)):
+    for order in permutations(range(lattice.axes)) if lattice.nodes <= 64 else ((1, 0, 2), (2, 1, 0), (1, 2, 0)):
+        gather = nested_rings(lattice, order)
         gathers_and_reduces(gather, one_group(lattice.nodes))
         for schedule in (gather, gather.backwards(opposite_ports(lattice))):
             for step in schedule.steps:
