@@ -12,6 +12,7 @@ from accsim.network import algorithms as rings
 from accsim.network.collective_base import Algorithm, Ranks, Scheduled
 from accsim.network.collective_traffic import Exchange, InSwitch
 from accsim.network.contention import MOST_MATRIX_CHIPS
+from accsim.network.disjoint_trees import broadcast, first_group
 from accsim.network.graph import Graph
 from accsim.network.schedule import Ints, Schedule
 from accsim.network.stepwise import Plan
@@ -21,6 +22,8 @@ MOST_DIRECT: Final = 256
 """Ranks of a direct algorithm, whose sends grow with their square."""
 MOST_ROUTED: Final = 1024
 """Ranks of an algorithm whose sends go more than one hop: each step of each is routed."""
+MOST_TREE_RANKS: Final = 512
+"""Ranks of trees that share no link: with more, too few chunks could follow each other."""
 CHUNKS: Final = 64
 """Chunks of a pipeline for each rank of its ring: filling it then takes 1.6 % of the time."""
 
@@ -165,6 +168,29 @@ class Pipeline(Scheduled):
         return None if ranks.each <= MOST_DIRECT else f"needs at most {MOST_DIRECT} ranks, there are {ranks.each}"
 
 
+class DisjointTrees(Scheduled):
+    """Along trees that share no link, all at once; sums the same ways back."""
+
+    name = "disjoint_trees"
+    kinds = ("broadcast", "all_reduce")
+
+    def plans(self, graph: Graph, kind: str, ranks: Ranks, size: float) -> list[Plan]:
+        """One plan a group: what the first one does, all do."""
+        spread = broadcast(first_group(graph, ranks))
+        back = None if graph.lattice is None else opposite_ports(graph.lattice)
+        schedule = spread if kind == "broadcast" else spread.backwards(back).then(spread)
+        return [Plan(schedule, chips, size / schedule.blocks) for chips in ranks.chips]
+
+    def unfit(self, graph: Graph, ranks: Ranks) -> str | None:
+        """Switches, no or too many ranks, or some axes of a twisted torus."""
+        if graph.nodes > graph.chips:
+            return "needs chips that are joined without switches"
+        if not 2 <= ranks.each <= MOST_TREE_RANKS:
+            return f"needs 2 to {MOST_TREE_RANKS} ranks, there are {ranks.each}"
+        twisted = graph.lattice is not None and any(map(any, graph.lattice.twist))
+        return "needs all axes of a twisted torus" if twisted and ranks.axes is not None else None
+
+
 class Shift(Scheduled):
     """The buffer of every rank goes to the next one of its group: a step of ring attention, or of a pipeline."""
 
@@ -192,6 +218,7 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
         Direct(),
         Tree(),
         Pipeline(),
+        DisjointTrees(),
         Shift(),
         Exchange(),
         InSwitch(),

@@ -124,8 +124,9 @@ class Piece(NamedTuple):
 def ring_pieces(graph: Graph, axes: Sequence[int]) -> list[Piece]:
     """Pieces of the buffer that all chips which differ in no other axis gather at once, along both directions of rings.
 
-    As many equal ones as axes, piece j in the order j, j + 1, ..., where that keeps all ports equally busy. Else those of all orders, up to `MOST_ORDERED` axes, by a linear program: the shares
-    for which the sum over phases of the time of the slowest port is least.
+    As many equal ones as axes, piece j in the order j, j + 1, ..., where that keeps all ports equally busy. Else those
+    of all orders, up to `MOST_ORDERED` axes, with the shares for which the sum over phases of the time of the slowest
+    port is least, by a linear program.
     """
     lattice = graph.lattice
     assert lattice is not None

@@ -225,6 +225,9 @@ def test_no_algorithm_beats_the_links_of_a_chip(text: str, kind: str, size: floa
         ("torus:3", {"kind": "all_reduce", "algorithm": "halving_doubling"}, "a power of two of ranks, there are 3"),
         ("torus:4", {"kind": "all_to_all", "algorithm": "ring"}, "does only all_gather, reduce_scatter, all_reduce"),
         ("twisted:4x4x8", {"kind": "all_reduce", "axes": (0,), "algorithm": "torus_rings"}, "the axes x are twisted"),
+        ("twisted:4x4x8", {"kind": "broadcast", "axes": (0,), "algorithm": "disjoint_trees"}, "needs all axes of a tw"),
+        ("star:4", {"kind": "broadcast", "algorithm": "disjoint_trees"}, "joined without switches"),
+        ("torus:1024", {"kind": "broadcast", "algorithm": "disjoint_trees"}, "needs 2 to 512 ranks, there are 1024"),
     ],
 )  # fmt: skip
 def test_what_cannot_run_is_refused(text: str, arguments: dict[str, object], told: str) -> None:
