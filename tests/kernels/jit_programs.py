@@ -70,6 +70,7 @@ def network_results() -> dict[str, object]:
         found[f"{network}, channels"] = [
             minimal_channels(network.graph, name).per_link for name in ("hops", "negative_hops")
         ]
+        found[f"{network}, broadcast"] = network.collective("broadcast", 1e6).time_s
         if network.graph.lattice is not None:
             found[f"{network}, deadlock"] = [is_deadlock_free(network.graph, DimensionOrder(), n) for n in (1, 2)]
     lookups = count_unique(next(draw_batches(TABLES, 40, seed=3)), chips=3, shards=5)
