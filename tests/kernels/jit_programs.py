@@ -20,7 +20,7 @@ from accsim.embedding import (
 from accsim.engine.program import Program
 from accsim.engine.run import run_program
 from accsim.kernels.engine import run_plain
-from accsim.network import DimensionOrder, FatTree, Torus, is_deadlock_free
+from accsim.network import DimensionOrder, FatTree, Torus, is_deadlock_free, minimal_channels
 from accsim.network.goodput import Machine
 from accsim.network.slice_mix import mix_goodput
 from accsim.workload.embeddings import EmbeddingSet, Feature, Popularity, Table, Valency
@@ -88,6 +88,10 @@ def network_results() -> dict[str, object]:
             if network.graph.lattice is not None or rule != "dimension_order":
                 carried = network.link_loads(demand, routing=rule, contention=level)
                 found[f"{network}, {rule}"] = [carried.time_s, *carried.link_bytes.tolist()]
+        found[f"{network}, channels"] = [
+            minimal_channels(network.graph, name).per_link for name in ("hops", "negative_hops")
+        ]
+        found[f"{network}, broadcast"] = network.collective("broadcast", 1e6).time_s
         if network.graph.lattice is not None:
             found[f"{network}, deadlock"] = [is_deadlock_free(network.graph, DimensionOrder(), n) for n in (1, 2)]
     sampled = Machine(0.99, switch=0.999).sample((2, 2, 2), "offsets", samples=200)
