@@ -52,7 +52,7 @@ class HotRows(NamedTuple):
     """float64[hot, hot], whether each and a colder one may be in one shard; 0 where the other is not colder."""
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def _log1p(x):
     """ln(1 + x), of -1 a large negative number."""
     if x.real * x.real + x.imag * x.imag < SMALL * SMALL:
@@ -60,7 +60,7 @@ def _log1p(x):
     return cmath.log(1.0 + x + 1e-300)
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def _expm1(x):
     """exp(x) - 1."""
     if x.real * x.real + x.imag * x.imag < SMALL * SMALL:
@@ -68,7 +68,7 @@ def _expm1(x):
     return cmath.exp(x) - 1.0
 
 
-@kernel(internal=True)
+@kernel
 def _dealt(gain, rows, first, last, held):
     """Logarithm of the function of what the rows of a table add to a shard that has ``held`` of them.
 
