@@ -107,6 +107,8 @@ class Sparse(FileModel):
     """Bytes of the operand selected from that one unit takes in a cycle; no limit by default."""
     accumulator_banks: Side | None = None
     """Sums that one unit adds to in a cycle; no limit by default."""
+    accumulator_queue: Side | None = None
+    """Sums of outer products that wait together for one unit's banks; by default so many that all banks are as full."""
     gated_energy: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Energy of a multiplication by a zero, as a share of any other's: 1 unless the unit holds it still."""
 
@@ -128,6 +130,9 @@ class Sparse(FileModel):
             wrong.append(Wrong(("decompressor", "expands"), message))
         if self.lane_skipping and self.outer_product:
             wrong.append(Wrong(("lane_skipping",), "allowed beside outer_product is none", key=True))
+        if self.accumulator_queue and not (self.accumulator_banks and self.outer_product):
+            message = "allowed beside accumulator_banks and outer_product only"
+            wrong.append(Wrong(("accumulator_queue",), message, key=True))
         if self.row_wise is not None:
             window = self.row_wise.window
             for dtype, modes in self.modes.items():

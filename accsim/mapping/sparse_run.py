@@ -18,6 +18,7 @@ from accsim.kernels.matrix import Machine, kept_places
 from accsim.mapping.format_run import matrix_dtype, stored_numbers, summing_numbers
 from accsim.mapping.stored import Stored, expanded, results_told, stored_results
 from accsim.sparsity.bitstream import index_bits
+from accsim.sparsity.imbalance import fullest_bank
 from accsim.sparsity.legality import Eligibility, Way, legality
 from accsim.sparsity.nm import VENOM_COLUMNS, VNM
 from accsim.sparsity.patterns import Dense
@@ -47,7 +48,7 @@ class SparseRun:
     reason : in a sentence.
     mode : (n, m): of each m places along k the unit multiplies n; (1, 1) of a dense product.
     time, issued : shares of those places' steady cycles and multiplications that are left.
-    added : share of the sums that are updated.
+    added : share of the sums that are updated, times as long as they take where several meet in a bank.
     gated : share of the executed multiplications by a pruned value, where the unit holds those still, else 0.
     group : lines of the sparse operand that share gathered columns.
     stored : of A and B.
@@ -222,7 +223,16 @@ def _by_outer_products(op: Gemm, acc: Accelerator) -> SparseRun:
         f"{found} {runs} as outer products of nonzeros: {left.time:.3g} of the cycles, {left.issued:.3g} of the "
         f"multiplications issued, {matched:.3g} of use"
     )
-    return SparseRun(reason, time=left.time, issued=left.issued, added=matched, stored=(stored[0], stored[1]))
+    added = matched * _bank_conflicts(acc)
+    return SparseRun(reason, time=left.time, issued=left.issued, added=added, stored=(stored[0], stored[1]))
+
+
+def _bank_conflicts(acc: Accelerator) -> float:
+    """Times as long that accumulator banks take for sums at random places: the fullest of a queue over the mean."""
+    banks, queue = acc.matrix_unit.sparse.accumulator_banks, acc.matrix_unit.sparse.accumulator_queue
+    if banks is None or queue is None:
+        return 1.0
+    return fullest_bank(queue, banks) * banks / queue
 
 
 def sparsity_told(op: Gemm, acc: Accelerator) -> str:
