@@ -33,7 +33,7 @@ class Accumulator(FileModel):
 
     bits: Annotated[int, Field(ge=8, le=64)] = 32
     """Bits of a sum in registers and memories."""
-    aligned_bits: Annotated[int, Field(ge=2, le=52)] | None = None
+    aligned_bits: Annotated[int, Field(ge=2, le=44)] | None = None
     """Significant bits that aligned products and their sum keep, where they are fewer than those of a sum."""
 
 
