@@ -45,7 +45,7 @@ def promoting(machine: Machine, formats: Formats | None, promoted: float) -> For
     return plain._replace(promoted=promoted)
 
 
-def _codec(op: Gemm, acc: Accelerator, machine: Machine) -> tuple[float, float]:
+def _codec(op: Gemm | Conv2d, acc: Accelerator, machine: Machine) -> tuple[float, float]:
     """Values of operands and results that the decompressor and the compressor take a cycle, 0 where none pass them."""
     unpacks, packs = acc.matrix_unit.sparse.decompressor, acc.matrix_unit.sparse.compressor
     return (

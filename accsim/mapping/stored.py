@@ -9,7 +9,7 @@ from accsim.sparsity.bitstream import index_bits
 from accsim.sparsity.nm import NM
 from accsim.units import dtype_bits
 from accsim.workload.op_sparsity import RESULTS, operand_patterns, operand_tensor
-from accsim.workload.ops import Gemm
+from accsim.workload.ops import Conv2d, Gemm
 
 
 class Stored(NamedTuple):
@@ -55,14 +55,14 @@ def expanded(op: Gemm, acc: Accelerator, operand: str, own: Stored) -> Stored:
     return bitmap if bitmap.place_bytes(element) < element else own
 
 
-def stored_results(op: Gemm, acc: Accelerator) -> Stored:
+def stored_results(op: Gemm | Conv2d, acc: Accelerator) -> Stored:
     """What a compressor leaves of a place of C: of n:m along n as its values with an index, else as a bitmap."""
-    pattern = op.out_sparsity
-    if pattern is None or acc.matrix_unit.sparse.compressor is None:
+    if not isinstance(op, Gemm) or op.out_sparsity is None or acc.matrix_unit.sparse.compressor is None:
         return Stored()
+    pattern = op.out_sparsity
     density = float(pattern.density_in(*operand_tensor(op, RESULTS)))
-    in_runs = isinstance(pattern, NM) and pattern.axis == "k"
-    packed = Stored(density, density * index_bits(pattern.m) if isinstance(pattern, NM) and in_runs else 1.0)
+    runs = pattern.m if isinstance(pattern, NM) and pattern.axis == "k" else 0
+    packed = Stored(density, density * index_bits(runs) if runs else 1.0)
     element = dtype_bits(op.operand_dtypes[2]) / 8
     return packed if packed.place_bytes(element) < element else Stored()
 
