@@ -88,7 +88,7 @@ class Accelerator(FileModel):
     @model_validator(mode="after")
     def _consistent(self) -> Accelerator:
         wrong = [*level_problems(self.memories, self.cores, self.clock_hz), *_missing_energies(self)]
-        wrong += _without_rate(self)
+        wrong += _mixed_without_rate(self)
         if wrong:
             raise PlacedError(wrong)
         return self
@@ -142,9 +142,8 @@ def _missing_energies(machine: Accelerator) -> Iterator[Wrong]:
             yield Wrong(("matrix_unit", "rates", dtype), message, key=True)
 
 
-def _without_rate(machine: Accelerator) -> Iterator[Wrong]:
-    unit = machine.matrix_unit
-    for key, dtypes in (("mixed", unit.mixed), ("accumulators", unit.accumulators)):
-        for dtype in set(dtypes) - set(unit.rates):
-            message = f"{dtype} has no rate, allowed are {', '.join(unit.rates)}"
-            yield Wrong(("matrix_unit", key, dtype), message, key=True)
+def _mixed_without_rate(machine: Accelerator) -> Iterator[Wrong]:
+    for dtype in machine.matrix_unit.mixed:
+        if dtype not in machine.matrix_unit.rates:
+            message = f"{dtype} has no rate, allowed are {', '.join(machine.matrix_unit.rates)}"
+            yield Wrong(("matrix_unit", "mixed", dtype), message, key=True)

@@ -113,7 +113,7 @@ def test_the_report_says_how_many_bits_are_kept() -> None:
 
 
 BAD = [
-    ({"fp32": {"bits": 16}}, "accumulators.fp32: fp32 has no rate"),
+    ({"fp33": {"bits": 16}}, "accumulators.fp33"),
     ({"bf16": {"bits": 4}}, "accumulators.bf16.bits"),
     ({"bf16": {"aligned_bits": 1}}, "accumulators.bf16.aligned_bits"),
 ]
