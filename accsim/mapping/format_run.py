@@ -52,6 +52,8 @@ def format_run(op: Gemm | Conv2d, acc: Accelerator) -> FormatRun:
     told = [f"A in {a} and B in {b} are multiplied as they are"] if native and a != b else []
     told += [f"{name} in {own} is converted to {dtype}" for name, own in (("A", a), ("B", b)) if name in converted]
     told += [f"C is quantized to {c}"] if quantized else []
+    kept = acc.matrix_unit.accumulator(dtype).aligned_bits
+    told += [f"products are added up with {kept} bits"] if kept is not None else []
     return FormatRun(dtype, converted, quantized, ", ".join(told))
 
 
@@ -95,6 +97,17 @@ def stored_numbers(op: Gemm | Conv2d, acc: Accelerator) -> Machine:
     InputError
         As `format_run` and `machine_numbers`.
     """
-    machine = machine_numbers(acc, format_run(op, acc).dtype)
+    machine = summing_numbers(acc, format_run(op, acc).dtype)
     a, b, c = (dtype_bits(dtype) / 8 for dtype in op.operand_dtypes)
     return machine._replace(element_bytes=c, bytes_a=a, bytes_b=b)
+
+
+def summing_numbers(acc: Accelerator, dtype: str) -> Machine:
+    """Bare numbers of a machine for products of one data type, in sums as wide as its accumulators.
+
+    Raises
+    ------
+    InputError
+        As `machine_numbers`.
+    """
+    return machine_numbers(acc, dtype)._replace(sum_bytes=acc.matrix_unit.accumulator(dtype).bits / 8)

@@ -135,6 +135,8 @@ class GemmForm(OpForm):
     """Data type of B; default: dtype."""
     out_dtype: Dtype | None = None
     """Data type of C; default: dtype."""
+    out_sparsity: PatternSpec = None
+    """Pattern of C as the next product's A, along k where its own axis is n; default: dense."""
 
 
 class AttentionForm(OpForm):

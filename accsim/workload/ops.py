@@ -75,6 +75,9 @@ class Gemm(Product, Counted):
         Data type of B, a parameter or not, None for `dtype`.
     out_dtype
         Data type of C, None for `dtype`.
+    out_sparsity
+        Pattern of C as the product that takes it for its A has it, with the axes m and k (C's n), or None. A machine
+        with a compressor stores C compressed.
 
     Raises
     ------
@@ -106,6 +109,7 @@ class Gemm(Product, Counted):
     other_sparsity: WeightPattern | None = None
     weight_dtype: str | None = None
     out_dtype: str | None = None
+    out_sparsity: WeightPattern | None = None
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)

@@ -25,7 +25,8 @@ _MOST_KNOWN = 4096
 """Rows that differ in more than their name whose op is remembered while reading."""
 
 _DTYPES = ("dtype", "weight_dtype", "out_dtype", "kv_dtype")
-_TEXTS = ("op", *_DTYPES, "function", "sparsity", "sparse_operand", "other_sparsity")
+_PATTERNS = ("sparsity", "other_sparsity", "out_sparsity")
+_TEXTS = ("op", *_DTYPES, "function", "sparse_operand", *_PATTERNS)
 """Columns whose cells are texts whatever they look like."""
 
 
