@@ -1,0 +1,200 @@
+"""Points to rows: those that differ only in numbers of a complete mapping run as one block, others one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from accsim.config.machine import Accelerator
+from accsim.errors import AccsimError
+from accsim.sweep.axes import Column, as_column
+from accsim.sweep.columns import KNOWN_BEFORE, schema_of
+from accsim.sweep.expressions import Expression
+from accsim.sweep.fields import SIZES, machine_field
+from accsim.sweep.outcome import IntArray, Outcome
+from accsim.sweep.searched import run_searched
+from accsim.sweep.settings import dataflow_of, machine_of, split, workload_of
+from accsim.sweep.space import Point, Space, plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+class Part(NamedTuple):
+    """Points of one machine and workload: their numbers, and a column for every field that is set."""
+
+    machine: int
+    workload: int
+    first: int
+    columns: Mapping[str, Column]
+    points: int
+
+
+def part_of(space: Space, start: int, stop: int) -> Part:
+    """The points of these numbers, which are all of one machine and workload."""
+    machine, workload, draw = space.place(start)
+    return Part(machine, workload, start, space.columns(draw, draw + stop - start), stop - start)
+
+
+def evaluate_part(space: Space, part: Part) -> pa.Table:
+    """The rows of some points, each of them one: with its results, or with why there are none."""
+    outcome = Outcome(part.points)
+    known: dict[str, Any] = dict(part.columns)
+    known |= {
+        "machine": space.machines[part.machine],
+        "workload": space.workloads[part.workload].workload,
+        "weight": space.workloads[part.workload].weight,
+    }
+    before, after = _split_constraints(space)
+    for at, values in _settings(part):
+        _evaluate_setting(space, part, at, values, outcome, known, before)
+    for constraint in after:
+        columns = known | outcome.numbers | {name: _text_column(outcome, name) for name in outcome.codes}
+        broken = outcome.feasible & ~constraint.kept(columns | {"fidelity": space.fidelity}, part.points)
+        outcome.fail(np.flatnonzero(broken), f"does not keep {constraint.text}")
+    return _table(space, part, outcome)
+
+
+def _evaluate_setting(
+    space: Space,
+    part: Part,
+    at: IntArray,
+    values: Mapping[str, Any],
+    outcome: Outcome,
+    known: Mapping[str, Any],
+    before: Sequence[Expression],
+) -> None:
+    machine, workload, mapping = split(values, space.dimensions)
+    try:
+        acc = machine_of(space.machines[part.machine], space.folder, machine)
+        work = workload_of(space.workloads[part.workload].workload, space.folder, workload)
+        dataflow = dataflow_of(mapping) if mapping else None
+    except AccsimError as error:
+        outcome.fail(at, str(error))
+        return
+    area = _area(space, acc)
+    outcome.numbers["area_mm2"][at] = np.nan if area is None else area
+    left = _keep(before, at, {**known, "area_mm2": area, "area": area}, acc, outcome)
+    if len(left):
+        run_searched(space, acc, work, dataflow, outcome, left.tolist())
+
+
+def _keep(
+    constraints: Sequence[Expression], at: IntArray, known: Mapping[str, Any], acc: Accelerator, outcome: Outcome
+) -> IntArray:
+    """The points that keep what can be told before they are run."""
+    for constraint in constraints:
+        columns = {
+            name: _chosen(known[name], at) if name in known else machine_field(acc, name) for name in constraint.names
+        }
+        kept = constraint.kept(columns, len(at))
+        outcome.fail(at[~kept], f"does not keep {constraint.text}")
+        at = at[kept]
+    return at
+
+
+def _chosen(value: Any, at: IntArray) -> Any:
+    return value[at] if isinstance(value, np.ndarray) else value
+
+
+def _split_constraints(space: Space) -> tuple[list[Expression], list[Expression]]:
+    """Constraints on what is known before a point is run, and those on its results."""
+    results = {name for name in schema_of(space).names if name not in (*KNOWN_BEFORE, *space.keys)}
+    after = [item for item in space.constraints if results & set(item.names)]
+    return [item for item in space.constraints if item not in after], after
+
+
+def _area(space: Space, acc: Accelerator) -> float | None:
+    """Area of the chip; not known where an axis changes what it depends on and none gives it."""
+    changed = any(key.split(".")[0] in SIZES for key in space.keys)
+    return None if changed and "area" not in space.keys else acc.area_mm2
+
+
+def _settings(part: Part) -> Iterator[tuple[IntArray, dict[str, Any]]]:
+    """Points that are the same in all fields, with the values of these."""
+    if not part.columns:
+        yield np.arange(part.points), {}
+        return
+    codes = np.zeros(part.points, np.int64)
+    for column in part.columns.values():
+        distinct, code = np.unique(column, return_inverse=True)
+        codes = codes * len(distinct) + code.reshape(-1)
+    _, first, each = np.unique(codes, return_index=True, return_inverse=True)
+    order = np.argsort(each, kind="stable")
+    groups = np.split(order, np.cumsum(np.bincount(each))[:-1])
+    for at, i in zip(groups, first, strict=True):
+        yield at, {key: plain(column[i]) for key, column in part.columns.items()}
+
+
+def _text_column(outcome: Outcome, name: str) -> Column:
+    texts = np.array([*outcome.texts[name], ""], object)
+    return np.asarray(texts[outcome.codes[name]])
+
+
+def _table(space: Space, part: Part, outcome: Outcome) -> pa.Table:
+    import pyarrow as pa
+
+    numbers = np.arange(part.first, part.first + part.points)
+    designs = part.machine * space.draws + (numbers - part.first) + space.place(part.first)[2]
+    arrays: dict[str, Any] = {"point": numbers, "design": designs, **part.columns}
+    arrays["weight"] = np.full(part.points, space.workloads[part.workload].weight)
+    arrays["feasible"] = outcome.feasible
+    constant = {
+        "machine": space.machines[part.machine],
+        "workload": space.workloads[part.workload].workload,
+        "fidelity": space.fidelity,
+    }
+    schema = schema_of(space)
+    columns = []
+    for item in schema:
+        if item.name in constant:
+            zeros = pa.array(np.zeros(part.points, np.int32))
+            columns.append(pa.DictionaryArray.from_arrays(zeros, [constant[item.name]]))
+        elif item.name in outcome.codes:
+            codes = outcome.codes[item.name]
+            indices = pa.array(codes, mask=codes < 0)
+            columns.append(pa.DictionaryArray.from_arrays(indices, pa.array(outcome.texts[item.name], pa.string())))
+        elif item.name in outcome.numbers:
+            values = outcome.numbers[item.name]
+            columns.append(pa.array(values, mask=np.isnan(values)))
+        elif pa.types.is_dictionary(item.type):
+            columns.append(pa.array(arrays[item.name], pa.string()).dictionary_encode())
+        else:
+            columns.append(pa.array(arrays[item.name], item.type))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def evaluate(space: Space, points: Sequence[Point]) -> pd.DataFrame:
+    """The rows of any points of a space's fields, in their order, also of such as the file does not list.
+
+    Parameters
+    ----------
+    points : machines and workloads are those of the space; values in base units, linked fields left out or given.
+    """
+    import pyarrow as pa
+
+    tables = []
+    order: list[int] = []
+    names = [item.workload for item in space.workloads]
+    groups: dict[tuple[int, int], list[int]] = {}
+    for i, point in enumerate(points):
+        groups.setdefault((space.machines.index(point.machine), names.index(point.workload)), []).append(i)
+    for (machine, workload), chosen in groups.items():
+        given = {axis.key: as_column([points[i].values[axis.key] for i in chosen]) for axis in space.axes}
+        part = Part(machine, workload, 0, space.with_linked(given, len(chosen)), len(chosen))
+        tables.append(evaluate_part(space, part))
+        order += chosen
+    table = pa.concat_tables(tables) if tables else schema_of(space).empty_table()
+    frame: pd.DataFrame = table.to_pandas()
+    frame[["point", "design"]] = np.array(order, np.int64)[:, None]
+    return frame.sort_values("point", ignore_index=True)
+
+
+def failed_part(space: Space, part: Part, why: str) -> pa.Table:
+    """Rows of points that could not be run, each with the reason."""
+    outcome = Outcome(part.points)
+    outcome.fail(slice(None), why)
+    return _table(space, part, outcome)
