@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -33,6 +34,13 @@ class Points(NamedTuple):
 
     variant: tuple[Any, ...]
     table: IntArray
+
+
+class Placed(NamedTuple):
+    """Points of one shape, and which of those that were asked for they are."""
+
+    points: Points
+    at: IntArray
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,13 @@ class CompiledDataflow(Dataflow):
         """All points of the finest grid of tile sizes, those of ``space`` included."""
         return self.space(op, acc)
 
+    def placed(self, op: Op, acc: Accelerator, columns: Mapping[str, IntArray]) -> list[Placed]:
+        """Points of this mapping with the numbers of some choices from columns: those that leave nothing to search.
+
+        The others have to be mapped one by one.
+        """
+        return []
+
     @abstractmethod
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         """The points' programs as a block."""
@@ -104,7 +119,7 @@ def pj_per_column(acc: Accelerator, dtype: str) -> FloatArray:
 def bounds(lowered: Lowered, *, deep: bool = False) -> tuple[IntArray, IntArray]:
     """(lower bound of each point's ticks, fires of each row) in closed form; ``TOO_LONG`` or more where a run is.
 
-    A ``deep`` one is tighter and takes longer.
+    It is that of fidelity ``analytic``; a ``deep`` one is tighter and takes longer.
     """
     points = len(lowered.block.trips)
     bound = np.zeros(points, np.int64)

@@ -48,6 +48,16 @@ class Axis:
         return 0 if self.interval else len(self.values)
 
     @property
+    def counts_choices(self) -> bool:
+        """Whether it is a choice of mappings that is a whole number: points that differ in nothing else run at once."""
+        return self.key.startswith("mapping.") and self.ends.dtype.kind == "i"
+
+    @property
+    def ends(self) -> Column:
+        """Its first and last value."""
+        return as_column((self.values[0], self.values[-1]))
+
+    @property
     def column(self) -> Column:
         """All values of a list or scale."""
         return as_column(self.values)

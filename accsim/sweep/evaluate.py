@@ -9,14 +9,17 @@ import numpy as np
 
 from accsim.config.machine import Accelerator
 from accsim.errors import AccsimError
+from accsim.mapping.compiled import CompiledDataflow
 from accsim.sweep.axes import Column, as_column
 from accsim.sweep.columns import KNOWN_BEFORE, schema_of
+from accsim.sweep.direct import Job, run_direct
 from accsim.sweep.expressions import Expression
 from accsim.sweep.fields import SIZES, machine_field
 from accsim.sweep.outcome import IntArray, Outcome
 from accsim.sweep.searched import run_searched
-from accsim.sweep.settings import dataflow_of, machine_of, split, workload_of
+from accsim.sweep.settings import MAPPING, Setting, dataflow_of, machine_of, split, workload_of
 from accsim.sweep.space import Point, Space, plain
+from accsim.workload.trace import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +52,8 @@ def evaluate_part(space: Space, part: Part) -> pa.Table:
         "weight": space.workloads[part.workload].weight,
     }
     before, after = _split_constraints(space)
-    for at, values in _settings(part):
+    outer = {key: column for key, column in part.columns.items() if key not in _numbers(part)}
+    for at, values in _settings(outer, np.arange(part.points)):
         _evaluate_setting(space, part, at, values, outcome, known, before)
     for constraint in after:
         columns = known | outcome.numbers | {name: _text_column(outcome, name) for name in outcome.codes}
@@ -71,15 +75,71 @@ def _evaluate_setting(
     try:
         acc = machine_of(space.machines[part.machine], space.folder, machine)
         work = workload_of(space.workloads[part.workload].workload, space.folder, workload)
-        dataflow = dataflow_of(mapping) if mapping else None
     except AccsimError as error:
         outcome.fail(at, str(error))
         return
     area = _area(space, acc)
     outcome.numbers["area_mm2"][at] = np.nan if area is None else area
     left = _keep(before, at, {**known, "area_mm2": area, "area": area}, acc, outcome)
-    if len(left):
-        run_searched(space, acc, work, dataflow, outcome, left.tolist())
+    if mapping and len(left) > 1:
+        left = _directly(space, acc, work, part, values, outcome, left)
+    for chosen, numbers in _settings({key: part.columns[key] for key in _numbers(part)}, left):
+        _one_by_one(space, acc, work, (*mapping, *split(numbers, {})[2]), outcome, chosen)
+
+
+def _directly(
+    space: Space,
+    acc: Accelerator,
+    work: Workload,
+    part: Part,
+    values: Mapping[str, Any],
+    outcome: Outcome,
+    at: IntArray,
+) -> IntArray:
+    """Run those of some points as a block that can be; the others are returned, all of them after an error."""
+    varied, constant = _varied(part, at)
+    if not varied:
+        return at
+    valid = np.all([column > 0 for column in varied.values()], axis=0)
+    chosen = at[valid]
+    try:
+        dataflow = dataflow_of(split({**values, **constant}, space.dimensions)[2])
+        if not isinstance(dataflow, CompiledDataflow):
+            return at
+        own = {key: column[valid] for key, column in varied.items()}
+        rest = run_direct(Job(space, acc, work, dataflow, own, len(chosen)), outcome, chosen)
+    except Exception:  # noqa: BLE001 each point then says itself what is wrong with it
+        return at
+    return np.concatenate([chosen[rest], at[~valid]])
+
+
+def _varied(part: Part, at: IntArray) -> tuple[dict[str, Column], dict[str, Any]]:
+    """(choice of mappings -> its whole numbers at some points, fields in which they do not differ -> their value)."""
+    varied: dict[str, Column] = {}
+    constant: dict[str, Any] = {}
+    for key, whole in part.columns.items():
+        column = whole[at]
+        if key in _numbers(part) and len(column) and column.min() != column.max():
+            varied[key.removeprefix(MAPPING)] = column
+        else:
+            constant[key] = plain(column[0])
+    return varied, constant
+
+
+def _one_by_one(
+    space: Space, acc: Accelerator, work: Workload, mapping: Setting, outcome: Outcome, at: IntArray
+) -> None:
+    try:
+        dataflow = dataflow_of(mapping) if mapping else None
+    except AccsimError as error:
+        outcome.fail(at, str(error))
+        return
+    run_searched(space, acc, work, dataflow, outcome, at)
+
+
+def _numbers(part: Part) -> list[str]:
+    """The fields of mappings that are whole numbers: points that differ in nothing else can run as a block."""
+    return [key for key, column in part.columns.items() if key.startswith(MAPPING) and column.dtype.kind == "i"]
 
 
 def _keep(
@@ -113,20 +173,18 @@ def _area(space: Space, acc: Accelerator) -> float | None:
     return None if changed and "area" not in space.keys else acc.area_mm2
 
 
-def _settings(part: Part) -> Iterator[tuple[IntArray, dict[str, Any]]]:
-    """Points that are the same in all fields, with the values of these."""
-    if not part.columns:
-        yield np.arange(part.points), {}
+def _settings(columns: Mapping[str, Column], at: IntArray) -> Iterator[tuple[IntArray, dict[str, Any]]]:
+    """Those of some points that are the same in all fields, with the values of these."""
+    if not len(at):
         return
-    codes = np.zeros(part.points, np.int64)
-    for column in part.columns.values():
-        distinct, code = np.unique(column, return_inverse=True)
-        codes = codes * len(distinct) + code.reshape(-1)
-    _, first, each = np.unique(codes, return_index=True, return_inverse=True)
-    order = np.argsort(each, kind="stable")
-    groups = np.split(order, np.cumsum(np.bincount(each))[:-1])
-    for at, i in zip(groups, first, strict=True):
-        yield at, {key: plain(column[i]) for key, column in part.columns.items()}
+    codes = np.zeros(len(at), np.int64)
+    for column in (whole[at] for whole in columns.values()):
+        if not (column == column[0]).all():
+            distinct, code = np.unique(column, return_inverse=True)
+            codes = np.unique(codes * len(distinct) + code.reshape(-1), return_inverse=True)[1].reshape(-1)
+    order = np.argsort(codes, kind="stable")
+    for chosen in np.split(at[order], np.cumsum(np.bincount(codes))[:-1]):
+        yield chosen, {key: plain(column[chosen[0]]) for key, column in columns.items()}
 
 
 def _text_column(outcome: Outcome, name: str) -> Column:
@@ -198,3 +256,21 @@ def failed_part(space: Space, part: Part, why: str) -> pa.Table:
     outcome = Outcome(part.points)
     outcome.fail(slice(None), why)
     return _table(space, part, outcome)
+
+
+def runs_in_blocks(space: Space) -> bool:
+    """Whether the mappings of a space are complete, as far as the first of its points tell."""
+    columns = {axis.key: axis.ends for axis in space.axes}
+    columns = space.with_linked(columns, 2)
+    part = Part(0, 0, 0, columns, 2)
+    varied, first = _varied(part, np.arange(2))
+    if not varied:
+        return False
+    machine, workload, mapping = split(first, space.dimensions)
+    try:
+        dataflow = dataflow_of(mapping)
+        acc = machine_of(space.machines[0], space.folder, machine)
+        work = workload_of(space.workloads[0].workload, space.folder, workload)
+        return isinstance(dataflow, CompiledDataflow) and bool(Job(space, acc, work, dataflow, varied, 2).ready().any())
+    except AccsimError:
+        return False

@@ -5,16 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from math import prod
 from typing import NamedTuple
 
 from accsim.errors import InputError, Problem
 from accsim.report.manifest import versions, workload_hash
 from accsim.sweep.columns import RESULTS
+from accsim.sweep.evaluate import runs_in_blocks
 from accsim.sweep.settings import forget_files, machine_of, workload_of
 from accsim.sweep.space import Space
 
 SEARCHED_POINTS = 8
 """Points of a group whose mappings are searched, each of which takes a part of a second."""
+BLOCK_POINTS = {"tile": 4096, "analytic": 65536}
+"""Points of a group at most, by fidelity, where they run in blocks: a part of a second."""
+SETTINGS = 8
+"""Blocks of a group, each of which takes about as long as a searched point to begin."""
 VERSION = 1
 """Raised when the same points have other rows: what was stored before is run again."""
 
@@ -32,9 +38,17 @@ class Group(NamedTuple):
         return self.stop - self.start
 
 
+def group_size(space: Space) -> int:
+    """Points of a group."""
+    if not runs_in_blocks(space):
+        return SEARCHED_POINTS
+    outer = prod(axis.size or space.draws for axis in space.axes if not axis.counts_choices)
+    return min(max(SETTINGS * (space.draws // outer), SEARCHED_POINTS), BLOCK_POINTS[space.fidelity])
+
+
 def groups_of(space: Space) -> Iterator[Group]:
     """All groups of a space, in the order of their points."""
-    size, number = SEARCHED_POINTS, 0
+    size, number = group_size(space), 0
     for pair in range(len(space.machines) * len(space.workloads)):
         first = pair * space.draws
         for start in range(first, first + space.draws, size):
@@ -44,7 +58,7 @@ def groups_of(space: Space) -> Iterator[Group]:
 
 def count_groups(space: Space) -> int:
     """How many groups a space has."""
-    return len(space.machines) * len(space.workloads) * -(-space.draws // SEARCHED_POINTS)
+    return len(space.machines) * len(space.workloads) * -(-space.draws // group_size(space))
 
 
 class Shard(NamedTuple):

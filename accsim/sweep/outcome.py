@@ -46,6 +46,7 @@ class Outcome:
         for name, value in values.items():
             self.numbers[name][at] = value
         self.feasible[at] = True
+        self.codes["error"][at] = -1
 
     def set_text(self, column: str, at: IntArray | slice | int, text: str) -> None:
         """The same text for some points."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from accsim.config.catalogue import load_accelerator
 from accsim.config.data_files import is_path
@@ -65,6 +65,9 @@ def forget_files() -> None:
     workload_of.cache_clear()
 
 
+D = TypeVar("D", bound=Dataflow)
+
+
 def dataflow_of(setting: Setting) -> Dataflow:
     """The dataflow that the fields of a mapping make, one of which is ``dataflow``.
 
@@ -74,7 +77,11 @@ def dataflow_of(setting: Setting) -> Dataflow:
         For an unknown dataflow, a field that it does not have, or a value that the field does not take.
     """
     values = dict(setting)
-    dataflow = find_dataflow(str(values.pop("dataflow")))
+    return with_choices(find_dataflow(str(values.pop("dataflow"))), values)
+
+
+def with_choices(dataflow: D, values: Mapping[str, Scalar]) -> D:
+    """A dataflow with some of its choices given. Raises as :func:`dataflow_of` does."""
     known = choices(dataflow)
     for key in values:
         if key not in known:
