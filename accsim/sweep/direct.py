@@ -149,6 +149,7 @@ class _Run:
         """Run points and write their numbers."""
         acc, outcome = self.job.acc, self.outcome
         clocks, sums = within_caps(acc, chosen, self.sums)
+        self._tell(sums.needs)
         outcome.fail(self.at[chosen[sums.too_long]], f"takes longer than can be counted on {acc.name}")
         kept = np.flatnonzero(sums.fits & ~sums.too_long)
         if not len(kept):
@@ -192,7 +193,11 @@ class _Run:
         """Add what the points of a block take for one op."""
         fits = lowered.fits()
         if not fits.all():
-            self._tell(lowered, at)
+            for memory, capacity in lowered.shape.capacities.items():
+                need = lowered.reserved_bytes(memory)
+                above = np.flatnonzero(need > capacity)
+                key = (lowered.shape.name, memory, capacity)
+                found.needs.setdefault(key, []).append((at[above], need[above]))
             found.fits[to[~fits]] = False
             lowered, to = lowered.select(fits), to[fits]
         bound, fires = bounds(lowered)
@@ -207,17 +212,15 @@ class _Run:
         for i, name in enumerate(lowered.shape.resources):
             found.work(name, to, busy[:, i] * one.count)
 
-    def _tell(self, lowered: Lowered, at: IntArray) -> None:
+    def _tell(self, needs: Mapping[tuple[str, str, int], list[tuple[IntArray, Numbers]]]) -> None:
         """Say what does not fit, the need in two digits: few texts for many points."""
-        for memory, capacity in lowered.shape.capacities.items():
-            need = lowered.reserved_bytes(memory)
-            above = np.flatnonzero(need > capacity)
-            digits = 10.0 ** np.floor(np.log10(need[above]) - 1)
-            rounded = np.ceil(need[above] / digits) * digits
-            for size in np.unique(rounded):
-                needed = f"needs about {size:.2g} bytes in {memory}, has {format_quantity(capacity, 'bytes')}"
-                text = f"{lowered.shape.name} on {self.job.acc.name} {needed}"
-                self.outcome.fail(self.at[at[above[rounded == size]]], text)
+        for (shape, memory, capacity), parts in needs.items():
+            at, need = (np.concatenate(column) for column in zip(*parts, strict=True))
+            digits = 10.0 ** np.floor(np.log10(need) - 1)
+            rounded, code = np.unique(np.ceil(need / digits) * digits, return_inverse=True)
+            has = f"bytes in {memory}, has {format_quantity(capacity, 'bytes')}"
+            texts = [f"{shape} on {self.job.acc.name} needs about {size:.2g} {has}" for size in rounded]
+            self.outcome.set_texts("error", self.at[at], code.reshape(-1), texts)
 
 
 def _add_fixed(found: Sums, other: _Fixed, acc: Accelerator, fidelity: str) -> None:

@@ -57,8 +57,10 @@ class Outcome:
 
     def set_texts(self, column: str, at: IntArray, codes: IntArray, texts: Sequence[str]) -> None:
         """A text for each of some points, as a place in a list of texts."""
-        for code in np.unique(codes):
-            self.set_text(column, at[codes == code], texts[int(code)])
+        known = self.texts[column]
+        known += [text for text in dict.fromkeys(texts) if text not in known]
+        places = np.array([known.index(text) for text in texts], np.int32)
+        self.codes[column][at] = places[codes]
 
     def fail(self, at: IntArray | slice | int, why: str) -> None:
         """Some points are not feasible, for one reason; what is known of them stays."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accsim.sweep.executors import Done, Executor
+from accsim.sweep.executors import Done, Executor, ExecutorError
 from accsim.sweep.executors.in_process import InProcess
 from accsim.sweep.groups import ALL, Group, GroupHasher, Shard
 from accsim.sweep.manifest import COMPLETE, INTERRUPTED, STOPPED, new_manifest, now
@@ -189,18 +189,21 @@ class _Job:
         self.progress, self.cancelled = progress, cancelled
         self.start = time.perf_counter()
         self.hasher = GroupHasher(space)
-        self.files: dict[int, Path] = {}
+        self.files: set[Path] = set()
+        self.asked: dict[int, Path] = {}
         groups, points = shard.counted(space)
         self.state = Progress(points, groups)
 
     def run(self, executor: Executor) -> None:
         """Run what is missing, and remove files of rows that the space no longer has."""
         for done in executor.run(RunGroup(self.space), self._missing()):
-            self.store.put(self.files[done.group.number], done.content)
+            self.store.put(self.asked.pop(done.group.number), done.content)
             self.state = self.state.with_done(done, time.perf_counter() - self.start)
             self.progress(self.state)
+        if self.asked:
+            raise ExecutorError(f"{executor} ended without {len(self.asked)} groups; run them with --resume")
         if self.state.complete:
-            self.store.keep_only(set(self.files.values()))
+            self.store.keep_only(self.files)
 
     def _missing(self) -> Iterator[Group]:
         """Groups whose rows are not there."""
@@ -208,11 +211,12 @@ class _Job:
             if self.cancelled():
                 return
             file = self.store.file_of(group.start, self.hasher(group))
-            self.files[group.number] = file
+            self.files.add(file)
             if self.store.rows(file) == group.points:
                 self.state = self.state.with_kept(group)
                 self.progress(self.state)
             else:
+                self.asked[group.number] = file
                 yield group
 
     def result(self, status: str) -> dict[str, Any]:

@@ -45,7 +45,13 @@ def resolved(name: str, folder: str) -> str:
 @lru_cache(maxsize=512)
 def machine_of(name: str, folder: str, setting: Setting = ()) -> Accelerator:
     """A machine with some fields set. Raises as :func:`accsim.load_accelerator` does."""
-    return load_accelerator(resolved(name, folder), set=dict(setting))
+    return _first_equal(load_accelerator(resolved(name, folder), set=dict(setting)))
+
+
+@lru_cache(maxsize=512)
+def _first_equal(acc: Accelerator) -> Accelerator:
+    """The first of all equal machines: caches by machine find one and the same object without comparing it whole."""
+    return acc
 
 
 @lru_cache(maxsize=512)

@@ -18,12 +18,14 @@ class Sums:
     main_bytes : float64[2, points], bytes read from and written to main memory.
     busy : resource -> ticks.
     fits, too_long : bool[points], whether all buffers fit, and whether the time cannot be counted.
+    needs : (shape, memory, its capacity) -> blocks of (points that do not fit, bytes they need).
     """
 
     def __init__(self, points: int) -> None:
         self.ticks, self.dynamic_j = np.zeros((2, points))
         self.main_bytes = np.zeros((2, points))
         self.busy: dict[str, Numbers] = {}
+        self.needs: dict[tuple[str, str, int], list[tuple[IntArray, Numbers]]] = {}
         self.fits, self.too_long = np.ones(points, bool), np.zeros(points, bool)
 
     def work(self, resource: str, at: IntArray | slice, ticks: Numbers | float) -> None:

@@ -17,6 +17,8 @@ from accsim.sweep.space import Space
 if TYPE_CHECKING:
     import pyarrow as pa
 
+FEW = 2
+"""Points that are run to prepare: two, since one alone is no block."""
 OBJECTIVE_COLUMNS = {"latency": "latency_s", "energy": "energy_j"}
 
 
@@ -31,6 +33,10 @@ class RunGroup:
         start = time.perf_counter()
         part = part_of(self.space, group.start, group.stop)
         return done(self.space, group, evaluate_part(self.space, part), time.perf_counter() - start)
+
+    def prepare(self, group: Group) -> None:
+        """Run the first few points, which compiles and loads what the others need too."""
+        evaluate_part(self.space, part_of(self.space, group.start, min(group.stop, group.start + FEW)))
 
     def give_up(self, group: Group, why: str) -> Done:
         """A group that nobody can run: every point of it is a row with the reason."""

@@ -18,7 +18,7 @@ axes:
 
 
 @pytest.fixture
-def write_space(tmp_path: Path) -> Callable[[str], Path]:
+def write_space(tmp_path: Path) -> Callable[..., Path]:
     """Writes the text of a space file, and says where."""
 
     def write(text: str = SMALL) -> Path:

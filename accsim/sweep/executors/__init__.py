@@ -30,6 +30,9 @@ class Work(Protocol):
     def __call__(self, group: Group) -> Done:
         """Run it."""
 
+    def prepare(self, group: Group) -> None:
+        """Compile and load what groups such as this one need, so that copies of this process have it."""
+
     def give_up(self, group: Group, why: str) -> Done:
         """A group that nobody can run: every point of it is a row with the reason."""
 

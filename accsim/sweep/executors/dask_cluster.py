@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 AHEAD = 3
 """Groups that a worker's thread has at most, so that it never waits and memory stays bounded."""
 LOCAL = "local"
-CONNECT_S = 10
+CONNECT_S = 5
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import signal
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -35,7 +36,13 @@ class Processes:
 
     def run(self, work: Work, groups: Iterable[Group]) -> Iterator[Done]:
         """What is done, as it is done."""
-        pool = _Pool(self, work, iter(groups))
+        source = iter(groups)
+        first = next(source, None)
+        if first is None:
+            return
+        if self.start == "fork":
+            work.prepare(first)
+        pool = _Pool(self, work, chain([first], source))
         try:
             yield from pool.results()
         finally:
