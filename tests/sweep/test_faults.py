@@ -113,11 +113,11 @@ LONG = """
 machines: [flat_edge]
 workloads: ["attention?batch=1&heads=2&q_len=256&kv_len=256&head_dim=64"]
 axes:
-  vector_unit.lanes: {range: [1, 60, 1]}
+  vector_unit.lanes: {range: [1, 32, 1]}
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_killed_sweep_goes_on_where_it_was(write_space: WriteSpace, tmp_path: Path, how: signal.Signals) -> None:
     space, out = write_space(LONG), tmp_path / "out"
     process = run_cli(space, "--out", out, "--jobs", "2")
@@ -125,7 +125,7 @@ def test_a_killed_sweep_goes_on_where_it_was(write_space: WriteSpace, tmp_path: 
     process.send_signal(how)
     _, told = process.communicate(timeout=60)
     before = contents(out)
-    assert 0 < len(before) < 8
+    assert 0 < len(before) < 4
     assert len(points_in(out)) == len(set(points_in(out)))  # a valid part of the table
     if how == signal.SIGINT:
         assert process.returncode == 130
@@ -133,9 +133,9 @@ def test_a_killed_sweep_goes_on_where_it_was(write_space: WriteSpace, tmp_path: 
         assert json.loads((out / "manifest.json").read_text())["status"] == "interrupted"
     kept: list[int] = []
     sweep(space, out=out, resume=True, progress=lambda state: kept.append(state.kept))
-    assert kept[-1] >= 8 * len(before) - 4
+    assert kept[-1] == 8 * len(before)
     assert before.items() <= contents(out).items()
-    assert points_in(out) == list(range(60))
+    assert points_in(out) == list(range(32))
 
 
 def test_a_full_disk_leaves_whole_files_and_says_so(write_space: WriteSpace, tmp_path: Path) -> None:
@@ -172,6 +172,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up(write_space: WriteSpace, small_disk: Path) -> None:
     process = run_cli(write_space(TINY.replace("40", "400")), "--out", small_disk / "out")
     _, told = process.communicate(timeout=120)
@@ -221,7 +222,7 @@ def test_a_damaged_file_of_an_earlier_run_is_run_again(
 
 
 def test_a_space_without_points(write_space: WriteSpace, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="axes.vector_unit.lanes: read an empty list"):
+    with pytest.raises(InputError, match="read an empty list"):
         sweep(write_space(TINY.replace("{range: [1, 40, 1]}", "[]")), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
     none = sweep(write_space(TINY + 'constraints: ["vector_unit.lanes > 99"]\n'))
@@ -237,7 +238,7 @@ class Raising(Dataflow):
     kinds: ClassVar[tuple[str, ...]] = ("gemm",)
 
     def steps(self, op: Any, acc: Any) -> tuple[Step, ...]:
-        builder = ProgramBuilder("raising")
+        builder = ProgramBuilder(op.name)
         builder.level("step", 1 // (acc.vector_unit.lanes - 3))
         return (Step(builder.build()),)
 
@@ -269,7 +270,7 @@ def test_no_scheduler_answers(write_space: WriteSpace, tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="there is no file"):
         sweep(write_space(TINY), DaskCluster(str(tmp_path / "scheduler.json")), out=tmp_path / "out")
-    with pytest.raises(InputError, match="no scheduler answers at 'tcp://127.0.0.1:9'"):
+    with pytest.raises(InputError, match="no scheduler answers"):
         sweep(write_space(TINY), DaskCluster("tcp://127.0.0.1:9"), out=tmp_path / "out", resume=True)
     sweep(write_space(TINY), out=tmp_path / "out", resume=True)
     assert points_in(tmp_path / "out") == list(range(40))
