@@ -82,7 +82,7 @@ def test_a_killed_worker_loses_nothing_and_a_killed_scheduler_leaves_what_was_do
             cluster.scheduler.send_signal(signal.SIGKILL)
             cluster.scheduler.wait()
 
-    with pytest.raises(ExecutorError, match="lost the Dask cluster at .* go on with --resume"):
+    with pytest.raises(ExecutorError, match=r"lost the Dask cluster at .* go on with --resume"):
         sweep(space, DaskCluster(str(cluster.file)), out=tmp_path / "two", progress=kill_the_scheduler)
     done = points_in(tmp_path / "two")
     assert 24 <= len(done) < 64
