@@ -91,11 +91,13 @@ _PUBLIC = {
     "Alone": "accsim.engine.compose",
 }
 
-__all__ = sorted(_PUBLIC)
+__all__ = sorted([*_PUBLIC, "sweep"])
 
 
 def __getattr__(name: str) -> Any:
     """Public names are imported when first used, so that ``import accsim`` stays fast."""
+    if name == "sweep":
+        return import_module("accsim.sweep")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'accsim' has no attribute '{name}'")
     value = getattr(import_module(_PUBLIC[name]), name)

@@ -14,6 +14,7 @@ from accsim.cli.figures import calibrate, figure, validate
 from accsim.cli.network import network
 from accsim.cli.report import report
 from accsim.cli.run import diff, run
+from accsim.cli.sweep import sweep
 from accsim.report.terminal import escape_what_cannot_be_shown, say
 
 __all__ = ["app", "main"]
@@ -21,6 +22,7 @@ __all__ = ["app", "main"]
 app.command(short_help="Simulate a workload on a machine.")(run)
 app.command(short_help="Write the HTML page of a saved run or sweep.")(report)
 app.command(short_help="Explain why one run is faster than another.")(diff)
+app.command(short_help="Simulate every point of a space of designs.")(sweep)
 app.command()(machines)
 app.command()(workloads)
 app.command(short_help="Explain a machine, workload, dataflow, op or mapped program.")(describe)

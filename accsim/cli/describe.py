@@ -126,9 +126,15 @@ def schema(
 ) -> None:
     """Print the JSON Schema of an input file, for editors."""
     from accsim.config.schema import energy_schema, machine_schema
+    from accsim.sweep.schema import space_schema
     from accsim.workload.files import workload_schema
 
     del as_json
-    known = {"machine": machine_schema, "workload": workload_schema, "energy": energy_schema}
+    known = {
+        "machine": machine_schema,
+        "workload": workload_schema,
+        "sweep": space_schema,
+        "energy": energy_schema,
+    }
     check_choice("kind of file", kind[:60], tuple(known))
     write_json(known[kind]())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -254,4 +256,14 @@ def load_energy_table(name_or_path: str | Path, *, base: Path | None = None) -> 
         If there is no such table or its file has problems.
     """
     path = find_file("hw_configs/energy", "energy table", name_or_path, base=base)
+    with suppress(OSError):  # which reading it tells better
+        status = path.stat()
+        return _read_table(path, (status.st_ino, status.st_mtime_ns, status.st_size))
+    return validate(EnergyTable, read_yaml(path))
+
+
+@lru_cache(maxsize=64)
+def _read_table(path: Path, version: tuple[int, int, int]) -> EnergyTable:
+    """The table of a file of one version: a sweep loads the same one for every machine."""
+    del version
     return validate(EnergyTable, read_yaml(path))

@@ -9,7 +9,7 @@ from accsim.config.energy import EnergyTable
 from accsim.config.machine import Accelerator, Memory
 from accsim.config.reader import FileModel
 
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def machine_schema() -> dict[str, Any]:
@@ -45,7 +45,7 @@ def dram_schema() -> dict[str, Any]:
 
 
 def _schema(model: type[FileModel], title: str) -> dict[str, Any]:
-    return {"$schema": _DIALECT, **model.model_json_schema(), "title": title}
+    return {"$schema": DIALECT, **model.model_json_schema(), "title": title}
 
 
 def _without_unused(schema: dict[str, Any]) -> dict[str, Any]:

@@ -59,11 +59,11 @@ def _bound_own(program: Program) -> Counters:
     for stage in program.stages:
         often = fires[stage.name]
         ticks = [spread(program, amount) for amount in (stage.ticks, *(t for _, t in stage.rates))]
-        slowest = np.maximum.reduce(np.broadcast_arrays(*ticks))
+        slowest = np.broadcast_to(np.maximum.reduce(np.broadcast_arrays(*ticks)), often.shape)
         if not often.any():
             continue
         early = max((arrives.get(a.stage, 0) for a in stage.after if not a.lag and not a.carried), default=0)
-        arrives[stage.name] = early + int(slowest.min()) + stage.latency
+        arrives[stage.name] = early + int(slowest[often > 0].min()) + stage.latency
         for name, amount in zip([stage.unit, *(n for n, _ in stage.rates)], ticks, strict=True):
             busy[name] += int((often * amount).sum())
             held[name] += int((often * (slowest if name == stage.unit else amount)).sum())

@@ -70,9 +70,10 @@ def held_after(held, fires, ticks):
 def bound_block(shape, block, classes, chains, deep, bound, fires):
     """Lower bound of every point's ticks; more than ``MAX_TICKS`` where a point or one of its stages is too long.
 
-    A resource is held for all its stages, one after the other, with the least latency of one behind. ``deep`` adds what
-    must come before the first and behind the last, and the slots of ``chains``: a slot is held for all of the stages of
-    its chain, one after the other, and there are only so many. Also fills ``fires`` (int64[N, rows]) in closed form.
+    A resource is held for all its stages, one after the other, with the shortest chain of producers before and the
+    least latency of one behind: fidelity ``analytic``. ``deep`` has what must come before the first and behind the last
+    at every level, and the slots of ``chains``: a slot is held for all of the stages of its chain, one after the other,
+    and there are only so many. Also fills ``fires`` (int64[N, rows]) in closed form.
 
     Parameters
     ----------
@@ -114,6 +115,8 @@ def bound_block(shape, block, classes, chains, deep, bound, fires):
             behind[s] = block.latency[i, s]
         if deep:
             _add_neighbours(shape, row, combos, block.latency[i], least, before, behind)
+        else:
+            _add_producers(shape, block.latency[i], least, before)
         for s in range(stages):
             for k in range(3):
                 resource = shape.stage[s, UNIT + k]
@@ -131,6 +134,17 @@ def bound_block(shape, block, classes, chains, deep, bound, fires):
                     whole = min(whole + chains[c, 1 + s] * held[s], MAX_TICKS + 1)
                 most = max(most, whole // block.slots[i, chains[c, 0]])
         bound[i] = most
+
+
+@kernel
+def _add_producers(shape, latency, least, before):
+    """The least time before a stage's first start: one firing of each stage in the longest chain that leads to it."""
+    for s in range(shape.stage.shape[0]):
+        for d in range(shape.stage[s, DEP0], shape.stage[s, DEP1]):
+            source = shape.dep[d, SRC]
+            same = source < s and shape.dep[d, LAG] == 0 and shape.dep[d, CARRIED] == 0
+            if same and least[source] < MAX_TICKS:
+                before[s] = max(before[s], before[source] + least[source] + latency[source])
 
 
 @kernel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -35,6 +36,13 @@ class Points(NamedTuple):
     table: IntArray
 
 
+class Placed(NamedTuple):
+    """Points of one shape, and which of those that were asked for they are."""
+
+    points: Points
+    at: IntArray
+
+
 @dataclass(frozen=True)
 class Lowered:
     """A block of points with its shape; ``copies[i]`` are the active cores of point i."""
@@ -61,6 +69,10 @@ class Lowered:
         longest = self.block.row[:, :, D0 : D2 + 1].max(axis=(1, 2))
         return MAX_STAGE_TICKS if longest.min() > MAX_STAGE_TICKS else MAX_TICKS
 
+    def without_actions(self) -> Lowered:
+        """The same points with nothing to count."""
+        return Lowered(self.shape, self.block._replace(actions=self.block.actions[:0, :0]), self.copies)
+
     def select(self, chosen: npt.NDArray[Any]) -> Lowered:
         """The points of an index array."""
         actions = self.block.actions[chosen] if len(self.block.actions) else self.block.actions
@@ -78,6 +90,13 @@ class CompiledDataflow(Dataflow):
     def fine_space(self, op: Op, acc: Accelerator) -> list[Points]:
         """All points of the finest grid of tile sizes, those of ``space`` included."""
         return self.space(op, acc)
+
+    def placed(self, op: Op, acc: Accelerator, columns: Mapping[str, IntArray]) -> list[Placed]:
+        """Points of this mapping with the numbers of some choices from columns: those that leave nothing to search.
+
+        The others have to be mapped one by one.
+        """
+        return []
 
     @abstractmethod
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
@@ -104,7 +123,7 @@ def pj_per_column(acc: Accelerator, dtype: str) -> FloatArray:
 def bounds(lowered: Lowered, *, deep: bool = False) -> tuple[IntArray, IntArray]:
     """(lower bound of each point's ticks, fires of each row) in closed form; ``TOO_LONG`` or more where a run is.
 
-    A ``deep`` one is tighter and takes longer.
+    It is that of fidelity ``analytic``; a ``deep`` one is tighter and takes longer.
     """
     points = len(lowered.block.trips)
     bound = np.zeros(points, np.int64)

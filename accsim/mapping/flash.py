@@ -8,6 +8,7 @@ says.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import ClassVar
@@ -16,6 +17,7 @@ import numpy as np
 
 from accsim.config.compute_units import TensorCore
 from accsim.config.machine import Accelerator
+from accsim.engine.tables import IntArray
 from accsim.errors import InputError, MappingError
 from accsim.errors import Problem as Fault
 from accsim.kernels.block import fill_spans
@@ -37,7 +39,7 @@ from accsim.mapping.attention import (
     write_loops,
 )
 from accsim.mapping.base import Step, check_choices, register_dataflow
-from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
+from accsim.mapping.compiled import CompiledDataflow, Lowered, Placed, Points
 from accsim.mapping.flash_blocks import block_points, lower_blocks
 from accsim.mapping.flash_pool import pool_of_tiles
 from accsim.mapping.flash_queue import Queued, lower_queue, queue_points
@@ -52,6 +54,7 @@ from accsim.mapping.flash_tile import (
 from accsim.mapping.flash_tiles import tiles_of
 from accsim.mapping.kv_format import kv_numbers
 from accsim.mapping.machine_numbers import STATIONARY, memory_plan, ways
+from accsim.mapping.placed import by_loops, given_numbers
 from accsim.mapping.shape import Shape
 from accsim.workload.ops import Attention, Op
 
@@ -118,6 +121,25 @@ class Flash(CompiledDataflow):
         tables = point_tables(op, acc, rows, keys, [(code,) for code in forms])
         uniform = [Points((execution, loops), table) for loops, table in tables.items() for execution in executions]
         return uniform + queued
+
+    def placed(self, op: Op, acc: Accelerator, columns: Mapping[str, IntArray]) -> list[Placed]:
+        assert isinstance(op, Attention)
+        tiles = given_numbers(self, columns, "block_q", "block_kv")
+        executions, forms = self._executions(), form_codes(acc, self.stationary)
+        several = len(executions) > 1 or len(forms) > 1 or len(op.runs) > 1 or op.causal
+        if tiles is None or several or self.split_kv not in (None, 1):
+            return []
+        chosen = np.arange(len(tiles))
+        if self.split_kv is None:  # with fewer tiles than cores, other splits are searched
+            groups, rows = op.batch * op.kv_heads, op.q_len * op.heads // op.kv_heads
+            chosen = np.flatnonzero(groups * -(-rows // tiles[:, 0]) >= acc.cores)
+        if isinstance(acc.matrix_unit, TensorCore):
+            table = np.column_stack([tiles[chosen], np.ones(len(chosen), np.int64)])
+            return [Placed(Points((executions[0] != "interleaved", 0, False), table), chosen)]
+        return [
+            Placed(Points((executions[0], loops), one.points.table), chosen[one.at])
+            for loops, one in by_loops(op, acc, tiles[chosen], tuple(forms))
+        ]
 
     def _executions(self) -> tuple[str, ...]:
         if self.execution is not None:

@@ -8,6 +8,7 @@ as weights, and read for Attend. Source: FLAT, Kao et al., ASPLOS 2023, sections
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
@@ -28,7 +29,7 @@ from accsim.mapping.attention import (
     row_tile_sizes,
 )
 from accsim.mapping.base import check_choices, register_dataflow
-from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
+from accsim.mapping.compiled import CompiledDataflow, Lowered, Placed, Points
 from accsim.mapping.flat_lower import KEPT, lower_flat
 from accsim.mapping.flat_shape import At, Variant, flat_shape
 from accsim.mapping.flat_tile import (
@@ -44,6 +45,7 @@ from accsim.mapping.flat_tile import (
 )
 from accsim.mapping.kv_format import kv_numbers
 from accsim.mapping.machine_numbers import STATIONARY
+from accsim.mapping.placed import by_loops, given_numbers
 from accsim.workload.ops import Attention, Op
 
 
@@ -207,6 +209,22 @@ class Flat(CompiledDataflow):
         table[:, KEPT] = (room // one)[each]
         fits_whole = ((room + need[:, names.index("out") + 1 :].sum(axis=1)) // one)[each] >= blocks
         return Points(variant, table[~fits_whole & (table[:, KEPT] > 0)])
+
+    def placed(self, op: Op, acc: Accelerator, columns: Mapping[str, IntArray]) -> list[Placed]:
+        assert isinstance(op, Attention)
+        tiles = given_numbers(self, columns, "rows", "block_kv")
+        forms = self._forms(acc)
+        several = len(forms) > 1 or len(op.runs) > 1 or op.causal or op.window or op.shared_kv
+        if tiles is None or several or self.pipelined is None or self.softmax is None or self.spill != 0:
+            return []
+        if self.staged is None or "o" not in STAYS[self.staged]:
+            return []
+        q, k, v, o = (letter in STAYS[self.staged] for letter in "qkvo")
+        kinds = (q, k, v, o, False, self.pipelined, self.softmax == "two_pass", False)
+        return [
+            Placed(Points(Variant(*kinds, loops, "row"), one.points.table), one.at)
+            for loops, one in by_loops(op, acc, tiles, forms[0])
+        ]
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Flat:
         assert isinstance(op, Attention)

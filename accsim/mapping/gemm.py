@@ -7,6 +7,7 @@ model, ``docs/conv.md`` that of a convolution's A.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import ClassVar
@@ -15,6 +16,7 @@ import numpy as np
 
 from accsim.config.compute_units import SystolicArray
 from accsim.config.machine import Accelerator
+from accsim.engine.tables import IntArray
 from accsim.kernels.block import fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
@@ -31,11 +33,12 @@ from accsim.kernels.work import (
     write_vector,
 )
 from accsim.mapping.base import Step, check_choices, register_dataflow
-from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
+from accsim.mapping.compiled import CompiledDataflow, Lowered, Placed, Points
 from accsim.mapping.conv import feature_map, operand_elements
 from accsim.mapping.conversion import lowering_numbers, passed
 from accsim.mapping.gemm_shape import gemm_shape
 from accsim.mapping.machine_numbers import STATIONARY
+from accsim.mapping.placed import given_numbers
 from accsim.mapping.thread_blocks import ThreadBlocks
 from accsim.mapping.tiling import splits, tile_sizes
 from accsim.workload.ops import Conv2d, Gemm, Op
@@ -92,6 +95,16 @@ class Stationary(CompiledDataflow):
         orders = [self.order] if self.order else ["mn", "nm"]
         kept = [self.resident] if self.resident is not None else [False, True]
         return [Points((order, resident), table) for order in orders for resident in kept]
+
+    def placed(self, op: Op, acc: Accelerator, columns: Mapping[str, IntArray]) -> list[Placed]:
+        assert isinstance(op, Gemm | Conv2d)
+        tiles = given_numbers(self, columns, "tile_m", "tile_n", "tile_k")
+        cores = splits(op.rows, op.n, op.products, acc.cores, self.split_m, self.split_n)
+        if tiles is None or len(cores) != 1 or self.order is None or self.resident is None:
+            return []
+        own = (-(-op.rows // cores[0][0]), -(-op.n // cores[0][1]), op.k)
+        table = np.column_stack([np.minimum(tiles, own), np.broadcast_to(cores[0], tiles.shape)])
+        return [Placed(Points((self.order, self.resident), table), np.arange(len(table)))]
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Stationary:
         tile_m, tile_n, tile_k, split_m, split_n, _ = points.table[i].tolist()

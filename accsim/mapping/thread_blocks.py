@@ -6,6 +6,7 @@ every shared rate divided by the SMs that are active in the wave. ``docs/gpu.md`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from accsim.config.compute_units import TensorCore
 from accsim.config.machine import Accelerator
+from accsim.engine.tables import IntArray
 from accsim.errors import MappingError
 from accsim.kernels.block import fill_spans
 from accsim.kernels.jit import kernel
@@ -33,9 +35,10 @@ from accsim.kernels.work import (
     write_vector,
 )
 from accsim.mapping.base import check_choices, register_dataflow
-from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
+from accsim.mapping.compiled import CompiledDataflow, Lowered, Placed, Points
 from accsim.mapping.conversion import lowering_numbers, passed, promoting
 from accsim.mapping.machine_numbers import REGISTERS, memory_plan, overhead_ticks, places
+from accsim.mapping.placed import given_numbers
 from accsim.mapping.thread_block_shape import thread_block_shape
 from accsim.units import dtype_layout
 from accsim.workload.ops import Gemm, Op
@@ -90,12 +93,24 @@ class ThreadBlocks(CompiledDataflow):
         step = _step(op, machine, formats)
         steps = -(-op.k // step[0])
         table = np.array([(m, n, s) for m in rows for n in cols for s in _splits(steps, self.split_k, acc)], np.int64)
+        return [one.points for one in self._by_shape(op, acc, table)]
+
+    def placed(self, op: Op, acc: Accelerator, columns: Mapping[str, IntArray]) -> list[Placed]:
+        assert isinstance(op, Gemm)
+        table = given_numbers(self, columns, "tile_m", "tile_n", "split_k")
+        if table is None or not isinstance(acc.matrix_unit, TensorCore):
+            return []
+        return self._by_shape(op, acc, table)
+
+    def _by_shape(self, op: Gemm, acc: Accelerator, table: IntArray) -> list[Placed]:
+        """Points by the shape that they need."""
+        machine, formats = lowering_numbers(op, acc)
         plan = np.zeros((len(table), PLAN_COLUMNS), np.int64)
-        _plan(table, _extents(op), step, machine, _capacities(acc), plan)
+        _plan(table, _extents(op), _step(op, machine, formats), machine, _capacities(acc), plan)
         found: dict[tuple[int, bool], list[int]] = {}
         for i, key in enumerate(zip(plan[:, BEHIND].tolist(), (plan[:, SPLIT] > 1).tolist(), strict=True)):
             found.setdefault(key, []).append(i)
-        return [Points(key, table[chosen]) for key, chosen in found.items()]
+        return [Placed(Points(key, table[chosen]), np.array(chosen)) for key, chosen in found.items()]
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> ThreadBlocks:
         tile_m, tile_n, split_k = points.table[i].tolist()

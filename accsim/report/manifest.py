@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -29,11 +29,16 @@ def manifest(report: Report, folder: Path, command: str) -> dict[str, Any]:
         "written_by": WRITTEN_BY,
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": versions(PACKAGES),
         "machine": about["machine"],
         "workload": {"name": report.workload.name, "hash": workload_hash(report.workload)},
         "files": {path.name: _file(path) for path in sorted(folder.iterdir())},
     }
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Versions of Python and of packages, ``"not installed"`` of one that is missing."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
 
 
 def workload_hash(workload: Workload) -> str:

@@ -1,0 +1,235 @@
+"""What a space file says held against its machines, workloads and dataflows: every problem, at its line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from accsim.config.machine import Accelerator
+from accsim.config.reader import MarkedDocument, dotted
+from accsim.config.yaml_marks import KeyPath
+from accsim.errors import InputError, Problem, nearest
+from accsim.mapping.base import Dataflow
+from accsim.sweep.axes import Axis, Scalar
+from accsim.sweep.collectives import collective_bytes, collective_kind, topology_of
+from accsim.sweep.columns import BEFORE, RESULTS
+from accsim.sweep.fields import SIZES, machine_field
+from accsim.sweep.settings import (
+    DATAFLOW,
+    MAPPING,
+    NETWORK,
+    TOPOLOGY,
+    WORKLOAD,
+    choices,
+    dataflow_of,
+    machine_of,
+    section,
+    split,
+    workload_of,
+)
+from accsim.sweep.space import Linked, plain
+from accsim.sweep.space_file import SpaceFile
+
+MOST_CHECKED = 64
+"""Values of an axis that are tried on each machine before a sweep; of more, these evenly spaced."""
+
+
+def checked(form: SpaceFile, document: MarkedDocument, folder: Path) -> tuple[tuple[Linked, ...], list[Problem]]:
+    """The linked fields, and every problem of a file whose form is right."""
+    check = _Check(form, document, str(folder.resolve()))
+    problems = [*check.sample(), *check.links(), *check.dataflows(), *check.machines(), *check.workloads()]
+    return check.linked, list(dict.fromkeys([*problems, *check.networks(), *check.constraints()]))
+
+
+class _Check:
+    def __init__(self, form: SpaceFile, document: MarkedDocument, folder: str) -> None:
+        self.form, self.document, self.folder = form, document, folder
+        self.axes = tuple(form.axes.values())
+        self.linked: tuple[Linked, ...] = ()
+        self.made: list[Accelerator] = []
+
+    def _problem(self, path: KeyPath, message: str, suggestion: str | None = None, *, key: bool = False) -> Problem:
+        return Problem(self.document.where(path, key=key), dotted(path), message, suggestion)
+
+    def sample(self) -> Iterator[Problem]:
+        """An interval has no values of its own, so a grid cannot hold it; a sample needs something to draw."""
+        grid = self.form.sample.method == "grid"
+        for axis in self.axes:
+            if grid and axis.interval:
+                message = f"{axis.interval} is for sample: random, latin or sobol; allowed in a grid are"
+                yield self._problem(("axes", axis.key), f"{message} a list, range, linspace or logspace")
+        if not grid and not self.axes:
+            yield self._problem(("sample",), "there are no axes to draw from")
+
+    def links(self) -> Iterator[Problem]:
+        """Linked fields read axes, and no two kinds of quantities."""
+        known = [axis.key for axis in self.axes]
+        for key, expression in self.form.linked.items():
+            path = ("linked", key)
+            unknown = [name for name in expression.names if name not in known]
+            found = {axis.dimension for axis in self.axes if axis.key in expression.names and axis.dimension}
+            if key in known:
+                yield self._problem(path, "is an axis too; allowed is one of the two", key=True)
+            elif unknown:
+                allowed = ", ".join(known) or "axes, of which this file has none"
+                for name in unknown:
+                    yield self._problem(path, f"'{name}' is no axis, allowed are {allowed}", nearest(name, known))
+            elif len(found) > 1:
+                yield self._problem(path, f"reads {' and '.join(sorted(found))}; allowed is one kind of quantity")
+            else:
+                self.linked += (Linked(key, expression, next(iter(found), None)),)
+
+    def dataflows(self) -> Iterator[Problem]:
+        """The fields of mappings belong to every dataflow that is named, and take their values."""
+        own = [axis for axis in self.axes if axis.key.startswith(MAPPING) and axis.key != DATAFLOW]
+        named = self.form.axes.get(DATAFLOW)
+        if named is None:
+            for axis in own:
+                message = f"needs the dataflow: add the axis {DATAFLOW}, such as {DATAFLOW}: [flash2]"
+                yield self._problem(("axes", axis.key), message, key=True)
+            return
+        for i, name in enumerate(named.values):
+            given = (("dataflow", name),)
+            try:
+                known = choices(dataflow_of(given))
+            except InputError as error:
+                yield from (self._problem(("axes", DATAFLOW, i), p.message, p.suggestion) for p in error.problems)
+                continue
+            for axis in own:
+                field = axis.key.removeprefix(MAPPING)
+                if field in known:
+                    yield from self._refused(axis, partial(_mapping, name, field))
+                    continue
+                near = nearest(field, known)
+                message = f"'{name}' has no choice '{field}', allowed are {', '.join(known) or 'none'}"
+                yield self._problem(("axes", axis.key), message, near and MAPPING + near, key=True)
+
+    def _refused(self, axis: Axis, make: Callable[[Scalar], object]) -> Iterator[Problem]:
+        """The values of an axis that cannot be made, each at its place."""
+        for at in sorted(set(np.linspace(0, len(axis.values) - 1, MOST_CHECKED).astype(int).tolist())):
+            try:
+                make(axis.values[at])
+            except InputError as error:
+                for problem in error.problems:
+                    yield self._of_axis(axis.key, at, problem)
+
+    def _of_axis(self, key: str, at: int, problem: Problem) -> Problem:
+        """A problem of the value of an axis, or of an axis that is none: at the place of the key or of the value."""
+        unknown = problem.message.startswith(("no field", "unknown"))
+        given = self.document.data["axes"].get(key)
+        path: KeyPath = ("axes", key, at) if isinstance(given, list) and not unknown else ("axes", key)
+        return self._problem(path, problem.message, problem.suggestion, key=unknown)
+
+    def machines(self) -> Iterator[Problem]:
+        """Each machine loads, and takes each value of each axis with the first ones of the others."""
+        yield from self._loaded("machines", self.form.machines, lambda name, given: self._machine(name, given))
+
+    def _machine(self, name: str, values: Mapping[str, Scalar]) -> Accelerator:
+        return machine_of(name, self.folder, split(values, self._dimensions).machine)
+
+    def workloads(self) -> Iterator[Problem]:
+        """Each workload loads, and takes each value of each of its parameters."""
+        names = [item.workload for item in self.form.workloads]
+
+        def load(name: str, values: Mapping[str, Scalar]) -> object:
+            setting = split(values, self._dimensions).workload
+            return collective_bytes(name, setting) if collective_kind(name) else workload_of(name, self.folder, setting)
+
+        yield from self._loaded("workloads", names, load)
+
+    def networks(self) -> Iterator[Problem]:
+        """Collectives run on a network, and nothing else does."""
+        own = [axis for axis in self.axes if section(axis.key) == NETWORK]
+        for i, item in enumerate(self.form.workloads):
+            collective = collective_kind(item.workload) is not None
+            if collective and TOPOLOGY not in self.form.axes:
+                message = f"a collective needs a network: add the axis {TOPOLOGY}, such as {TOPOLOGY}: ['torus:4x4x8']"
+                yield self._problem(("workloads", i), message)
+            elif own and not collective:
+                yield self._problem(("workloads", i), f"is no collective, which '{own[0].key}' is for")
+        if TOPOLOGY in self.form.axes:
+            first = {axis.key: axis.values[0] for axis in own}
+            for axis in own:
+                yield from self._refused(axis, partial(self._topology, first, axis.key))
+
+    def _topology(self, first: Mapping[str, Scalar], key: str, value: Scalar) -> object:
+        return topology_of(split({**first, key: value}, self._dimensions).network)
+
+    @property
+    def _dimensions(self) -> dict[str, str | None]:
+        return {axis.key: axis.dimension for axis in self.axes} | {link.key: link.dimension for link in self.linked}
+
+    def _loaded(
+        self, list_key: str, names: Sequence[str], load: Callable[[str, Mapping[str, Scalar]], object]
+    ) -> Iterator[Problem]:
+        prefix = WORKLOAD if list_key == "workloads" else ""
+        own = [axis for axis in self.axes if section(axis.key) == prefix]
+        first = {axis.key: axis.values[0] for axis in self.axes}
+        for i, name in enumerate(names):
+            try:
+                made = load(name, self._with_linked(first))
+            except InputError as error:
+                yield from (self._placed(list_key, i, prefix, problem) for problem in error.problems)
+                continue
+            if isinstance(made, Accelerator):
+                self.made.append(made)
+            for axis in own:
+
+                def make(value: Scalar, name: str = name, key: str = axis.key) -> object:
+                    return load(name, self._with_linked(first | {key: value}))
+
+                yield from self._refused(axis, make)
+
+    def _with_linked(self, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """Values of axes with those that follow from them."""
+        columns = {key: np.array([value]) for key, value in values.items()}
+        return dict(values) | {link.key: plain(link.column(columns)[0]) for link in self.linked}
+
+    def _placed(self, list_key: str, i: int, prefix: str, problem: Problem) -> Problem:
+        """A problem of a machine or workload: at the axis that set the value, or at its name."""
+        source, _, key = problem.where.partition(":")
+        if source in ("set", "query"):
+            for axis in self.axes:
+                if axis.key == prefix + key:
+                    return self._of_axis(axis.key, 0, problem)
+            if prefix + key in self.form.linked:
+                return self._problem(("linked", prefix + key), problem.message, problem.suggestion, key=True)
+        if problem.where.rsplit(":", 1)[-1].isdecimal():
+            return problem
+        about = "".join(f"{part}: " for part in (problem.where, problem.path) if part)
+        return self._problem((list_key, i), about + problem.message, problem.suggestion)
+
+    def constraints(self) -> Iterator[Problem]:
+        """Constraints read columns of the table, axes, and fields that every machine has."""
+        columns = (*BEFORE, *RESULTS)
+        keys = (*(axis.key for axis in self.axes), *self.form.linked)
+        for i, expression in enumerate(self.form.constraints):
+            path = ("constraints", i)
+            for name in expression.names:
+                if name in ("area_mm2", "area"):
+                    yield from self._area(path)
+                elif name not in (*columns, *keys):
+                    lacking = [acc.name for acc in self.made if machine_field(acc, name) is None]
+                    if lacking:
+                        message = f"'{name}' is no column, axis or field of {lacking[0]}"
+                        yield self._problem(path, message, nearest(name, (*columns, *keys)))
+
+    def _area(self, path: KeyPath) -> Iterator[Problem]:
+        """The area of a chip is known where its file has it, and no axis changes what it depends on."""
+        keys = (*(axis.key for axis in self.axes), *self.form.linked)
+        if "area" in keys:
+            return
+        for acc in self.made:
+            if acc.area_mm2 is None:
+                yield self._problem(path, f"{acc.name} has no area: give it one, as axis or linked field 'area'")
+        changed = next((key for key in keys if key.split(".")[0] in SIZES), None)
+        if changed is not None:
+            message = f"the area is not known where '{changed}' changes; link 'area' to an expression for it"
+            yield self._problem(path, message)
+
+
+def _mapping(dataflow: Scalar, field: str, value: Scalar) -> Dataflow:
+    return dataflow_of((("dataflow", dataflow), (field, value)))
