@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from accsim.errors import InputError, Problem
 from accsim.report.folder import MANIFEST, WRITTEN_BY, cannot_write
+from accsim.report.html.page import PAGE
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -132,7 +133,7 @@ def _check(store: Store, resume: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(Problem(str(folder), "", "is a file; allowed is a folder"))
     held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    foreign = [name for name in held if name not in (MANIFEST, POINTS, LOCK) and not name.endswith(PARTIAL)]
+    foreign = [name for name in held if name not in (MANIFEST, POINTS, LOCK, PAGE) and not name.endswith(PARTIAL)]
     if foreign or (MANIFEST in held and store.manifest() is None):
         names = ", ".join((foreign or [MANIFEST])[:5])
         allowed = "allowed is a folder that is missing, empty, or that of a sweep"
