@@ -104,7 +104,7 @@ class ThreadBlocks(CompiledDataflow):
 
     def _by_shape(self, op: Gemm, acc: Accelerator, table: IntArray) -> list[Placed]:
         """Points by the shape that they need."""
-        machine, formats = lowering_numbers(op, acc)
+        machine, formats = self._numbers(op, acc)
         plan = np.zeros((len(table), PLAN_COLUMNS), np.int64)
         _plan(table, _extents(op), _step(op, machine, formats), machine, _capacities(acc), plan)
         found: dict[tuple[int, bool], list[int]] = {}
