@@ -14,21 +14,24 @@ from accsim.config.yaml_marks import KeyPath
 from accsim.errors import InputError, Problem, nearest
 from accsim.mapping.base import Dataflow
 from accsim.sweep.axes import Axis, Scalar
+from accsim.sweep.collectives import collective_bytes, collective_kind, topology_of
 from accsim.sweep.columns import BEFORE, RESULTS
 from accsim.sweep.fields import SIZES, machine_field
 from accsim.sweep.settings import (
     DATAFLOW,
     MAPPING,
+    NETWORK,
+    TOPOLOGY,
     WORKLOAD,
     choices,
     dataflow_of,
     machine_of,
+    section,
     split,
     workload_of,
 )
 from accsim.sweep.space import Linked, plain
 from accsim.sweep.space_file import SpaceFile
-from accsim.workload.trace import Workload
 
 MOST_CHECKED = 64
 """Values of an axis that are tried on each machine before a sweep; of more, these evenly spaced."""
@@ -38,7 +41,7 @@ def checked(form: SpaceFile, document: MarkedDocument, folder: Path) -> tuple[tu
     """The linked fields, and every problem of a file whose form is right."""
     check = _Check(form, document, str(folder.resolve()))
     problems = [*check.sample(), *check.links(), *check.dataflows(), *check.machines(), *check.workloads()]
-    return check.linked, list(dict.fromkeys([*problems, *check.constraints()]))
+    return check.linked, list(dict.fromkeys([*problems, *check.networks(), *check.constraints()]))
 
 
 class _Check:
@@ -125,32 +128,51 @@ class _Check:
         yield from self._loaded("machines", self.form.machines, lambda name, given: self._machine(name, given))
 
     def _machine(self, name: str, values: Mapping[str, Scalar]) -> Accelerator:
-        return machine_of(name, self.folder, split(values, self._dimensions)[0])
+        return machine_of(name, self.folder, split(values, self._dimensions).machine)
 
     def workloads(self) -> Iterator[Problem]:
         """Each workload loads, and takes each value of each of its parameters."""
         names = [item.workload for item in self.form.workloads]
 
-        def load(name: str, values: Mapping[str, Scalar]) -> Workload:
-            return workload_of(name, self.folder, split(values, self._dimensions)[1])
+        def load(name: str, values: Mapping[str, Scalar]) -> object:
+            setting = split(values, self._dimensions).workload
+            return collective_bytes(name, setting) if collective_kind(name) else workload_of(name, self.folder, setting)
 
         yield from self._loaded("workloads", names, load)
+
+    def networks(self) -> Iterator[Problem]:
+        """Collectives run on a network, and nothing else does."""
+        own = [axis for axis in self.axes if section(axis.key) == NETWORK]
+        for i, item in enumerate(self.form.workloads):
+            collective = collective_kind(item.workload) is not None
+            if collective and TOPOLOGY not in self.form.axes:
+                message = f"a collective needs a network: add the axis {TOPOLOGY}, such as {TOPOLOGY}: ['torus:4x4x8']"
+                yield self._problem(("workloads", i), message)
+            elif own and not collective:
+                yield self._problem(("workloads", i), f"is no collective, which '{own[0].key}' is for")
+        if TOPOLOGY in self.form.axes:
+            first = {axis.key: axis.values[0] for axis in own}
+            for axis in own:
+                yield from self._refused(axis, partial(self._topology, first, axis.key))
+
+    def _topology(self, first: Mapping[str, Scalar], key: str, value: Scalar) -> object:
+        return topology_of(split({**first, key: value}, self._dimensions).network)
 
     @property
     def _dimensions(self) -> dict[str, str | None]:
         return {axis.key: axis.dimension for axis in self.axes} | {link.key: link.dimension for link in self.linked}
 
     def _loaded(
-        self, section: str, names: Sequence[str], load: Callable[[str, Mapping[str, Scalar]], object]
+        self, list_key: str, names: Sequence[str], load: Callable[[str, Mapping[str, Scalar]], object]
     ) -> Iterator[Problem]:
-        prefix = WORKLOAD if section == "workloads" else ""
-        own = [axis for axis in self.axes if _section(axis.key) == prefix]
+        prefix = WORKLOAD if list_key == "workloads" else ""
+        own = [axis for axis in self.axes if section(axis.key) == prefix]
         first = {axis.key: axis.values[0] for axis in self.axes}
         for i, name in enumerate(names):
             try:
                 made = load(name, self._with_linked(first))
             except InputError as error:
-                yield from (self._placed(section, i, prefix, problem) for problem in error.problems)
+                yield from (self._placed(list_key, i, prefix, problem) for problem in error.problems)
                 continue
             if isinstance(made, Accelerator):
                 self.made.append(made)
@@ -166,7 +188,7 @@ class _Check:
         columns = {key: np.array([value]) for key, value in values.items()}
         return dict(values) | {link.key: plain(link.column(columns)[0]) for link in self.linked}
 
-    def _placed(self, section: str, i: int, prefix: str, problem: Problem) -> Problem:
+    def _placed(self, list_key: str, i: int, prefix: str, problem: Problem) -> Problem:
         """A problem of a machine or workload: at the axis that set the value, or at its name."""
         source, _, key = problem.where.partition(":")
         if source in ("set", "query"):
@@ -178,7 +200,7 @@ class _Check:
         if problem.where.rsplit(":", 1)[-1].isdecimal():
             return problem
         about = "".join(f"{part}: " for part in (problem.where, problem.path) if part)
-        return self._problem((section, i), about + problem.message, problem.suggestion)
+        return self._problem((list_key, i), about + problem.message, problem.suggestion)
 
     def constraints(self) -> Iterator[Problem]:
         """Constraints read columns of the table, axes, and fields that every machine has."""
@@ -211,8 +233,3 @@ class _Check:
 
 def _mapping(dataflow: Scalar, field: str, value: Scalar) -> Dataflow:
     return dataflow_of((("dataflow", dataflow), (field, value)))
-
-
-def _section(key: str) -> str:
-    """The prefix of a field of a workload or mapping; nothing of a field of a machine."""
-    return next((prefix for prefix in (WORKLOAD, MAPPING) if key.startswith(prefix)), "")

@@ -218,8 +218,8 @@ class _Run:
             at, need = (np.concatenate(column) for column in zip(*parts, strict=True))
             digits = 10.0 ** np.floor(np.log10(need) - 1)
             rounded, code = np.unique(np.ceil(need / digits) * digits, return_inverse=True)
-            has = f"bytes in {memory}, has {format_quantity(capacity, 'bytes')}"
-            texts = [f"{shape} on {self.job.acc.name} needs about {size:.2g} {has}" for size in rounded]
+            has = f"kB in {memory}, has {format_quantity(capacity, 'bytes')}"
+            texts = [f"{shape} on {self.job.acc.name} needs about {size / 1000:,.12g} {has}" for size in rounded]
             self.outcome.set_texts("error", self.at[at], code.reshape(-1), texts)
 
 

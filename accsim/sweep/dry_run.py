@@ -10,6 +10,7 @@ from accsim.sweep.evaluate import evaluate_part, part_of
 from accsim.sweep.groups import Group, Shard
 from accsim.sweep.manifest import SCHEMA_VERSION
 from accsim.sweep.space import Point, Space
+from accsim.sweep.summary import show_points
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,18 +50,19 @@ class DryRun:
 
     def show(self, console: Console) -> None:
         """As text and a table."""
-        from rich.table import Table
-
         space = self.space
         counted = f"{len(space.machines)} machines x {space.draws:,} combinations x {len(space.workloads)} workloads"
         console.print(f"{space.name}: {self.points:,} points in {self.groups:,} groups ({counted})", markup=False)
         console.print(f"about {self.seconds:.3g} s on one core, from {self.tried} points that were run")
-        table = Table(title=f"The first {len(self.first)}", box=None, title_justify="left")
-        for name in ("machine", "workload", *space.keys):
-            table.add_column(name)
-        for point in self.first:
-            table.add_row(point.machine, point.workload, *(str(value) for value in point.values.values()))
-        console.print(table)
+        several = [axis.key for axis in space.axes if axis.size != 1] + [link.key for link in space.linked]
+        names = {"machine": len(space.machines) > 1, "workload": len(space.workloads) > 1}
+        rows = [
+            {name: getattr(point, name) for name, shown in names.items() if shown}
+            | {key: point.values[key] for key in several}
+            for point in self.first
+        ]
+        if rows[0]:
+            show_points(console, f"The first {len(rows)}", rows, space.dimensions)
 
 
 def dry_run(space: Space, shard: Shard) -> DryRun:

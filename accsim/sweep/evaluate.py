@@ -11,6 +11,7 @@ from accsim.config.machine import Accelerator
 from accsim.errors import AccsimError
 from accsim.mapping.compiled import CompiledDataflow
 from accsim.sweep.axes import Column, as_column
+from accsim.sweep.collectives import collective_kind, run_collective
 from accsim.sweep.columns import KNOWN_BEFORE, schema_of
 from accsim.sweep.direct import Job, run_direct
 from accsim.sweep.expressions import Expression
@@ -71,20 +72,24 @@ def _evaluate_setting(
     known: Mapping[str, Any],
     before: Sequence[Expression],
 ) -> None:
-    machine, workload, mapping = split(values, space.dimensions)
+    setting, name = split(values, space.dimensions), space.workloads[part.workload].workload
+    collective = collective_kind(name)
     try:
-        acc = machine_of(space.machines[part.machine], space.folder, machine)
-        work = workload_of(space.workloads[part.workload].workload, space.folder, workload)
+        acc = machine_of(space.machines[part.machine], space.folder, setting.machine)
+        work = None if collective else workload_of(name, space.folder, setting.workload)
     except AccsimError as error:
         outcome.fail(at, str(error))
         return
     area = _area(space, acc)
     outcome.numbers["area_mm2"][at] = np.nan if area is None else area
     left = _keep(before, at, {**known, "area_mm2": area, "area": area}, acc, outcome)
-    if mapping and len(left) > 1:
+    if work is None:
+        run_collective(name, setting, outcome, left)
+        return
+    if setting.mapping and len(left) > 1:
         left = _directly(space, acc, work, part, values, outcome, left)
     for chosen, numbers in _settings({key: part.columns[key] for key in _numbers(part)}, left):
-        _one_by_one(space, acc, work, (*mapping, *split(numbers, {})[2]), outcome, chosen)
+        _one_by_one(space, acc, work, (*setting.mapping, *split(numbers, {}).mapping), outcome, chosen)
 
 
 def _directly(
@@ -103,7 +108,7 @@ def _directly(
     valid = np.all([column > 0 for column in varied.values()], axis=0)
     chosen = at[valid]
     try:
-        dataflow = dataflow_of(split({**values, **constant}, space.dimensions)[2])
+        dataflow = dataflow_of(split({**values, **constant}, space.dimensions).mapping)
         if not isinstance(dataflow, CompiledDataflow):
             return at
         own = {key: column[valid] for key, column in varied.items()}
@@ -266,11 +271,11 @@ def runs_in_blocks(space: Space) -> bool:
     varied, first = _varied(part, np.arange(2))
     if not varied:
         return False
-    machine, workload, mapping = split(first, space.dimensions)
+    setting = split(first, space.dimensions)
     try:
-        dataflow = dataflow_of(mapping)
-        acc = machine_of(space.machines[0], space.folder, machine)
-        work = workload_of(space.workloads[0].workload, space.folder, workload)
+        dataflow = dataflow_of(setting.mapping)
+        acc = machine_of(space.machines[0], space.folder, setting.machine)
+        work = workload_of(space.workloads[0].workload, space.folder, setting.workload)
         return isinstance(dataflow, CompiledDataflow) and bool(Job(space, acc, work, dataflow, varied, 2).ready().any())
     except AccsimError:
         return False

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from accsim.config.catalogue import load_accelerator
 from accsim.config.data_files import is_path
@@ -15,25 +15,42 @@ from accsim.errors import InputError, Problem, nearest
 from accsim.mapping.base import Dataflow, find_dataflow
 from accsim.sweep.axes import Scalar, written
 from accsim.workload.catalogue import load_workload
-from accsim.workload.op_query import op_kind
+from accsim.workload.op_query import op_kind, read_op
 from accsim.workload.query import parse_query
 from accsim.workload.trace import Workload
 
 WORKLOAD = "workload."
 MAPPING = "mapping."
+NETWORK = "network."
+PREFIXES = (WORKLOAD, MAPPING, NETWORK)
 DATAFLOW = "mapping.dataflow"
+TOPOLOGY = "network.topology"
 
 Setting = tuple[tuple[str, Scalar], ...]
 """Fields and their values as a file gives them; hashable, so that what they make is kept."""
 
 
-def split(values: Mapping[str, Any], dimensions: Mapping[str, str | None]) -> tuple[Setting, Setting, Setting]:
-    """(fields of the machine, parameters of the workload, fields of the mapping), as files give them."""
-    found: dict[str, list[tuple[str, Scalar]]] = {"": [], WORKLOAD: [], MAPPING: []}
+class Settings(NamedTuple):
+    """Fields of a point as files give them: of the machine, the workload, the mapping and the network."""
+
+    machine: Setting
+    workload: Setting
+    mapping: Setting
+    network: Setting
+
+
+def split(values: Mapping[str, Any], dimensions: Mapping[str, str | None]) -> Settings:
+    """The fields of a point by what they are of."""
+    found: dict[str, list[tuple[str, Scalar]]] = {prefix: [] for prefix in ("", *PREFIXES)}
     for key, value in values.items():
-        prefix = next((p for p in (WORKLOAD, MAPPING) if key.startswith(p)), "")
+        prefix = section(key)
         found[prefix].append((key.removeprefix(prefix), written(value, dimensions.get(key))))
-    return tuple(found[""]), tuple(found[WORKLOAD]), tuple(found[MAPPING])
+    return Settings(*map(tuple, found.values()))
+
+
+def section(key: str) -> str:
+    """The prefix of a field of a workload, mapping or network; nothing of a field of a machine."""
+    return next((prefix for prefix in PREFIXES if key.startswith(prefix)), "")
 
 
 def resolved(name: str, folder: str) -> str:
@@ -59,10 +76,11 @@ def workload_of(name: str, folder: str, setting: Setting = ()) -> Workload:
     """A workload with some parameters set, also those of a single op. Raises as :func:`accsim.load_workload` does."""
     spec = resolved(name, folder)
     bare, query = parse_query(spec)
-    if op_kind(bare) is None:
+    kind = op_kind(bare)
+    if kind is None:
         return load_workload(spec, set=dict(setting))
-    values = query | {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in setting}
-    return load_workload(bare + "?" + "&".join(f"{key}={value}" for key, value in values.items()))
+    texts = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in setting}
+    return read_op(kind, query | texts)
 
 
 def forget_files() -> None:

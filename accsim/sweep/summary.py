@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accsim.sweep.axes import written
 from accsim.sweep.manifest import SCHEMA_VERSION
 from accsim.sweep.store import Store, read_sweep
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from rich.console import Console
 
 BEST = {"latency": "latency_s", "energy": "energy_j"}
 """Objective -> the column that is shown; latency of the others."""
 SHOWN = 5
-MOST_LETTERS = 60
+MOST_LETTERS = 110
+_NUMBER = re.compile(r"\d[\d.,e+]*")
 
 
 @dataclass(frozen=True)
@@ -25,13 +30,13 @@ class Summary:
     Attributes
     ----------
     manifest : that of its folder.
-    errors : reason -> points without a result, the most frequent first.
-    best : rows with the least objective.
+    errors : a reason, the first of all that differ in nothing but numbers -> points without a result for it.
+    best : workload -> rows with the least objective.
     """
 
     manifest: dict[str, Any]
     errors: dict[str, int]
-    best: list[dict[str, Any]]
+    best: dict[str, list[dict[str, Any]]]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -40,9 +45,7 @@ class Summary:
         return {"schema_version": SCHEMA_VERSION, **about, "errors": self.errors, "best": self.best}
 
     def show(self, console: Console) -> None:
-        """As text and a table."""
-        from rich.table import Table
-
+        """As text and tables."""
         done, kept, seconds = (self.manifest[key] for key in ("points_done", "points_kept", "seconds"))
         rate = f", {(done - kept) / seconds:,.0f} points/s" if seconds and done > kept else ""
         console.print(f"{done:,} points ({kept:,} of them kept) in {seconds:.3g} s{rate}")
@@ -50,46 +53,81 @@ class Summary:
             console.print(f"  {points:,} without a result: {_short(reason)}", markup=False)
         if len(self.errors) > SHOWN:
             console.print(f"  ... and {len(self.errors) - SHOWN} more reasons, in the column 'error'")
+        for workload, rows in self.best.items():
+            show_points(console, f"The best of {workload}", rows, self._dimensions())
         if not self.best:
             console.print("no point is feasible")
-            return
-        table = Table(title="The best points", box=None, title_justify="left")
-        for column in self.best[0]:
-            table.add_column(column, justify="left" if isinstance(self.best[0][column], str) else "right")
-        for row in self.best:
-            table.add_row(*(_text(value) for value in row.values()))
-        console.print(table)
+
+    def _dimensions(self) -> dict[str, str | None]:
+        return {key: axis["dimension"] for key, axis in self.manifest["sweep"]["axes"].items()}
+
+
+def show_points(
+    console: Console, title: str, rows: Sequence[Mapping[str, Any]], dimensions: Mapping[str, str | None]
+) -> None:
+    """Rows as a table."""
+    from rich.table import Table
+
+    table = Table(title=title, box=None, title_justify="left")
+    for column, value in rows[0].items():
+        text = isinstance(value, str) or dimensions.get(column)
+        table.add_column(column, justify="left" if text else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(_text(value, dimensions.get(column)) for column, value in row.items()))
+    console.print(table)
 
 
 def summary_of(folder: Path, objective: str) -> Summary:
     """What a sweep in a folder found; reads a few columns, batch by batch."""
+    manifest = Store(folder).manifest() or {}
+    about = manifest["sweep"]
+    column = BEST.get(objective, "latency_s")
+    varied = [key for key, axis in about["axes"].items() if axis["values"] != 1]
+    machine = ["machine"] if len(about["machines"]) > 1 else []
+    shown = ["point", *machine, *varied, "latency_s", "energy_j", "bound_by"]
+    errors: dict[str, tuple[str, int]] = {}
+    best: dict[str, list[dict[str, Any]]] = {}
+    for batch in read_sweep(folder).to_batches(columns=[*shown, "workload", "feasible", "error"]):
+        _count_errors(batch, errors)
+        for workload in about["workloads"]:
+            found = _best_of(batch, workload, column, shown)
+            if found:
+                both = sorted([*best.get(workload, []), *found], key=lambda row: (row[column], row["point"]))
+                best[workload] = both[:SHOWN]
+    counted = sorted(errors.values(), key=lambda item: -item[1])
+    return Summary(manifest, dict(counted), best)
+
+
+def _count_errors(batch: pa.RecordBatch, errors: dict[str, tuple[str, int]]) -> None:
+    """Add the errors of a batch, those that differ in numbers only as one."""
     import pyarrow.compute as pc
 
-    manifest = Store(folder).manifest() or {}
-    rows = read_sweep(folder)
-    column = BEST.get(objective, "latency_s")
-    swept = [key for key in manifest["sweep"]["columns"] if key in manifest["sweep"]["axes"]]
-    errors: dict[str, int] = {}
-    best: list[dict[str, Any]] = []
-    shown = ["point", "machine", "workload", *swept, "latency_s", "energy_j", "bound_by"]
-    for batch in rows.to_batches(columns=[*shown, "feasible", "error"]):
-        for item in pc.value_counts(batch["error"]).to_pylist():
-            if item["values"] is not None:
-                errors[item["values"]] = errors.get(item["values"], 0) + item["counts"]
-        kept = batch.filter(batch["feasible"]).select(shown)
-        if kept.num_rows:
-            order = pc.select_k_unstable(kept, SHOWN, sort_keys=[(column, "ascending"), ("point", "ascending")])
-            best += kept.take(order).to_pylist()
-            best = sorted(best, key=lambda row: (row[column], row["point"]))[:SHOWN]
-    return Summary(manifest, dict(sorted(errors.items(), key=lambda item: -item[1])), best)
+    for item in pc.value_counts(batch["error"]).to_pylist():
+        if item["values"] is not None:
+            kind = _NUMBER.sub("#", item["values"])
+            first, count = errors.get(kind, (item["values"], 0))
+            errors[kind] = (first, count + item["counts"])
+
+
+def _best_of(batch: pa.RecordBatch, workload: str, column: str, shown: list[str]) -> list[dict[str, Any]]:
+    import pyarrow.compute as pc
+
+    rows = batch.filter(pc.and_(batch["feasible"], pc.equal(batch["workload"], workload))).select(shown)
+    if not rows.num_rows:
+        return []
+    order = pc.select_k_unstable(rows, SHOWN, sort_keys=[(column, "ascending"), ("point", "ascending")])
+    found: list[dict[str, Any]] = rows.take(order).to_pylist()
+    return found
 
 
 def _short(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= 2 * MOST_LETTERS else line[: 2 * MOST_LETTERS - 3] + "..."
+    return line if len(line) <= MOST_LETTERS else line[: MOST_LETTERS - 3] + "..."
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, dimension: str | None) -> str:
     if value is None:
         return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)[:MOST_LETTERS]
+    if dimension:
+        return str(written(value, dimension))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
