@@ -12,6 +12,7 @@ from accsim.cli.app import INTERRUPTED, app
 from accsim.cli.describe import describe, machines, schema, workloads
 from accsim.cli.figures import calibrate, figure, validate
 from accsim.cli.network import network
+from accsim.cli.optimize import optimize
 from accsim.cli.run import diff, run
 from accsim.cli.sweep import sweep
 from accsim.report.terminal import escape_what_cannot_be_shown, say
@@ -21,6 +22,7 @@ __all__ = ["app", "main"]
 app.command(short_help="Simulate a workload on a machine.")(run)
 app.command(short_help="Explain why one run is faster than another.")(diff)
 app.command(short_help="Simulate every point of a space of designs.")(sweep)
+app.command(short_help="Search a space for the best designs.")(optimize)
 app.command()(machines)
 app.command()(workloads)
 app.command(short_help="Explain a machine, workload, dataflow, op or mapped program.")(describe)
