@@ -114,7 +114,7 @@ def _found(space: Space, rows: Sequence[dict[str, Any]]) -> Found:
     for name in BUSY:
         busy = math.fsum(row["weight"] * row["latency_s"] * row[name] for row in rows)
         numbers[name] = busy / seconds if seconds else math.nan
-    numbers |= {key: float(rows[0][key]) for key in space.keys if not isinstance(rows[0][key], str)}
+    numbers |= {key: rows[0][key] for key in space.keys if not isinstance(rows[0][key], str)}
     broken = [row for row in rows if not row["feasible"]]
     return Found(numbers, sum(_violation(space, row) for row in broken), str(broken[0]["error"]) if broken else None)
 

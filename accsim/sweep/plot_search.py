@@ -39,8 +39,8 @@ def _designs(axes: Axes, result: SearchResult) -> None:
         if not len(points):
             continue
         axes.scatter(
-            points[:, 0], points[:, 1], s=16, alpha=0.45, linewidths=0.8, color=COLOURS[i], marker=MARKERS[i], zorder=3 - i,
-            label=f"{sampler}: designs",
+            points[:, 0], points[:, 1], s=16, alpha=0.45, linewidths=0.8, color=COLOURS[i], marker=MARKERS[i],
+            zorder=3 - i, label=f"{sampler}: designs",
         )  # fmt: skip
         best = np.unique(points[front(points)], axis=0)
         axes.step(
