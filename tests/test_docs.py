@@ -37,6 +37,7 @@ FILES = {
     "own_machine.md": "my_chip.yaml",
     "workloads.md": "my_trace.yaml",
     "embeddings.md": "my_model.yaml",
+    "sweeps.md": "my_space.yaml",
 }
 LOOSE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 ENVIRONMENT = os.environ | {

@@ -69,6 +69,10 @@ class Lowered:
         longest = self.block.row[:, :, D0 : D2 + 1].max(axis=(1, 2))
         return MAX_STAGE_TICKS if longest.min() > MAX_STAGE_TICKS else MAX_TICKS
 
+    def without_actions(self) -> Lowered:
+        """The same points with nothing to count."""
+        return Lowered(self.shape, self.block._replace(actions=self.block.actions[:0, :0]), self.copies)
+
     def select(self, chosen: npt.NDArray[Any]) -> Lowered:
         """The points of an index array."""
         actions = self.block.actions[chosen] if len(self.block.actions) else self.block.actions

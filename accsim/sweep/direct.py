@@ -44,7 +44,7 @@ from accsim.units import format_quantity
 from accsim.workload.ops import Op
 from accsim.workload.trace import Workload
 
-BLOCK = 1024
+BLOCK = 512
 """Points that are lowered at once: their numbers stay in the processor's cache."""
 MAIN = ("main_read", "main_write")
 
@@ -193,20 +193,20 @@ class _Run:
         """Add what the points of a block take for one op."""
         fits = lowered.fits()
         if not fits.all():
+            found.fits[to[~fits]] = False
             for memory, capacity in lowered.shape.capacities.items():
                 need = lowered.reserved_bytes(memory)
                 above = np.flatnonzero(need > capacity)
                 key = (lowered.shape.name, memory, capacity)
                 found.needs.setdefault(key, []).append((at[above], need[above]))
-            found.fits[to[~fits]] = False
-            lowered, to = lowered.select(fits), to[fits]
-        bound, fires = bounds(lowered)
-        ticks = bound if self.job.space.fidelity == "analytic" else run_points(lowered)
+        ticks, fires = bounds(lowered)
+        if self.job.space.fidelity == "tile":
+            ticks[fits] = run_points(lowered.without_actions().select(fits))
         counted = all_counted(lowered.block.actions, fires, worth) * (lowered.copies * one.count)[:, None]
         busy = np.zeros((len(to), len(lowered.shape.resources)))
         busy_block(lowered.shape.static, lowered.block, fires, busy)
         found.ticks[to] += (ticks + float(overhead_ticks(acc, "op"))) * one.count
-        found.too_long[to] |= ticks >= TOO_LONG
+        found.too_long[to] |= fits & (ticks >= TOO_LONG)
         found.dynamic_j[to] += counted[:, 0]
         found.main_bytes[:, to] += counted[:, 1:].T
         for i, name in enumerate(lowered.shape.resources):

@@ -309,7 +309,7 @@ def test_describe_mapped_workload_without_programs() -> None:
     assert "programs" not in plain("describe", "flat_edge", MODEL, "--op", "q_proj")["ops"][0]
 
 
-@pytest.mark.parametrize("kind", ["machine", "workload", "energy"])
+@pytest.mark.parametrize("kind", ["machine", "workload", "sweep", "energy"])
 def test_schema(kind: str) -> None:
     found = plain("schema", kind)
     assert found["$schema"].startswith("https://json-schema.org/")

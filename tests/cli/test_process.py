@@ -25,7 +25,7 @@ def done(*arguments: str, code: str | None = None, **environment: str) -> subpro
 def test_help_and_start_are_light() -> None:
     result = done("--help")
     assert result.returncode == 0
-    for command in ("run", "machines", "workloads", "describe", "validate", "schema"):
+    for command in ("run", "machines", "workloads", "describe", "validate", "schema", "sweep"):
         assert f"\n  {command} " in result.stdout
     loaded = done(code="import sys, accsim.cli; print(*sorted({m.partition('.')[0] for m in sys.modules}))")
     assert not set(loaded.stdout.split()) & HEAVY

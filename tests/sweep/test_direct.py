@@ -87,10 +87,10 @@ def simulated(point: Point, fidelity: str, dimensions: dict[str, str | None]) ->
     """The row of a point from a simulation of its own; None where it has no mapping."""
     from accsim.sweep.settings import split
 
-    machine, _, mapping = split(point.values, dimensions)
-    acc = accsim.load_accelerator(point.machine, set=dict(machine))
+    setting = split(point.values, dimensions)
+    acc = accsim.load_accelerator(point.machine, set=dict(setting.machine))
     try:
-        report = accsim.simulate(point.workload, acc, dataflow=dataflow_of(mapping), fidelity=fidelity)
+        report = accsim.simulate(point.workload, acc, dataflow=dataflow_of(setting.mapping), fidelity=fidelity)
     except accsim.MappingError:
         return None
     main = report.traffic_bytes[acc.main_memory.name]
