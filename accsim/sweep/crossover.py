@@ -36,6 +36,11 @@ class Side:
         """Whether the second is better."""
         return self.second < self.first
 
+    def __str__(self) -> str:
+        return " and ".join(
+            "not feasible" if np.isinf(result) else f"{result:.4g}" for result in (self.first, self.second)
+        )
+
 
 @dataclass(frozen=True)
 class Crossover:
@@ -62,9 +67,7 @@ class Crossover:
             winner = "second" if self.looked[0].second_wins else "first"
             return f"{self.axis}: the {winner} has the better {self.objective} everywhere {looked}"
         verb = "begins" if self.after.second_wins else "stops"
-        before, after = (
-            f"{self._at(side)} ({side.first:.4g} and {side.second:.4g})" for side in (self.before, self.after)
-        )
+        before, after = (f"{self._at(side)} ({side})" for side in (self.before, self.after))
         return f"{self.axis}: the second {verb} to win by {self.objective} between {before} and {after}"
 
     def _at(self, side: Side) -> Scalar:

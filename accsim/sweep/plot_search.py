@@ -8,6 +8,7 @@ import numpy as np
 
 from accsim.report.plot_style import COLOURS, GREY, LARGE, LIGHT, NORMAL, SMALL, new_panels
 from accsim.sweep.pareto import Points, front
+from accsim.units import DIMENSIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,12 +47,20 @@ def _designs(axes: Axes, result: SearchResult) -> None:
         axes.step(
             *best.T, where="post", color=COLOURS[i], linewidth=1.2, linestyle=("-", "--")[i], label=f"{sampler}: front"
         )
-    axes.set_xlabel(names[0], fontsize=NORMAL)
-    axes.set_ylabel(names[1], fontsize=NORMAL)
+    axes.set_xlabel(_label(result, names[0]), fontsize=NORMAL)
+    axes.set_ylabel(_label(result, names[1]), fontsize=NORMAL)
     axes.set_xscale(_scale_of(rows[names[0]].to_numpy(float)))
     axes.set_yscale(_scale_of(rows[names[1]].to_numpy(float)))
     more = f" (the first 2 of {len(result.objectives)} objectives)" if len(result.objectives) > 2 else ""
     _finish(axes, f"Feasible designs{more}", result.space.name)
+
+
+def _label(result: SearchResult, name: str) -> str:
+    """An objective, with its unit where that is not in its name."""
+    dimension = result.space.dimensions.get(name)
+    if not dimension:
+        return name
+    return f"{name} ({next(unit for unit, factor in DIMENSIONS[dimension].units.items() if factor == 1)})"
 
 
 def _scale_of(values: Points) -> Literal["log", "linear"]:
@@ -76,5 +85,6 @@ def _growth(axes: Axes, result: SearchResult) -> None:
 def _finish(axes: Axes, title: str, below: str) -> None:
     axes.set_title(f"{title}\n", fontsize=LARGE, loc="left", fontweight="bold")
     axes.annotate(below, (0, 1), (0, 6), "axes fraction", "offset points", fontsize=NORMAL, color=GREY, va="bottom")
+    axes.tick_params(which="both", labelsize=SMALL)
     axes.grid(color=LIGHT, linewidth=0.6)
     axes.legend(fontsize=SMALL, frameon=False)

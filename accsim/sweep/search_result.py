@@ -84,12 +84,18 @@ class SearchResult:
             reasons = self.trials["error"].value_counts()
             console.print(f"no design is feasible: {reasons.index[0]}", markup=False)
             return
-        rows = found["front"]
-        shown = (
-            rows if len(rows) <= SHOWN else [rows[i] for i in np.linspace(0, len(rows) - 1, SHOWN).round().astype(int)]
-        )
+        rows = [{name: row[name] for name in self._shown()} for row in found["front"]]
+        places = np.unique(np.linspace(0, len(rows) - 1, SHOWN).round().astype(int))
         some = f", {SHOWN} of them" if len(rows) > SHOWN else ""
-        show_points(console, f"Pareto front: {len(rows)} designs{some}", shown, self.space.dimensions)
+        show_points(
+            console, f"Pareto front: {len(rows)} designs{some}", [rows[i] for i in places], self.space.dimensions
+        )
+
+    def _shown(self) -> list[str]:
+        """Columns that tell designs apart, and the objectives."""
+        machine = ["machine"] if len(self.space.machines) > 1 else []
+        varied = [axis.key for axis in self.space.axes if axis.interval or axis.size > 1]
+        return list(dict.fromkeys(["sampler", "trial", *machine, *varied, *self.objectives]))
 
     def plot(self) -> Figure:
         """All designs with the fronts, and the hypervolumes after each trial."""
@@ -120,9 +126,9 @@ def _row(sampler: str, trial: FrozenTrial, objectives: Sequence[str]) -> dict[st
     return {
         "sampler": sampler,
         "trial": trial.number,
+        **dict(zip(objectives, trial.values, strict=True)),
         **result["fields"],
         **result["numbers"],
-        **dict(zip(objectives, trial.values, strict=True)),
         VIOLATION: result[VIOLATION],
         "feasible": result["error"] is None,
         "error": result["error"],

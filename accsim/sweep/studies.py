@@ -48,7 +48,9 @@ def check_sampler(name: str) -> None:
         For a missing extra, and an unknown sampler.
     """
     try:
-        import optuna  # noqa: F401
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "IProgress not found")  # tqdm's, in notebooks: no bar of it is shown
+            import optuna  # noqa: F401
     except ImportError as error:
         raise InputError("accsim optimize needs the extra 'search': pip install 'accsim[search]'") from error
     if name not in SAMPLERS:
