@@ -19,10 +19,10 @@ from accsim.sweep.executors.in_process import InProcess
 from accsim.sweep.expressions import Expression
 from accsim.sweep.objectives import read_objectives, values_of
 from accsim.sweep.run import OnProgress, Progress
-from accsim.sweep.search_folder import about_search, finished, opened
+from accsim.sweep.search_folder import about_search, begun, checked, finished
 from accsim.sweep.search_result import SearchResult, result_of
 from accsim.sweep.space import Space, read_space
-from accsim.sweep.studies import RANDOM, RESULT, VIOLATION, Plan, Trials, Workplace, check_sampler, quiet
+from accsim.sweep.studies import RANDOM, RESULT, VIOLATION, Plan, Trials, Workplace, check_sampler, quiet, trials_of
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -81,8 +81,12 @@ def optimize(
     plan = Plan(sampler, trials, batch, seed, choices_of(space))
     plans = [plan, dataclasses.replace(plan, sampler=RANDOM)] if baseline and sampler != RANDOM else [plan]
     with quiet(), contextlib.ExitStack() as stack:
-        folder = opened(out, about_search(space, goals, plan), resume=resume, command=command) if out else None
+        about = about_search(space, goals, plan)
+        folder = checked(out, about, resume=resume) if out else None
         place = stack.enter_context(Workplace(folder))
+        if folder:
+            with place.alone():
+                begun(folder, about, resume=resume, command=command)
         if isinstance(executor, DaskCluster):
             executor = stack.enter_context(executor.kept())
         search = _Search(space, goals, plans, place, executor or InProcess(), progress)
@@ -108,9 +112,7 @@ class _Search:
     ) -> None:
         self.space, self.objectives, self.executor = space, objectives, executor
         self.progress = progress or (lambda _: None)
-        with place.alone():
-            storage = place.storage()
-            self.studies = [Trials(place, storage, plan, len(objectives)) for plan in plans]
+        self.studies = trials_of(place, plans, len(objectives))
         self.start = time.perf_counter()
         self.kept = sum(len(study.done()) for study in self.studies)
         self.warm = False

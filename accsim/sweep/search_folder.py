@@ -33,33 +33,23 @@ def about_search(space: Space, objectives: Sequence[Expression], plan: Plan) -> 
     }
 
 
-def opened(folder: str | Path, about: dict[str, Any], *, resume: bool, command: str) -> Path:
-    """The folder of a search, with its manifest: a new one, or with ``resume`` that of the same search.
+def checked(folder: str | Path, about: dict[str, Any], *, resume: bool) -> Path:
+    """A folder that a search may write into: missing, empty, or with ``resume`` that of the same search.
 
     Raises
     ------
     InputError
-        For a folder with anything else, a search of something else, and one that cannot be written.
+        For a folder with anything else, and a search of something else.
     """
     path = check_folder(folder)
     held = sorted(item.name for item in path.iterdir()) if path.exists() else []
     foreign = [name for name in held if name not in OURS and not name.startswith((".", JOURNAL))]
-    known = _manifest(path) if MANIFEST in held else None
+    known = _manifest(path)
     if foreign or (MANIFEST in held and known is None):
         names = ", ".join((foreign or [MANIFEST])[:5])
         allowed = "allowed is a folder that is missing, empty, or that of a search"
         raise InputError(Problem(str(folder), "", f"holds what no search wrote there ({names}); {allowed}"))
     if known is None:
-        plain = {
-            "schema_version": SCHEMA_VERSION,
-            "written_by": WRITTEN_BY,
-            "command": command,
-            "versions": versions((*PACKAGES, "optuna")),
-            KEY: about,
-            "started_at": now(),
-            "status": RUNNING,
-        }
-        write_files(path, {MANIFEST: _encoded(plain)})
         return path
     if not resume:
         raise InputError(Problem(str(folder), "", "holds a search; add --resume, or name another folder"))
@@ -69,6 +59,22 @@ def opened(folder: str | Path, about: dict[str, Any], *, resume: bool, command: 
         message = f"holds a search that differs in {', '.join(differ)}; give the same, or name another folder"
         raise InputError(Problem(str(folder), "", message))
     return path
+
+
+def begun(folder: Path, about: dict[str, Any], *, resume: bool, command: str) -> None:
+    """Write the manifest of a search that begins; raises as :func:`checked`. No other process may be here meanwhile."""
+    checked(folder, about, resume=resume)
+    if _manifest(folder) is None:
+        plain = {
+            "schema_version": SCHEMA_VERSION,
+            "written_by": WRITTEN_BY,
+            "command": command,
+            "versions": versions((*PACKAGES, "optuna")),
+            KEY: about,
+            "started_at": now(),
+            "status": RUNNING,
+        }
+        write_files(folder, {MANIFEST: _encoded(plain)})
 
 
 def finished(folder: Path, result: SearchResult, *, complete: bool) -> None:
@@ -86,7 +92,7 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a search; None where there is none that can be read."""
     try:
         plain = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except ValueError:
+    except (FileNotFoundError, ValueError):
         return None
     except OSError as error:
         raise cannot_write(folder, error) from error

@@ -152,7 +152,24 @@ class Workplace:
 
         if not self.folder:
             return InMemoryStorage()
+        _cut_short_line(self.folder / JOURNAL)
         return JournalStorage(JournalFileBackend(str(self.folder / JOURNAL)))
+
+
+def _cut_short_line(journal: Path) -> None:
+    """Remove what a full disk or a kill left of the last line: what is written next would stand behind it."""
+    from optuna.storages.journal import JournalFileSymlinkLock
+
+    if not journal.exists():
+        return
+    lock = JournalFileSymlinkLock(str(journal))
+    lock.acquire()
+    try:
+        content = journal.read_bytes()
+        if not content.endswith(b"\n"):
+            os.truncate(journal, content.rfind(b"\n") + 1)
+    finally:
+        lock.release()
 
 
 @dataclass(frozen=True)
@@ -223,3 +240,20 @@ class Trials:
         from optuna.trial import TrialState
 
         return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def trials_of(place: Workplace, plans: Sequence[Plan], objectives: int) -> list[Trials]:
+    """The trials of some studies, with all that the journal has of them.
+
+    Raises
+    ------
+    InputError
+        For a journal that cannot be read.
+    """
+    with place.alone():
+        try:
+            storage = place.storage()
+            return [Trials(place, storage, plan, objectives) for plan in plans]
+        except (ValueError, KeyError) as error:
+            message = f"cannot be read ({error}); name another folder, or remove the lines from the first bad one on"
+            raise InputError(Problem(str(place.folder and place.folder / JOURNAL), "", message)) from error

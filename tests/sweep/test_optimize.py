@@ -272,6 +272,18 @@ def test_folders_of_others_are_left_alone(write_space: WriteSpace, tmp_path: Pat
         optimize(space, ["area_mm2"], trials=4, batch=2, seed=1, out=out, resume=True)
 
 
+def test_journal_that_was_cut_or_damaged(write_space: WriteSpace, tmp_path: Path) -> None:
+    space, out = read_space(write_space(SPACE)), tmp_path / "out"
+    whole = optimize(space, trials=6, batch=3, out=out, baseline=False)
+    journal = out / "journal.log"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:-2]) + lines[-2][:20])
+    same(whole, optimize(space, trials=6, batch=3, out=out, baseline=False, resume=True))
+    journal.write_bytes(b"".join([*lines[:4], b"{damaged\n", *lines[4:]]))
+    with pytest.raises(InputError, match=r"journal.log: cannot be read \(.*; name another folder"):
+        optimize(space, trials=6, batch=3, out=out, baseline=False, resume=True)
+
+
 def test_no_feasible_design_is_said(write_space: WriteSpace) -> None:
     path = write_space(SPACE.replace("<= 1 MiB", "<= 1 KiB"))
     found = optimize(path, trials=6, batch=3)
