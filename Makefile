@@ -24,10 +24,10 @@ demo: setup ## Run the main job: three ways of attention compared on one machine
 	@$(BIN)/$(MAIN_JOB)
 
 test: setup ## Run the tests and the examples in docstrings
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
 
 test-all: setup ## Run the long tests too, and draw new examples for the property tests
-	$(BIN)/python -m pytest -n $(JOBS) --hypothesis-profile=new
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --hypothesis-profile=new
 
 lint: setup ## Check style, format, types and import layers
 	$(BIN)/ruff check .
@@ -60,8 +60,13 @@ endif
 
 RECENT := import sys; assert sys.version_info >= (3, 11)
 
-# An environment that someone else made here (no stamp) is kept if it is recent enough and has pip.
+# An environment that someone else made here (no stamp) is kept if it is recent enough and has pip. A link to that of
+# another checkout is not cleared: it would be gone there too.
 $(STAMP): setup.cfg pyproject.toml
+	@if [ -L $(VENV) ] && [ -f $(STAMP) ] && [ "$$(cat $(STAMP))" != '$(CURDIR)' ]; then \
+	  echo '$(VENV) is a link to the environment of another checkout. Remove the link, then make setup' >&2; \
+	  exit 1; \
+	fi
 	@if [ ! -f $(STAMP) ] || [ "$$(cat $(STAMP))" = '$(CURDIR)' ]; then \
 	  $(BIN)/python -c '$(RECENT); import pip' 2>/dev/null && exit 0; \
 	fi; \

@@ -257,12 +257,15 @@ class Layout(NamedTuple):
     block
         Elements that share one scale; 1 without scales.
     scale_bits
-        Bits of a scale.
+        Bits of a scale, and of a zero point beside it where there is one.
+    zero_point
+        Whether there is.
     """
 
     element_bits: int
     block: int = 1
     scale_bits: int = 0
+    zero_point: bool = False
 
 
 _DTYPES: dict[str, tuple[Layout, str]] = {
@@ -276,6 +279,9 @@ _DTYPES: dict[str, tuple[Layout, str]] = {
     ),
     "int8": (Layout(8), "i8 s8"),
     "int4": (Layout(4), "i4 s4"),
+    "int4_g32": (Layout(4, 32, 32, True), "i4g32"),
+    "int4_g64": (Layout(4, 64, 32, True), "i4g64"),
+    "int4_g128": (Layout(4, 128, 32, True), "i4g128"),
     "int32": (Layout(32), "i32 s32"),
     "hbfp8": (Layout(8, 64, 8), "bfp8"),
     "hbfp6": (Layout(6, 64, 8), "bfp6"),
@@ -289,7 +295,9 @@ _DTYPES: dict[str, tuple[Layout, str]] = {
 DTYPES: tuple[str, ...] = tuple(_DTYPES)
 """Canonical names of the data types."""
 
-_DTYPE_ALIASES = {alias: name for name, (_, aliases) in _DTYPES.items() for alias in (name, *aliases.split())}
+_DTYPE_ALIASES = {
+    alias: name for name, (_, aliases) in _DTYPES.items() for alias in (plain_name(name), *aliases.split())
+}
 
 
 def canonical_dtype(name: str) -> str:
@@ -321,7 +329,7 @@ def dtype_layout(name: str) -> Layout:
     Examples
     --------
     >>> dtype_layout("NVFP4")
-    Layout(element_bits=4, block=16, scale_bits=8)
+    Layout(element_bits=4, block=16, scale_bits=8, zero_point=False)
     """
     return _DTYPES[canonical_dtype(name)][0]
 

@@ -6,15 +6,19 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from accsim.embedding import (
+    SCOPES,
     EmbeddingSet,
     Feature,
     Popularity,
     Table,
     Valency,
+    count_step_work,
     count_unique,
     draw_batches,
     expected_imbalance,
     expected_unique,
+    row_sharded,
+    step_work,
 )
 from accsim.workload.catalogue import load_workload
 
@@ -57,3 +61,21 @@ def test_dcnv2_imbalance_from_statistics(benchmark: BenchmarkFixture) -> None:
     embeddings = load_workload("dlrm_dcnv2").embeddings
     assert embeddings is not None
     benchmark(expected_imbalance, embeddings, SAMPLES, shards=4 * CHIPS, dedup="source", chips=CHIPS)
+
+
+@pytest.mark.parametrize("rows", [10**5, 4 * 10**7])
+def test_count_step_work(benchmark: BenchmarkFixture, rows: int) -> None:
+    embeddings = one_table(rows)
+    (batch,) = draw_batches(embeddings, SAMPLES, seed=1)
+    placement = row_sharded(embeddings, CHIPS)
+    benchmark(count_step_work, batch, embeddings, placement, dedup="owner", tiles=TILES)
+    print_rate(benchmark, len(batch.indices))
+
+
+@pytest.mark.parametrize("dedup", SCOPES)
+@pytest.mark.parametrize(("model", "chips"), [("dlrm_dcnv2", 128), ("dlrm_fig8_like", 1024)])
+def test_step_work(benchmark: BenchmarkFixture, model: str, chips: int, dedup: str) -> None:
+    embeddings = load_workload(model).embeddings
+    assert embeddings is not None
+    placement = row_sharded(embeddings, chips)
+    benchmark(step_work, embeddings, SAMPLES // CHIPS, placement, dedup=dedup, tiles=TILES)

@@ -40,6 +40,15 @@ def test_fair_rates(benchmark: BenchmarkFixture, figure: Callable[[str], None]) 
     figure(f"max-min rates of {FLOWS:,} flows on {POD.chips:,} chips: {took * 1e3:.0f} ms a solve")
 
 
+def test_ends(benchmark: BenchmarkFixture, figure: Callable[[str], None]) -> None:
+    rng = np.random.default_rng(0)
+    source = np.sort(rng.integers(0, POD.chips, FLOWS)).astype(np.int32)
+    goal = ((source + rng.integers(1, POD.chips, FLOWS)) % POD.chips).astype(np.int32)
+    share = FairShare(POD.graph.rate, DimensionOrder().routes(POD.graph, source, goal))
+    _, solves = benchmark.pedantic(lambda: share.ends(np.full(FLOWS, 1e6)), rounds=1, warmup_rounds=1)
+    figure(f"ends of {FLOWS:,} equal messages, {solves:,} solves: {benchmark.stats['min']:.1f} s")
+
+
 def test_goodput_samples(benchmark: BenchmarkFixture, figure: Callable[[str], None]) -> None:
     machine = Machine(0.99)
     machine.sample((2, 2, 4), samples=10)

@@ -81,7 +81,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_the_sources_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = {n for n in archive.namelist() if ".dist-info/" not in n}
-    sources = shipped("accsim", ".py", ".csv", ".npz", "py.typed")
+    sources = shipped("accsim", ".py", ".csv", ".npz", ".css", ".js", "py.typed")
     data = shipped("hw_configs", ".yaml") | shipped("workloads", ".yaml")
     assert {"accsim/__init__.py", "accsim/py.typed", "accsim/cli/run.py", "accsim/figures/flat/speedup.csv"} <= sources
     assert {"accsim/hw_configs/flat_edge.yaml", "accsim/workloads/bert_base.yaml"} <= data

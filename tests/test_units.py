@@ -185,6 +185,7 @@ def test_formats_short(value: float, dimension: str, text: str) -> None:
         ("e4m3", "fp8"),
         ("float8_e4m3fn", "fp8"),
         ("torch.bfloat16", "bf16"),
+        ("INT4 g128", "int4_g128"),
     ],
 )
 def test_data_type_spellings(spelled: str, name: str) -> None:
@@ -195,7 +196,9 @@ def test_data_type_spellings(spelled: str, name: str) -> None:
     ("spelled", "near"), [("bf17", "bf16"), ("flot16", "fp16"), ("int9", "int4"), ("quaternion", None)]
 )
 def test_unknown_data_type(spelled: str, near: str | None) -> None:
-    with pytest.raises(UnitError, match="allowed are fp32, tf32, fp16, bf16, fp8, int8, int4, int32") as caught:
+    with pytest.raises(
+        UnitError, match="allowed are fp32, tf32, fp16, bf16, fp8, int8, int4, int4_g32, int4_g64, int4_g128, int32"
+    ) as caught:
         canonical_dtype(spelled)
     if near is None:
         assert caught.value.suggestion is None
@@ -206,6 +209,7 @@ def test_unknown_data_type(spelled: str, near: str | None) -> None:
 def test_bits() -> None:
     assert {name: dtype_bits(name) for name in DTYPES} == {
         "fp32": 32, "tf32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4, "int32": 32,
+        "int4_g32": 5, "int4_g64": 4.5, "int4_g128": 4.25,
         "hbfp8": 8 + 8 / 64, "hbfp6": 6 + 8 / 64, "hbfp4": 4 + 8 / 64,
         "mxfp8": 8 + 8 / 32, "mxfp6": 6 + 8 / 32, "mxfp4": 4 + 8 / 32, "mxint8": 8 + 8 / 32, "nvfp4": 4 + 8 / 16,
     }  # fmt: skip
@@ -215,8 +219,10 @@ def test_bits() -> None:
 def test_bits_of_a_tensor_are_those_of_its_elements_and_its_scales(name: str, elements: int) -> None:
     scales = {"hbfp": 64, "mx": 32, "nv": 16}
     block = next((size for start, size in scales.items() if name.startswith(start)), None)
-    element = int("".join(c for c in name if c.isdigit())) if name != "tf32" else 32
-    scale_bits = 0 if block is None else 8 * math.ceil(Fraction(elements, block))
+    plain, _, group = name.partition("_g")
+    block, scale = (int(group), 32) if group else (block, 8)
+    element = int("".join(c for c in plain if c.isdigit())) if name != "tf32" else 32
+    scale_bits = 0 if block is None else scale * math.ceil(Fraction(elements, block))
     assert tensor_bits(elements, name) == elements * element + scale_bits
 
 

@@ -54,7 +54,10 @@ def all_to_all(
 @network.command("collective", short_help="A collective by its fastest algorithm.")
 def collective(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="all_reduce, reduce_scatter, all_gather, broadcast or all_to_all.")
+        str,
+        typer.Argument(
+            metavar="KIND", help="all_reduce, reduce_scatter, all_gather, broadcast, all_to_all or permute."
+        ),
     ],
     topology: Topology,
     size: Size = "1 GiB",
@@ -117,6 +120,44 @@ def goodput(
 
 def _numbers(text: str) -> list[int]:
     return [int(part) if part.isascii() and part.isdecimal() and len(part) < 8 else 0 for part in text.split("x")]
+
+
+@network.command("jobs", short_help="Jobs that come, run and end, by the wiring of the machine.")
+def jobs(
+    load: Annotated[float, typer.Option(help="Share of the chips that jobs would use if none had to wait.")] = 0.7,
+    mean: Annotated[str, typer.Option(metavar="TIME", help="Mean duration of a job, with a unit.")] = "14400 s",
+    durations: Annotated[str, typer.Option(help="exponential, constant or lognormal.")] = "exponential",
+    waiting: Annotated[int, typer.Option(min=1, help="Jobs that wait while later ones start; 1: in order.")] = 10,
+    count: Annotated[int, typer.Option("--jobs", min=20, help="Jobs that come.")] = 3000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the jobs that are drawn.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Jobs of the published mix on TPU v4's 64 cubes, with optical switches and with fixed wires."""
+    from accsim.network.job_replay import Stream
+    from accsim.report.network import jobs_dict, print_jobs
+    from accsim.units import parse_quantity
+
+    stream = Stream(load, parse_quantity(mean, "time"), durations, count, waiting)
+    with progress():
+        plain = jobs_dict(stream, seed)
+    if as_json:
+        write_json(plain)
+    else:
+        print_jobs(console(), plain)
+
+
+@network.command("channels", short_help="Virtual channels for all shortest paths without deadlock.")
+def channels(topology: Topology, as_json: Json = False) -> None:
+    """Virtual channels with which messages may take all shortest paths and never deadlock, by scheme."""
+    from accsim.network import read_topology
+    from accsim.report.network import channels_dict, print_channels
+
+    with progress():
+        plain = channels_dict(read_topology(topology))
+    if as_json:
+        write_json(plain)
+    else:
+        print_channels(console(), plain)
 
 
 @network.command("slices", short_help="The best slice for what a model sends.")

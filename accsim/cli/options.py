@@ -22,6 +22,24 @@ Constraints = Annotated[
 ]
 Effort = Annotated[str, typer.Option(help="standard, or exhaustive: every tile size of a fine grid is searched.")]
 MachineName = Annotated[str, typer.Argument(metavar="MACHINE", help="A machine that ships, or the path of a file.")]
+MachineOrSlice = Annotated[
+    str,
+    typer.Argument(metavar="MACHINE", help="A machine that ships, the path of a file, or a slice: tpu_v4:4x4x8."),
+]
+Schedule = Annotated[
+    str | None, typer.Option(help="Of a step on a slice: overlapped (the default), serial or pipelined.")
+]
+Dedup = Annotated[
+    str | None,
+    typer.Option(
+        help="Where a step on a slice drops duplicate rows: owner, source or none; by default what is fastest."
+    ),
+]
+Placing = Annotated[str | None, typer.Option("--placement", help="Of tables on a slice: rows (the default) or best.")]
+Where = Annotated[
+    str | None,
+    typer.Option(help="What looks rows up on a slice: sparse_core (the default), tensor_core, host, ..."),
+]
 WorkloadName = Annotated[
     str,
     typer.Argument(metavar="WORKLOAD", help="A workload that ships, a path, or an op: 'gemm?m=512&n=512&k=512'."),

@@ -13,16 +13,21 @@ import typer
 from accsim.cli.options import (
     Constraints,
     Dataflow,
+    Dedup,
     Effort,
     Json,
-    MachineName,
+    MachineOrSlice,
     Objective,
     Out,
+    Placing,
     PowerCap,
     RunName,
+    Schedule,
     Set,
+    Where,
     WorkloadName,
 )
+from accsim.cli.step import StepOptions, refuse, run_step
 from accsim.errors import AccsimError, InputError, MappingError, Problem, TooLongError
 from accsim.report.terminal import Progress, console, progress, say, write_json, write_text
 
@@ -34,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    machine: MachineName,
+    machine: MachineOrSlice,
     workload: WorkloadName,
     dataflow: Dataflow = None,
     compare: Annotated[
@@ -52,15 +57,35 @@ def run(
         bool, typer.Option("--prefetch-weights", help="Load an op's first weight tile while the op before runs.")
     ] = False,
     ops: Annotated[bool, typer.Option("--ops/--no-ops", help="Show each distinct op.")] = True,
+    schedule: Schedule = None,
+    dedup: Dedup = None,
+    placement: Placing = None,
+    where: Where = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Simulate a workload on a machine: latency, energy, utilization, what binds, traffic."""
+    """Simulate a workload on a machine, or a training step on a slice: time, energy, utilization, what binds."""
     from accsim.config.catalogue import load_accelerator
     from accsim.mapping.goal import read_goal
     from accsim.report.lookup import read_both, read_dataflows, read_settings
+    from accsim.system.slices import is_slice
     from accsim.workload.catalogue import load_workload
 
+    of_slices: StepOptions = {}
+    if schedule is not None:
+        of_slices["schedule"] = schedule
+    if dedup is not None:
+        of_slices["dedup"] = dedup
+    if placement is not None:
+        of_slices["placement"] = placement
+    if where is not None:
+        of_slices["where"] = where
+    if is_slice(machine):
+        of_chips = {"dataflow": dataflow, "compare": compare, "constraint": constraints, "out": out}
+        refuse(of_chips | {"prefetch_weights": prefetch_weights}, "allowed for a single chip, not for a slice")
+        run_step(machine, workload, read_settings(settings or []), of_slices, as_json)
+        return
+    refuse(of_slices, "allowed for a slice, such as tpu_v4:4x4x8")
     if dataflow is not None and compare is not None:
         raise InputError("--dataflow and --compare exclude each other, allowed is one of them")
     names = None if compare is None else read_dataflows(compare)

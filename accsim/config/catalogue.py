@@ -54,8 +54,8 @@ def _machine_file(name_or_path: str | Path) -> Path:
     if not isinstance(name_or_path, (str, Path)):
         raise InputError(f"read a {type(name_or_path).__name__} as a machine, allowed is a name or a path")
     if not is_path(name_or_path) and ":" in str(name_or_path):
-        name, _, slice_ = str(name_or_path).partition(":")
-        message = f"read '{name_or_path}': slices of several chips ('{slice_}') are not supported, allowed is '{name}'"
+        name = str(name_or_path).partition(":")[0]
+        message = f"read '{name_or_path}', a slice of several chips, where one chip is asked for: allowed is '{name}'"
         raise InputError(Problem("", "", message))
     return find_file(_FOLDER, "machine", name_or_path)
 

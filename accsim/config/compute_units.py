@@ -28,6 +28,15 @@ Dtypes = Annotated[
 ]
 
 
+class Accumulator(FileModel):
+    """How a matrix unit adds up the products of one data type."""
+
+    bits: Annotated[int, Field(ge=8, le=64)] = 32
+    """Bits of a sum in registers and memories."""
+    aligned_bits: Annotated[int, Field(ge=2, le=44)] | None = None
+    """Significant bits that aligned products and their sum keep, where they are fewer than those of a sum."""
+
+
 class _MatrixUnit(FileModel):
     count: Count = 1
     """Units in one core."""
@@ -39,8 +48,16 @@ class _MatrixUnit(FileModel):
         default_factory=FrozenDict
     )
     """Data type to the other ones that it multiplies it with as they are, at the rate of the first."""
+    accumulators: Annotated[Mapping[str, Accumulator], AfterValidator(freeze), BeforeValidator(canonical_keys)] = Field(
+        default_factory=FrozenDict
+    )
+    """Data type to how its products are added up; default: in sums of 32 bits, with all of their bits."""
     area_mm2: Area | None = Field(default=None, alias="area")
     """Area of one unit."""
+
+    def accumulator(self, dtype: str) -> Accumulator:
+        """How products of a data type are added up."""
+        return self.accumulators.get(canonical_dtype(dtype)) or Accumulator()
 
     def rate(self, dtype: str) -> float:
         """Multiple of the base rate for a data type.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from accsim.config.fields import Bandwidth, Identifier, OverheadTime, Text, freeze
+from accsim.config.fields import Bandwidth, Capacity, Identifier, OverheadTime, Text, freeze
 from accsim.config.reader import FileModel
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -40,6 +40,37 @@ class InSwitch(FileModel):
     """Fewest chips with which the library uses it."""
 
 
+class Flagged(FileModel):
+    """How a message of few bytes goes: every word with its own flag, so that nobody waits for a fence."""
+
+    latency_s: OverheadTime = Field(alias="latency")
+    """Launch and hop."""
+    most_bytes: Capacity = Field(alias="most")
+    """Longer messages go without flags."""
+    efficiency: Share
+    """Share of the bytes moved that is not flags."""
+
+
+class SendRecv(FileModel):
+    """A message from one chip of a node to another, over channels that the library opens for the pair."""
+
+    bandwidth_bytes_per_s: Bandwidth = Field(alias="bandwidth")
+    """What a pair's links reach, one way."""
+    channels: Annotated[int, Field(ge=1, le=1024)]
+    """Of a chip, for its messages to all others; a message takes its share of them, halved until all have room."""
+    channel_bytes_per_s: Bandwidth = Field(alias="channel_bandwidth")
+    """What a channel, one thread block, moves at most."""
+    least_part_bytes: Capacity = Field(alias="least_part")
+    """Bytes of a channel at least: short messages take fewer channels."""
+    most_part_bytes: Capacity = Field(alias="most_part")
+    """Bytes of a channel beyond which a message takes twice as many, as long as the chip has them."""
+    latency_s: OverheadTime = Field(alias="latency")
+    """Launch and hop."""
+    flagged: Flagged
+    source: Text
+    """Where the numbers come from."""
+
+
 class NodeLinks(FileModel):
     """What joins the chips of a node, all to all through a switch or directly."""
 
@@ -57,5 +88,7 @@ class NodeLinks(FileModel):
     """By name; of each message, the library takes the fastest."""
     in_switch: InSwitch | None = None
     """None: the switch, if there is one, only passes messages on."""
+    send_recv: SendRecv | None = None
+    """None: the node's single messages are not known."""
     source: Text
     """Where the numbers come from."""

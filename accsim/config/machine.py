@@ -12,10 +12,13 @@ from accsim.config.compute_units import MatrixUnit, SystolicArray, TensorCore, V
 from accsim.config.energy import EnergyTable, load_energy_table
 from accsim.config.fields import Area, Count, Frequency, Name, Notes, OverheadTime, Text, content_hash, freeze
 from accsim.config.frozen import FrozenDict
+from accsim.config.host import DataCenter, Host
+from accsim.config.interconnect import Interconnect
 from accsim.config.links import NodeLinks
 from accsim.config.memory import Memory, level_problems, named_memories
 from accsim.config.power import PowerLimits
 from accsim.config.reader import FileModel, PlacedError, Wrong, of_file
+from accsim.config.sparse_core import RowDma, SparseCore, sparse_core_problems
 from accsim.errors import InputError, Problem, nearest
 
 __all__ = [
@@ -74,6 +77,16 @@ class Accelerator(FileModel):
     """Named fixed costs: 'op' of every operator of a trace; 'wave' and 'reduction' of grids of thread blocks."""
     links: NodeLinks | None = None
     """Links to the other chips of a node; without them, it runs no collective."""
+    interconnect: Interconnect | None = None
+    """Links to the other chips of a slice; without them, it has no slices."""
+    sparse_core: SparseCore | None = None
+    """Its embedding units."""
+    row_dma: RowDma | None = None
+    """How its cores fetch rows of embedding tables without them."""
+    host: Host | None = None
+    """Its host, as a place for embedding tables."""
+    data_center: DataCenter | None = None
+    """Servers for embedding tables across the network."""
     area_mm2: Area | None = Field(default=None, alias="area")
     """Area of the chip."""
     source: Text
@@ -88,7 +101,7 @@ class Accelerator(FileModel):
     @model_validator(mode="after")
     def _consistent(self) -> Accelerator:
         wrong = [*level_problems(self.memories, self.cores, self.clock_hz), *_missing_energies(self)]
-        wrong += _mixed_without_rate(self)
+        wrong += [*_mixed_without_rate(self), *sparse_core_problems(self.sparse_core, self.main_memory)]
         if wrong:
             raise PlacedError(wrong)
         return self
@@ -136,6 +149,9 @@ def _missing_energies(machine: Accelerator) -> Iterator[Wrong]:
             known = ", ".join(table.memory_kinds())
             message = f"the energy table '{table.name}' has no memory of kind '{memory.kind}', allowed are {known}"
             yield Wrong(("memories", memory.name, "kind"), message)
+    for section in ("host", "data_center"):
+        if getattr(machine, section) is not None and not table.has_memory("ddr"):
+            yield Wrong((section,), f"the energy table '{table.name}' has no memory of kind 'ddr'", key=True)
     for dtype in machine.matrix_unit.rates:
         if dtype not in table.mac:
             message = f"the energy table '{table.name}' has no mac for {dtype}, only for {', '.join(table.mac)}"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from accsim.config.fields import Capacity, Wording, canonical_keys, freeze
+from accsim.config.fields import Capacity, EnergyPj, Wording, canonical_keys, freeze
 from accsim.config.frozen import FrozenDict
 from accsim.config.reader import FileModel, PlacedError, Wrong
 
@@ -65,6 +65,29 @@ class OuterProduct(FileModel):
     """Places along k after which the units of a core have waited for the slowest."""
 
 
+PerCycle = Annotated[float, Field(gt=0, le=1e12)]
+
+
+class Decompressor(FileModel):
+    """What hands compressed operands on from the local memory to the matrix units of a core."""
+
+    values_per_cycle: PerCycle
+    """Values that it hands on in a cycle."""
+    expands: bool = False
+    """Fill in zeros, so that what the unit cannot run sparse lies compressed too; its zeros are values then."""
+    energy_pj: EnergyPj | None = Field(default=None, alias="energy")
+    """Energy of a value; not counted by default."""
+
+
+class Compressor(FileModel):
+    """What packs results of a core's matrix units before they are stored, where their pattern is known."""
+
+    results_per_cycle: PerCycle
+    """Results, zeros included, that it takes in a cycle."""
+    energy_pj: EnergyPj | None = Field(default=None, alias="energy")
+    """Energy of a result; not counted by default."""
+
+
 class Sparse(FileModel):
     """What the matrix unit does with zeros; by default, multiply them."""
 
@@ -84,14 +107,32 @@ class Sparse(FileModel):
     """Bytes of the operand selected from that one unit takes in a cycle; no limit by default."""
     accumulator_banks: Side | None = None
     """Sums that one unit adds to in a cycle; no limit by default."""
+    accumulator_queue: Side | None = None
+    """Sums of outer products that wait together for one unit's banks; by default so many that all banks are as full."""
     gated_energy: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Energy of a multiplication by a zero, as a share of any other's: 1 unless the unit holds it still."""
+
+    decompressor: Decompressor | None = None
+    """Unit of its own that compressed operands pass; without one, the matrix unit reads them at its own pace."""
+    compressor: Compressor | None = None
+    """Unit of its own that results with a pattern pass; without one, they are stored whole."""
+
+    @property
+    def reads_compressed(self) -> bool:
+        """Whether it leaves anything out, and so reads an operand compressed."""
+        return bool(self.modes or self.lane_skipping or self.outer_product)
 
     @model_validator(mode="after")
     def _fit_together(self) -> Sparse:
         wrong = []
+        if self.decompressor is not None and not self.decompressor.expands and not self.reads_compressed:
+            message = "read false, allowed is true for a unit that reads nothing compressed"
+            wrong.append(Wrong(("decompressor", "expands"), message))
         if self.lane_skipping and self.outer_product:
             wrong.append(Wrong(("lane_skipping",), "allowed beside outer_product is none", key=True))
+        if self.accumulator_queue and not (self.accumulator_banks and self.outer_product):
+            message = "allowed beside accumulator_banks and outer_product only"
+            wrong.append(Wrong(("accumulator_queue",), message, key=True))
         if self.row_wise is not None:
             window = self.row_wise.window
             for dtype, modes in self.modes.items():

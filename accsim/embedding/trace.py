@@ -8,16 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accsim.config.checks import MAX_SIZE, shown
+from accsim.config.checks import MAX_SIZE, ArgumentChecks, shown
 from accsim.errors import InputError, Problem
 from accsim.kernels.embedding import ROUNDS, draw_ranks, scatter_ranks
 from accsim.workload.embeddings import EmbeddingSet, Feature, Table
 
 IntArray = NDArray[np.int64]
+
+
+class Bags(NamedTuple):
+    """Bags of a table, chip after chip that has the sample, on each feature after feature.
+
+    Attributes
+    ----------
+    ids
+        int64[lookups], bag after bag.
+    starts
+        int64[bags + 1], where each bag begins and the last one ends.
+    chips
+        int64[chips + 1], where the bags of each chip begin and the last one's end.
+    """
+
+    ids: IntArray
+    starts: IntArray
+    chips: IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +58,11 @@ class TraceBatch:
         Rows of each table, int64[tables].
     names
         Names of the features.
+
+    Raises
+    ------
+    InputError
+        With every array that does not fit the others. Ids are looked at where they are counted.
     """
 
     samples: int
@@ -46,6 +71,27 @@ class TraceBatch:
     tables: IntArray
     rows: IntArray
     names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check = ArgumentChecks(self)
+        features = len(self.tables)
+        if check.count("samples") and len(self.offsets) != features * self.samples + 1:
+            due = f"{features} features of {self.samples} samples and the end"
+            check.fail("offsets", f"read {len(self.offsets)}, allowed is one for each bag of {due}")
+        elif not (self.offsets[0] == 0 and self.offsets[-1] == len(self.indices)):
+            read = f"from {self.offsets[0]} to {self.offsets[-1]}"
+            check.fail("offsets", f"read some {read}, allowed are those from 0 to the {len(self.indices)} indices")
+        elif (falling := np.flatnonzero(np.diff(self.offsets) < 0)).size:
+            feature, sample = divmod(int(falling[0]), self.samples)
+            check.fail("offsets", f"the bag of feature {feature}, sample {sample} ends before it begins")
+        for table in np.flatnonzero(self.rows < 1)[:1]:
+            check.fail("rows", f"read {self.rows[table]} of table {table}, allowed is at least one row")
+        for feature in np.flatnonzero((self.tables < 0) | (self.tables >= len(self.rows)))[:1]:
+            allowed = f"allowed are those of the {len(self.rows)} tables"
+            check.fail("tables", f"read {self.tables[feature]} of feature {feature}, {allowed}")
+        if len(self.names) != features:
+            check.fail("names", f"read {len(self.names)}, allowed is one for each of the {features} features")
+        check.finish()
 
     @property
     def lengths(self) -> IntArray:
@@ -57,6 +103,40 @@ class TraceBatch:
         start = feature * self.samples
         end = self.samples if last is None else last
         return self.indices[self.offsets[start + first] : self.offsets[start + end]]
+
+    def of_table(self, table: int, chips: int = 1) -> Bags:
+        """Bags of a table by chip; the samples are dealt over chips in blocks as equal as can be.
+
+        Raises
+        ------
+        InputError
+            With the first id that is of no row, by feature, sample and position.
+        """
+        features = np.flatnonzero(self.tables == table)
+        cuts = np.arange(chips + 1) * self.samples // chips
+        blocks = list(product(pairwise(cuts.tolist()), features.tolist()))
+        lengths, empty = self.lengths, np.zeros(0, np.int64)
+        ids = np.concatenate([empty, *(self.of_feature(f, a, b) for (a, b), f in blocks)])
+        sizes = np.concatenate([empty, *(lengths[f, a:b] for (a, b), f in blocks)])
+        if len(ids) and not (ids.min() >= 0 and ids.max() < self.rows[table]):
+            self._refuse_id(features)
+        return Bags(ids, np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]), cuts * len(features))
+
+    def _refuse_id(self, features: IntArray) -> None:
+        for feature in features.tolist():
+            ids = self.of_feature(feature)
+            wrong = np.flatnonzero((ids < 0) | (ids >= self.rows[self.tables[feature]]))
+            if len(wrong):
+                raise InputError(Problem("trace", "indices", self.id_text(feature, int(wrong[0]))))
+
+    def id_text(self, feature: int, at: int) -> str:
+        """What is wrong with the id that is `at` of all of a feature's, by sample and position."""
+        first = feature * self.samples
+        starts = self.offsets[first : first + self.samples + 1] - self.offsets[first]
+        sample = int(np.searchsorted(starts, at, side="right")) - 1
+        place = f"{self.names[feature]}, sample {sample}, position {at - starts[sample]}"
+        allowed = f"ids of its table from 0 to {self.rows[self.tables[feature]] - 1}"
+        return f"{place}: read {self.of_feature(feature)[at]}, allowed are {allowed}"
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,24 @@
-"""Index traces as files: a batch in an ``.npz`` or Parquet file, in the layout of the public traces.
+"""Index traces as files: a batch in an ``.npz``, Parquet or PyTorch file, in the layout of the public traces.
 
 ``.npz``: the arrays ``indices`` (int, lookups), ``offsets`` (int, features · samples + 1; may be left out) and
 ``lengths`` (int, features x samples), as in facebookresearch/dlrm_datasets. Parquet: a row a bag, with the columns
-``feature`` (int), ``sample`` (int) and ``indices`` (a list of int), sorted by feature and sample.
+``feature`` (int), ``sample`` (int) and ``indices`` (a list of int), sorted by feature and sample. ``.pt`` and
+``.pt.gz``, as those traces are published: a tuple of the tensors indices, offsets and lengths; PyTorch is not needed.
 """
 
 from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from accsim.embedding.torch_file import read_tensors
 from accsim.embedding.trace import IntArray, TraceBatch
 from accsim.errors import InputError, Problem
 
@@ -30,7 +34,7 @@ def read_batches(
     Parameters
     ----------
     paths
-        ``.npz`` or ``.parquet`` files.
+        ``.npz``, ``.parquet``, ``.pt`` or ``.pt.gz`` files.
     rows
         Rows of the table of each feature. Default: one more than the largest id of the feature in the file.
     empty_bags
@@ -49,7 +53,7 @@ def read_batches(
 def read_batch(path: str | Path, *, rows: Sequence[int] | None = None, empty_bags: bool = False) -> TraceBatch:
     """Read one file; see `read_batches`."""
     name = str(path)
-    read = _READERS.get(Path(path).suffix)
+    read = next((one for suffix, one in _READERS.items() if name.endswith(suffix)), None)
     if read is None:
         raise InputError(Problem(name, "", f"read a name of another kind, allowed are {', '.join(_READERS)}"))
     try:
@@ -78,6 +82,11 @@ def _npz(path: Path) -> tuple[IntArray, IntArray]:
         raise ValueError(
             f"it has {', '.join(arrays) or 'no known array'}, needed are indices, lengths and, better, offsets"
         )
+    return _fitting(arrays)
+
+
+def _fitting(arrays: Mapping[str, NDArray[Any]]) -> tuple[IntArray, IntArray]:
+    """(ids, lengths), if these and the offsets fit together."""
     lengths = arrays["lengths"].astype(np.int64)
     if lengths.ndim != 2 or arrays["indices"].ndim != 1:
         raise ValueError(
@@ -107,7 +116,15 @@ def _parquet(path: Path) -> tuple[IntArray, IntArray]:
     return column.flatten().to_numpy().astype(np.int64), lengths.reshape(shape)
 
 
-_READERS = {".npz": _npz, ".parquet": _parquet}
+def _torch(path: Path) -> tuple[IntArray, IntArray]:
+    """(ids, lengths by feature and sample)."""
+    tensors = read_tensors(path)
+    if len(tensors) != 3:
+        raise ValueError(f"it holds {len(tensors)} tensors, allowed are indices, offsets and lengths")
+    return _fitting(dict(zip(("indices", "offsets", "lengths"), tensors, strict=True)))
+
+
+_READERS = {".npz": _npz, ".parquet": _parquet, ".pt": _torch, ".pt.gz": _torch}
 
 
 def _offsets(lengths: IntArray) -> IntArray:
@@ -161,10 +178,7 @@ def _check(name: str, batch: TraceBatch, *, empty_bags: bool) -> None:
         empty = np.flatnonzero(np.diff(bags) == 0) if not empty_bags else np.empty(0, np.int64)
         found += len(wrong) + len(empty)
         for at in wrong[: MOST_PROBLEMS - len(problems)]:
-            sample = int(np.searchsorted(bags, at, side="right")) - 1
-            place = f"{batch.names[feature]}, sample {sample}, position {at - bags[sample]}"
-            allowed = f"ids of its table from 0 to {rows - 1}"
-            problems.append(Problem(name, "indices", f"{place}: read {ids[at]}, allowed are {allowed}"))
+            problems.append(Problem(name, "indices", batch.id_text(feature, int(at))))
         for sample in empty[: MOST_PROBLEMS - len(problems)]:
             message = f"{batch.names[feature]}, sample {sample}: the bag is empty, allowed with empty_bags=True"
             problems.append(Problem(name, "lengths", message))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accsim.config.checks import shown
 from accsim.embedding.law import FloatArray, rank_law
@@ -57,32 +55,24 @@ def count_unique(batch: TraceBatch, *, chips: int = 1, shards: int = 1) -> Count
     Raises
     ------
     InputError
-        If a number is below 1, or there are more chips than samples.
+        If a number is below 1, there are more chips than samples, or an id is of no row.
     """
-    _check_between("chips", chips, batch.samples)
-    _check_between("shards", shards, 2**20)
+    check_between("chips", chips, batch.samples)
+    check_between("shards", shards, 2**20)
     shape = (len(batch.rows), chips, shards)
     found = Counted(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
-    cuts = np.arange(chips + 1) * batch.samples // chips
     firsts = (np.cumsum(batch.rows) - batch.rows) % shards
     for table, rows in enumerate(batch.rows):
-        features = np.flatnonzero(batch.tables == table)
-        if not len(features):
-            continue
-        ids, bounds = _by_chip(batch, features, cuts)
+        bags = batch.of_table(table, chips)
         seen = np.zeros(-(-int(rows) // 64), np.uint64)
-        count_lookups(ids, bounds, firsts[table], shards, seen, found.lookups[table], found.unique[table])
+        count_lookups(
+            bags.ids, bags.starts[bags.chips], firsts[table], shards, seen, found.lookups[table], found.unique[table]
+        )
     return found
 
 
-def _by_chip(batch: TraceBatch, features: IntArray, cuts: NDArray[np.int64]) -> tuple[IntArray, IntArray]:
-    """Ids of some features, chip after chip, and where each chip's begin and the last one's end."""
-    parts = [batch.of_feature(f, a, b) for a, b in pairwise(cuts) for f in features]
-    ends = np.cumsum([len(part) for part in parts], dtype=np.int64)[len(features) - 1 :: len(features)]
-    return np.concatenate(parts), np.concatenate([np.zeros(1, np.int64), ends])
-
-
-def _check_between(name: str, value: object, most: int) -> None:
+def check_between(name: str, value: object, most: int) -> None:
+    """Refuse what is no whole number from 1 to `most`."""
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
         raise InputError(f"{name}: read {shown(value)}, allowed is a whole number from 1 to {most}")
 

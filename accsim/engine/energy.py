@@ -50,18 +50,32 @@ def price_list(acc: Accelerator, *dtypes: str) -> dict[str, Range]:
     for name in map(canonical_dtype, dtypes or acc.matrix_unit.rates):
         prices |= {f"{kind}.{name}": table.mac_pj(name) for kind in MACS}
         prices[f"mac_gated.{name}"] = table.mac_pj(name).scaled(acc.matrix_unit.sparse.gated_energy)
+        prices |= {f"{kind}.{name}": Range(energy, energy, energy) for kind, energy in _codec_energies(acc)}
     prices |= {f"vector.{op}": table.vector_pj(op) for op in VECTOR_OPS}
-    for memory in acc.memories:
-        price = table.memory_pj_per_byte(memory.kind, memory.capacity_bytes // memory.banks)
-        prices |= {f"read.{memory.name}": price, f"write.{memory.name}": price}
+    memories = {m.name: table.memory_pj_per_byte(m.kind, m.capacity_bytes // m.banks) for m in acc.memories}
+    if acc.sparse_core is not None:
+        memories["spmem"] = table.memory_pj_per_byte("sram", acc.sparse_core.slice_bytes)
+    beside = {"host": acc.host, "server": acc.data_center}
+    memories |= {name: table.memory_pj_per_byte("ddr", 1) for name, processors in beside.items() if processors}
+    for name, price in memories.items():
+        prices |= {f"read.{name}": price, f"write.{name}": price}
     return prices
 
 
+def _codec_energies(acc: Accelerator) -> list[tuple[str, float]]:
+    """(action, picojoules) of the decompressor and the compressor, where the machine has them and their energy."""
+    unpacks, packs = acc.matrix_unit.sparse.decompressor, acc.matrix_unit.sparse.compressor
+    both = (("decode", unpacks), ("encode", packs))
+    return [(kind, codec.energy_pj) for kind, codec in both if codec is not None and codec.energy_pj is not None]
+
+
 def component(action: str) -> str:
-    """The part of the chip an action is charged to: a memory's name, ``mac`` or ``vector``."""
+    """The part of the chip an action is charged to: a memory's name, ``mac``, ``vector`` or ``codec``."""
     head, _, tail = action.partition(".")
     if head in ("read", "write"):
         return tail
+    if head in ("decode", "encode"):
+        return "codec"
     return "mac" if head in (*MACS, "mac_gated") else "vector"
 
 

@@ -31,7 +31,22 @@ from accsim.figures.sparse import (
     two_four,
     venom,
 )
-from accsim.figures.tpuv4 import beyond, bisection, collectives, goodput, heatmap, infiniband, slices, twist
+from accsim.figures.tpuv4 import (
+    balance,
+    beyond,
+    bisection,
+    collectives,
+    dedup,
+    embeddings,
+    goodput,
+    heatmap,
+    infiniband,
+    lookups,
+    scaling,
+    slices,
+    sparsecore,
+    twist,
+)
 
 FIGURES: tuple[PaperFigure, ...] = (
     validation.FIGURE,
@@ -65,6 +80,12 @@ FIGURES: tuple[PaperFigure, ...] = (
     heatmap.FIGURE,
     collectives.FIGURE,
     beyond.FIGURE,
+    embeddings.FIGURE,
+    sparsecore.FIGURE,
+    scaling.FIGURE,
+    balance.FIGURE,
+    dedup.FIGURE,
+    lookups.FIGURE,
 )
 """All figures, in the order in which they are listed."""
 

@@ -67,7 +67,7 @@ def copy_row(vec, note, to, origin):
     note[to, DELAY] = note[origin, DELAY]
 
 
-@kernel(internal=True)
+@kernel
 def capture_constants(st, items, att):
     """Copy the vectors of producers whose finish was captured for the whole segment (their ring may move on)."""
     for item in range(items):

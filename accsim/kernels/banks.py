@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from accsim.kernels.jit import kernel
-from accsim.kernels.matrix import SUM_BYTES, ceil_div
+from accsim.kernels.matrix import ceil_div
 from accsim.kernels.systolic import INPUT_STATIONARY, WEIGHT_STATIONARY
 
 
@@ -71,13 +71,13 @@ def rows_of_c(tile, form, machine):
 def waiting_bytes(tile, work, form, read, write, machine):
     """Bytes that the read and the write port could have moved while a tile's accesses wait for banks.
 
-    ``read`` are bytes of earlier tiles' sums, which are fp32 as are those of its own folds; ``write`` of its results.
+    ``read`` are bytes of earlier tiles' sums, which are as wide as those of its own folds; ``write`` of its results.
     """
     if machine.local_banks == 1:
         return 0.0, 0.0
     row_a, row_b = tile.k * machine.bytes_a, (tile.k if tile.b_along_k else tile.n) * machine.bytes_b
-    row_sums, rows_c = tile.n * SUM_BYTES, rows_of_c(tile, form, machine)
-    sums_read, sums_written = read + work.sum_reads * SUM_BYTES, work.sum_writes * SUM_BYTES
+    row_sums, rows_c = tile.n * machine.sum_bytes, rows_of_c(tile, form, machine)
+    sums_read, sums_written = read + work.sum_reads * machine.sum_bytes, work.sum_writes * machine.sum_bytes
     reads, writes = machine.local_read_words, machine.local_write_words
     return (
         work.reads_a * machine.bytes_a * (conflict_factor(rows_of_a(tile, form, machine), row_a, reads, machine) - 1)

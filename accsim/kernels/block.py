@@ -129,7 +129,8 @@ def fill_spans(block, i, level, kinds, classes):
 @kernel(inline="always")
 def _point(shape, block, stage, i):
     """Point i as a program; ``stage`` is a copy of the shape's table that takes its latencies."""
-    stage[:, LATENCY] = block.latency[i]
+    for s in range(stage.shape[0]):
+        stage[s, LATENCY] = block.latency[i, s]
     return ProgramArrays(
         shape.level,
         block.trips[i],
@@ -175,4 +176,5 @@ def run_block(shape, block, windows, depths, jump, total, fires):
             fits = False
         total[i] = st.times[TOTAL_AT] if code == OK else -code
         if fires.shape[0] > 0:
-            fires[i] = st.fires
+            for r in range(st.fires.shape[0]):
+                fires[i, r] = st.fires[r]

@@ -110,8 +110,9 @@ def bound_block(shape, block, classes, chains, deep, bound, fires):
                 if slowest > MAX_STAGE_TICKS:
                     held[s] = MAX_TICKS + 1
             busy[unit] = min(busy[unit] + held[s], MAX_TICKS + 1)
-        before[:] = 0
-        behind[:] = block.latency[i]
+        for s in range(stages):
+            before[s] = 0
+            behind[s] = block.latency[i, s]
         if deep:
             _add_neighbours(shape, row, combos, block.latency[i], least, before, behind)
         else:

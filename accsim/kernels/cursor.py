@@ -58,7 +58,7 @@ def refresh(p, st, c, level):
         cur[c, TRIP + inner] = p.trips[at]
 
 
-@kernel(internal=True)
+@kernel
 def reset(p, st, c):
     """Put a cursor on the first step."""
     cur = st.cursor
@@ -112,7 +112,7 @@ def in_span(p, st, row, c, level):
     return p.row[row, LO + level] <= index < p.row[row, HI + level]
 
 
-@kernel(inline="always", internal=True)
+@kernel(inline="always")
 def will_fire(p, st, s, c, level, with_current):
     """Whether stage s fires again before cursor c's current iteration of ``level`` ends.
 
@@ -137,7 +137,7 @@ def will_fire(p, st, s, c, level, with_current):
     return here
 
 
-@kernel(internal=True)
+@kernel
 def will_fire_within(p, st, s, level, iteration, with_current):
     """Whether stage s fires again before a global iteration of ``level`` ends (the current one or one still to come).
 

@@ -173,7 +173,7 @@ def serve(t, p, q, s, refreshes):
             _issue_row(t, p, q, s, row, row_at)
 
 
-@kernel(internal=True)
+@kernel
 def _refill(p, q, s):
     """Bring the window up to the oldest request and those right behind it."""
     scalar = s.scalar
@@ -190,7 +190,7 @@ def _refill(p, q, s):
             s.hits[q.bank[i]] += 1
 
 
-@kernel(internal=True)
+@kernel
 def _next_column(p, q, s):
     """Place in the window, and clock, of the next column command: the earliest, and of those the oldest."""
     floor = max(s.scalar[NOW], s.scalar[COLUMN_FREE])
@@ -212,7 +212,7 @@ def _next_column(p, q, s):
     return best, best_at
 
 
-@kernel(internal=True)
+@kernel
 def _next_row(t, p, s):
     """Request that the next row command is for, and its clock; each bank works for its oldest request."""
     floor = max(s.scalar[NOW], s.scalar[ROW_FREE])
@@ -231,7 +231,7 @@ def _next_row(t, p, s):
     return best, best_at
 
 
-@kernel(internal=True)
+@kernel
 def _oldest_of(q, s, bank):
     for k in range(s.scalar[SIZE]):
         if q.bank[s.waiting[k]] == bank:
@@ -239,7 +239,7 @@ def _oldest_of(q, s, bank):
     return FAR
 
 
-@kernel(internal=True)
+@kernel
 def _issue_column(t, p, q, s, place, at):
     scalar, count = s.scalar, s.count
     i = s.waiting[place]
@@ -280,7 +280,7 @@ def _issue_column(t, p, q, s, place, at):
         _close(t, s, bank, s.bank_precharge[bank])
 
 
-@kernel(internal=True)
+@kernel
 def _issue_row(t, p, q, s, i, at):
     bank, row = q.bank[i], q.row[i]
     s.scalar[NOW] = at
@@ -309,7 +309,7 @@ def _issue_row(t, p, q, s, i, at):
     _note(s, at, ACTIVATE, bank, row)
 
 
-@kernel(internal=True)
+@kernel
 def _close(t, s, bank, at):
     """Precharge a bank at a clock, which may be yet to come (auto-precharge)."""
     s.open_row[bank] = CLOSED
@@ -319,7 +319,7 @@ def _close(t, s, bank, at):
     s.count[PRECHARGES] += 1
 
 
-@kernel(internal=True)
+@kernel
 def _refresh(t, s, due):
     """Precharge all open banks as soon as each may be, then refresh all; nothing else issues from ``due`` on."""
     banks = len(s.open_row)
@@ -348,7 +348,7 @@ def _refresh(t, s, due):
     mark[TIME] = at
 
 
-@kernel(internal=True)
+@kernel
 def _note(s, at, command, bank, row):
     n = s.scalar[LOGGED]
     if n < len(s.log):

@@ -13,7 +13,7 @@ ROUNDS = 4
 """Rounds of the scattering: a Luby-Rackoff permutation of four is as good as random."""
 
 
-@kernel(inline="always", internal=True)
+@kernel(inline="always")
 def _area(x, steepness, scale):
     """Integral of the law from rank 1 to x, where it is 1 at rank 1; ``steepness`` is 1 - exponent."""
     logarithm = math.log1p((x - 1.0) / scale)
@@ -22,7 +22,7 @@ def _area(x, steepness, scale):
     return scale * math.expm1(steepness * logarithm) / steepness
 
 
-@kernel(inline="always", internal=True)
+@kernel(inline="always")
 def _rank_of(area, steepness, scale):
     """Inverse of `_area`."""
     if steepness == 0.0:
@@ -60,7 +60,7 @@ def draw_ranks(rng, exponent, shift, rows, ranks):
         ranks[i] = int(rank)
 
 
-@kernel(inline="always", internal=True)
+@kernel(inline="always")
 def _mixed(value, key):
     """32 bits that depend on all bits of a value and a key."""
     value = (value * 0x9E3779B1 + key) & LOW_32
@@ -126,3 +126,51 @@ def count_lookups(ids, bounds, first, shards, seen, lookups, unique):
                 unique[segment, shard] += 1
         for i in range(bounds[segment], bounds[segment + 1]):
             seen[ids[i] >> 6] = none
+
+
+@kernel
+def count_exchange(ids, bags, askers, first, owner_of, seen, last, pairs, shards):
+    """Count what chips ask each other for: of one table whose row r is at position first + r.
+
+    Shards are tiles of owners, dealt in turn: a row is in shard position mod shards.
+
+    Parameters
+    ----------
+    ids : int64[n] of the table, from 0 to 2^40, bag after bag.
+    bags : int64[bags + 1], where each bag's ids begin and the last one's end.
+    askers : int64[askers + 1], where the bags of each chip that asks begin and the last one's end.
+    first : from 0 to before the number of shards.
+    owner_of : int64[shards], the owner of each shard.
+    seen : uint64[rows / 64 rounded up, 2], all 0: rows looked up by the asker, and by any, side by side in the cache.
+    last : int64[owners], all -1: the last bag that each owner has had a row of.
+    pairs : int64[askers, owners, 3], added to: lookups, rows that the asker looks up, bags of which the owner has rows.
+    shards : int64[shards, 3], added to: lookups, rows once for each asker, rows once.
+    """
+    one, none = np.uint64(1), np.uint64(0)
+    count = owner_of.shape[0]
+    turns = 1.0 / count
+    for asker in range(askers.shape[0] - 1):
+        for bag in range(askers[asker], askers[asker + 1]):
+            for i in range(bags[bag], bags[bag + 1]):
+                place = ids[i]
+                shard = first + place
+                shard -= int(shard * turns) * count  # quicker than a division by ten; one too few or too many at most
+                shard += count if shard < 0 else (-count if shard >= count else 0)
+                owner = owner_of[shard]
+                pairs[asker, owner, 0] += 1
+                shards[shard, 0] += 1
+                if last[owner] != bag:
+                    last[owner] = bag
+                    pairs[asker, owner, 2] += 1
+                bit = one << np.uint64(place & 63)
+                word = place >> 6
+                if seen[word, 0] & bit == none:
+                    seen[word, 0] |= bit
+                    pairs[asker, owner, 1] += 1
+                    shards[shard, 1] += 1
+                    if seen[word, 1] & bit == none:
+                        seen[word, 1] |= bit
+                        shards[shard, 2] += 1
+        if asker + 2 < askers.shape[0]:
+            for i in range(bags[askers[asker]], bags[askers[asker + 1]]):
+                seen[ids[i] >> 6, 0] = none

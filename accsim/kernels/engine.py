@@ -43,7 +43,7 @@ ERROR = -2
 RESAVE = 4
 
 
-@kernel(internal=True)
+@kernel
 def walk(p, st, jump, snap, att, events):
     """Run a program on a fresh state; OK or an error code, detailed in ``st.error``.
 
@@ -86,7 +86,7 @@ def walk(p, st, jump, snap, att, events):
             left = level < INNER
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def _segment(p, st, most, jump, snap, att, events):
     """Play rounds of the active cursors, as many as are alike and no more than ``most``, and move the cursors on.
 
@@ -172,7 +172,7 @@ def _begin_virtual(p, st):
     return rounds
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def _try_outer(p, st, level, snap, att):
     """At the start of an iteration of an outer level: jump if the state repeats since the last one saved.
 

@@ -17,21 +17,28 @@ import tempfile
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, MappingProxyType, ModuleType
 
 import numba
 import numpy as np
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core import types
+from numba.core.caching import FunctionCache, _CacheLocator
 from numba.core.dispatcher import Dispatcher
+from numba.core.registry import CPUDispatcher
+
+from accsim.kernels.library import KernelCache, KernelCompiler
 
 UNREADABLE = (OSError, EOFError, pickle.UnpicklingError, AttributeError, ImportError, ValueError, IndexError, TypeError)
 """What a missing, cut-off or outdated cache file raises: the kernel is compiled anew and the file replaced."""
+
+OPTIONS = ("inline", "forceinline", "_nrt", "no_cpython_wrapper")
+"""The options by which the kernels differ."""
 
 announce: Callable[[str], None] | None = None
 """Called with the name of each kernel about to be compiled, when set (the command line says so on the terminal)."""
 
 
-def kernel(function=None, *, inline="never", allocates=False, internal=False):
+def kernel(function=None, *, inline="never", allocates=False):
     """Compile ``function`` on first use (nopython, nogil, cached); usable for a dataflow's own ``lower`` too.
 
     Parameters
@@ -41,24 +48,35 @@ def kernel(function=None, *, inline="never", allocates=False, internal=False):
         more, which takes longer than many a function.
     allocates : True for a function that makes arrays, or calls one that does. Others are compiled without Numba's
         reference counts, which cost more than the work in functions as small as these (4x on the engine).
-    internal : True for a function that only other kernels call: no wrapper for Python is compiled, which takes longer
-        than a function with many array arguments itself.
 
     With ``NUMBA_DISABLE_JIT=1`` the plain Python function is returned.
     """
     if function is None:
-        return lambda f: kernel(f, inline=inline, allocates=allocates, internal=internal)
-    dispatcher = numba.njit(
-        nogil=True,
-        inline="never" if inline == "late" else inline,
-        forceinline=inline == "late",
-        _nrt=allocates,
-        no_cpython_wrapper=internal,
-        no_cfunc_wrapper=internal,
-    )(function)
-    if isinstance(dispatcher, Dispatcher):
-        dispatcher._cache = _KernelCache(function, (inline, allocates, internal))
-    return dispatcher
+        return lambda f: kernel(f, inline=inline, allocates=allocates)
+    if numba.config.DISABLE_JIT:
+        return function
+    late = inline == "late"
+    options = {"nopython": True, "boundscheck": None, "nogil": True, "_nrt": allocates, "forceinline": late}
+    return Kernel(function, targetoptions=options | {"inline": "never" if late else inline})
+
+
+class Kernel(CPUDispatcher):
+    """What Python calls. Other kernels call its `part`, the same function without a wrapper for Python.
+
+    Most kernels are called by others alone, and a wrapper with many array arguments takes longer to compile than the
+    function itself.
+    """
+
+    def __init__(self, py_func, locals=MappingProxyType({}), targetoptions=MappingProxyType({})):  # noqa: A002 (Numba's)
+        super().__init__(py_func, locals, targetoptions, KernelCompiler)
+        options = dict(targetoptions) | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        self.part = CPUDispatcher(py_func, locals, options, KernelCompiler)
+        for dispatcher in (self, self.part):
+            dispatcher._cache = _KernelCache(py_func, [dispatcher.targetoptions.get(k) for k in OPTIONS])
+
+    @property
+    def _numba_type_(self):
+        return types.Dispatcher(self.part)
 
 
 @lru_cache(maxsize=1)
@@ -107,7 +125,7 @@ def _feed(function, digest, seen):
 
 def _feed_global(name, value, digest, seen):
     if isinstance(value, Dispatcher):
-        digest.update(repr([value.targetoptions.get(k) for k in ("inline", "forceinline", "_nrt")]).encode())
+        digest.update(repr([value.targetoptions.get(k) for k in OPTIONS]).encode())
         _feed(value.py_func, digest, seen)
     elif isinstance(value, FunctionType):
         _feed(value, digest, seen)
@@ -146,7 +164,7 @@ class _Locator(_CacheLocator):
         return cls(cache_folder())
 
 
-class _Impl(CompileResultCacheImpl):
+class _Impl(KernelCache):
     _locator_classes = (_Locator,)
 
 

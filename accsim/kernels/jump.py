@@ -47,7 +47,7 @@ from accsim.kernels.same import since_mark
 SMALL_STATE = 256
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def worth_a_look(p, st, level, snap):
     """Whether enough was played since the last look that saving or comparing a state costs less than it can save.
 
@@ -65,7 +65,7 @@ def worth_a_look(p, st, level, snap):
     return True
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def save_state(p, st, level, snap, att, at, limit):
     """Save the state at iteration ``at`` of ``level``; a jump may go up to ``limit``."""
     snap.head[level, VALID] = 1
@@ -116,7 +116,7 @@ def save_state(p, st, level, snap, att, at, limit):
         _save_vectors(p, st, level, att)
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def periods_left(st, level, snap, att, p, at, limit):
     """Whole periods to add, 0 to wait (with attribution, until two successive periods added equal vectors)."""
     period = at - snap.head[level, AT]
@@ -132,7 +132,7 @@ def periods_left(st, level, snap, att, p, at, limit):
     return 0
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def apply_jump(p, st, level, snap, att, step, periods):
     """Move everything active by ``periods`` times ``step`` and add its counts as often."""
     base = p.stage.shape[0]
@@ -164,7 +164,7 @@ def apply_jump(p, st, level, snap, att, step, periods):
         _move_vectors(p, st, level, att, periods)
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def move_cursors(p, st, level, snap, periods):
     """Move the cursors, marks, rows and dependences on by whole periods of an outer level (after the times)."""
     for j in range(p.mark.shape[0]):
@@ -193,7 +193,7 @@ def move_cursors(p, st, level, snap, periods):
             st.dep[i, READ] += moved
 
 
-@kernel(internal=True)
+@kernel
 def _live_rows(p, st, att):
     """Write the vector rows of the live values into ``att.rows``; their number."""
     rows = att.rows
@@ -219,7 +219,7 @@ def _live_rows(p, st, att):
     return n
 
 
-@kernel(internal=True)
+@kernel
 def _save_vectors(p, st, level, att):
     rows = att.rows
     n = _live_rows(p, st, att)
@@ -228,7 +228,7 @@ def _save_vectors(p, st, level, att):
             att.saved[level, i, q] = att.vec[rows[i], q]
 
 
-@kernel(internal=True)
+@kernel
 def _vectors_repeat(p, st, level, att):
     """Whether every live vector grew as it did in the period before; notes this period's growth."""
     rows = att.rows
@@ -242,7 +242,7 @@ def _vectors_repeat(p, st, level, att):
     return same
 
 
-@kernel(internal=True)
+@kernel
 def _move_vectors(p, st, level, att, periods):
     rows = att.rows
     n = _live_rows(p, st, att)

@@ -135,7 +135,7 @@ VALID, AT, LIMIT, LOOKED = 0, 1, 2, 3
 @kernel
 def plain(value):
     """The value as a plain number: a constant passed on as it is makes Numba compile the callee anew for it."""
-    return value
+    return np.int64(value)
 
 
 @kernel

@@ -11,6 +11,7 @@ from accsim.kernels.systolic import OUTPUT_STATIONARY, WEIGHT_STATIONARY, gemm_f
 TICKS = 4096
 MOST_TICKS = 2**61
 SUM_BYTES = 4
+"""Bytes of a sum that is fp32 or int32."""
 
 
 class Machine(NamedTuple):
@@ -21,16 +22,16 @@ class Machine(NamedTuple):
     bank; ``local_*_words`` are words of ``local_bank_bytes`` that a port moves a cycle.
 
     ``operand_width`` are bytes that the select network of a unit takes a cycle, ``accumulator_banks`` sums that a unit
-    adds to in a cycle; 0 where neither limits.
+    adds to in a cycle; 0 where neither limits. ``sum_bytes`` are those of a sum in progress.
 
     The last fields are of a product: of each ``run`` places along k the unit multiplies ``kept``; ``bytes_*`` are those
-    stored for a place of A and B, indices included, and ``decoded_*`` the values with an index among them; ``gated`` is
-    the share of the executed multiplications whose operand is zero and held still. Of a dense one, 1, 1, the bytes of
-    an element, and 0. Where zeros are skipped apart from that, steady cycles take ``pace`` of their time, ``issued`` of
-    the multiplications are executed and ``added`` of the sums updated. ``selected_*`` are bytes of a place that the
-    select network takes; ``gathered_*`` the share of k whose values of A or B ``group`` columns or rows of the other
-    operand need; ``lines_*`` the share of the array's rows or columns that lines of A or B take, where each has a mode
-    of its own. Of a dense product, 1, 1, 1, 0, 0, and 1 five times.
+    stored for a place of A and B, indices included, and ``decoded_*`` the values that the unit takes of it where it is
+    compressed; ``gated`` is the share of the executed multiplications whose operand is zero and held still. Of a dense
+    one, 1, 1, the bytes of an element, and 0. Where zeros are skipped apart from that, steady cycles take ``pace`` of
+    their time, ``issued`` of the multiplications are executed and ``added`` of the sums updated. ``selected_*`` are
+    bytes of a place that the select network takes; ``gathered_*`` the share of k whose values of A or B ``group``
+    columns or rows of the other operand need; ``lines_*`` the share of the array's rows or columns that lines of A or B
+    take, where each has a mode of its own. Of a dense product, 1, 1, 1, 0, 0, and 1 five times.
     """
 
     cores: int
@@ -64,6 +65,7 @@ class Machine(NamedTuple):
     main_write: float
     load_latency: int
     store_latency: int
+    sum_bytes: float
     operand_width: float
     accumulator_banks: int
     kept: int
@@ -98,11 +100,12 @@ class Widened(NamedTuple):
 
 
 class Formats(NamedTuple):
-    """Work of the vector unit on the number formats of a product.
+    """Work on the formats of a product: of the vector unit on number formats, of a codec on compressed tensors.
 
     ``array`` is the machine as its matrix unit sees it: ``bytes_*`` of a converted operand are those that it takes from
     the local memory. ``converts`` is 1 where an operand is converted; ``block_c`` elements of C share a scale that is
-    found, 0 without.
+    found, 0 without. ``decompressed`` are values of operands and ``compressed`` results of which a core's codec takes
+    so many a cycle, 0 where none pass it. ``promoted`` is how often a k step's sums are added to others in fp32.
     """
 
     array: Machine
@@ -110,6 +113,9 @@ class Formats(NamedTuple):
     widened_b: Widened
     converts: int
     block_c: int
+    decompressed: float
+    compressed: float
+    promoted: float
 
 
 class Tile(NamedTuple):

@@ -83,6 +83,63 @@ def spread_evenly(first, target, hop_s, demand, load, hops, order, paths, late, 
 
 
 @kernel
+def list_steps(first, target, port, hops, order, count, paths, steps, share):
+    """Links of all shortest paths from one node, by distance, as (from, to, port) in ``steps``; their number.
+
+    Parameters
+    ----------
+    hops, order, count, paths : of that node.
+    steps : int32[links, 3].
+    share : float64[links], part of what goes to the link's end that comes over it.
+    """
+    at = 0
+    for i in range(count):
+        v = order[i]
+        for link in range(first[v], first[v + 1]):
+            w = target[link]
+            if hops[w] == hops[v] + 1:
+                steps[at, 0] = v
+                steps[at, 1] = w
+                steps[at, 2] = port[link]
+                share[at] = paths[v] / paths[w]
+                at += 1
+    return at
+
+
+@kernel
+def spread_alike(link_at, target, hop_s, steps, share, demand, load, links, seen, late, due):
+    """``spread_evenly`` of a graph that looks the same from every node: the paths of node 0, moved to each source.
+
+    Parameters
+    ----------
+    link_at : int32[nodes, ports].
+    steps, share : of node 0, from ``list_steps``.
+    links, seen, late, due : scratch, int32[steps], int32[nodes], float64[nodes] twice; ``seen`` is the node that each
+        node of node 0's view is, seen from the source.
+    """
+    worst = 0.0
+    for s in range(demand.shape[0]):
+        seen[0] = s
+        late[:] = 0.0
+        for i in range(len(share)):
+            v, w = steps[i, 0], steps[i, 1]
+            link = link_at[seen[v], steps[i, 2]]
+            links[i] = link
+            seen[w] = target[link]
+            late[w] = max(late[w], late[v] + hop_s[link])
+        due[0] = 0.0
+        for w in range(1, len(seen)):
+            due[w] = demand[s, seen[w]]
+            if due[w] > 0.0:
+                worst = max(worst, late[w])
+        for i in range(len(share) - 1, -1, -1):
+            part = due[steps[i, 1]] * share[i]
+            load[links[i]] += part
+            due[steps[i, 0]] += part
+    return worst
+
+
+@kernel
 def list_links(first, target, reverse, hops, paths, goal, due, queue, link_out, share_out, at):
     """Links of all shortest paths to ``goal`` and the share of its traffic on each, written from ``at`` on.
 
@@ -139,3 +196,39 @@ def list_all_links(
         worst = max(worst, late[goal[f]])
     begin[len(source)] = at
     return worst
+
+
+@kernel
+def follow_shortest(first, target, allowed, rises, chips, follows, used, hops, order, here):
+    """Mark which virtual channel a shortest path from some chip takes right after which.
+
+    A path takes only links of its class, starts at level 0, and goes up one behind every link that rises.
+
+    Parameters
+    ----------
+    allowed, rises : bool[links], of the class.
+    follows : bool[links * levels, most links of a node * levels], by the channel before, and the link and level behind.
+    used : bool[links, levels].
+    hops, order : scratch, int32[nodes].
+    here : scratch, bool[nodes, levels], levels at which a path leaves a node.
+    """
+    levels = here.shape[1]
+    for root in range(chips):
+        count = hops_from(first, target, root, hops, order)
+        here[:] = False
+        here[root, 0] = True
+        for i in range(count):
+            u = order[i]
+            for link in range(first[u], first[u + 1]):
+                v = target[link]
+                if hops[v] != hops[u] + 1 or not allowed[link]:
+                    continue
+                for level in range(levels):
+                    if here[u, level]:
+                        used[link, level] = True
+                        behind = level + 1 if rises[link] else level
+                        if behind < levels:
+                            here[v, behind] = True
+                            for after in range(first[v], first[v + 1]):
+                                if hops[target[after]] == hops[v] + 1 and allowed[after]:
+                                    follows[link * levels + level, (after - first[v]) * levels + behind] = True

@@ -31,6 +31,7 @@ from accsim.kernels.layout import (
     SOURCE,
     TOTAL_AT,
     VALID,
+    plain,
 )
 from accsim.kernels.same import bulk_matches, same_state
 from accsim.kernels.segment import (
@@ -61,7 +62,7 @@ FIRST_SAVE = 2
 LEAST_LEFT = 8
 
 
-@kernel(inline="always", internal=True)
+@kernel(inline="always")
 def play_segment(p, st, items, rounds, jump, snap, att, events):
     """Play ``rounds`` rounds; with ``jump`` the whole periods left are added by multiplication.
 
@@ -88,10 +89,10 @@ def play_segment(p, st, items, rounds, jump, snap, att, events):
     return OK
 
 
-@kernel(inline="always", internal=True)
+@kernel(inline="always")
 def _try_jump(p, st, items, rounds, done, snap, att):
     """Rounds done after a jump, if one is possible; saves a state at powers of two. -1 on overflow."""
-    level = LEVELS - 1
+    level = plain(LEVELS - 1)
     if not worth_a_look(p, st, level, snap):
         return done
     head = snap.head[level]
@@ -153,7 +154,7 @@ def _play_on(st, items, rounds, att, events):
     )
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def _play(code, items, count, rounds, times, ring, buffer, stall, error, vec, note, issued, record, recorded):
     """Play every item in order, ``rounds`` times over. False on an error (detailed in ``error``).
 
@@ -250,7 +251,7 @@ def _play(code, items, count, rounds, times, ring, buffer, stall, error, vec, no
     return True
 
 
-@kernel(internal=True)
+@kernel
 def _rule(error, code, stage, index):
     error[E_CODE] = code
     error[E_STAGE] = stage
@@ -299,7 +300,7 @@ def _use_server(times, at, servers, start, end, note):
     times[at + servers] = start
 
 
-@kernel(internal=True)
+@kernel
 def _record(record, recorded, stage, played, start, end):
     n = recorded[0]
     if n >= record.shape[0]:

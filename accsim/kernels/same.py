@@ -56,7 +56,7 @@ from accsim.kernels.layout import (
 from accsim.kernels.segment import I_DEPS, I_HEAD, I_UNIT_AT, X_AT, X_MASK, X_SIZE
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def since_mark(p, st, j, back):
     """Firings of mark j's stage since the end of its iteration ``back`` before the last one."""
     s = p.mark[j, MARK_STAGE]
@@ -66,7 +66,7 @@ def since_mark(p, st, j, back):
     return fired(st, s) - st.mark_ring[mark_entry(st, j, iteration)]
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def bulk_matches(st, items, time):
     """Take a quick look: units of all items moved by the same time, and captured causes are older than that."""
     code = st.code
@@ -85,7 +85,7 @@ def bulk_matches(st, items, time):
     return True
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def same_cursors(p, st, level, snap):
     """Whether every cursor stands where it stood, the moving ones as many iterations of ``level`` further on."""
     period = st.cursor[0, IDX + level] - snap.head[level, AT]
@@ -103,7 +103,7 @@ def same_cursors(p, st, level, snap):
     return True
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def same_state(p, st, level, snap):
     """The time by which everything active has moved since the snapshot, if the state is the same; else -1.
 
@@ -152,7 +152,7 @@ def same_state(p, st, level, snap):
     return step if _reads_move(p, st, level, count) else -1
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def _same_slots(times, row, time, acquired, released, step):
     """Whether a buffer's held acquires and newest releases are those of the snapshot, ``step`` later.
 
@@ -182,7 +182,7 @@ def _same_slots(times, row, time, acquired, released, step):
     return True
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def _mark_used(p, st, level, snap):
     """Flag in ``st.rows`` (behind the stages) which resources were used since the snapshot."""
     base = p.stage.shape[0]
@@ -196,7 +196,7 @@ def _mark_used(p, st, level, snap):
                     st.rows[base + p.stage[s, k]] = 1
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def _mark_readers(p, st, level, snap):
     """Note what may still be read: of each stage the oldest firing, of its finishes and a buffer's releases the CLIP.
 
@@ -235,7 +235,7 @@ def _mark_readers(p, st, level, snap):
     _mark_depths(p, st, level)
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def _mark_depths(p, st, level):
     """Note in ``st.rows`` (behind stages and resources) how many iterations back each mark may still be read.
 
@@ -262,7 +262,7 @@ def _mark_depths(p, st, level):
                 back[base] = max(back[base], still + there[GLOBAL + at - 1] - here[GLOBAL + at - 1] + 1)
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def _reads_on(p, st, s, d, level):
     """Whether dependence d of stage s, at the start of an iteration of ``level``, reads a firing of a new iteration.
 
@@ -283,7 +283,7 @@ def _reads_on(p, st, s, d, level):
     return p.row[row, LO + level] <= target < p.row[row, HI + level]
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def _reads_move(p, st, level, count):
     """Whether no active stage reads, over a level outside, one fixed firing of an active producer."""
     if level == LEVELS - 1:

@@ -67,7 +67,7 @@ X_AT, X_MASK, X_POS, X_STEP = 0, 1, 2, 3
 X_SIZE = 4
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def _fail(st, code, stage, index, need):
     st.error[E_CODE] = code
     st.error[E_STAGE] = stage
@@ -76,7 +76,7 @@ def _fail(st, code, stage, index, need):
     return -1
 
 
-@kernel(internal=True)
+@kernel
 def _count_until(p, st, s, d, level, iteration, mark, pending):
     """Firings (as of now, in this round) of dependence d's producer up to the end of a global iteration; -1 on error.
 
@@ -242,7 +242,7 @@ def _write_head(p, st, at, s, row):
     code[at + I_STALL] = p.stage[s, STALL0]
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def build(p, st, rounds):
     """Write the items of a segment of ``rounds`` rounds (see ``stretch``); their number, or -1 on error.
 
@@ -281,7 +281,7 @@ def build(p, st, rounds):
     return items
 
 
-@kernel(internal=True)
+@kernel
 def _count_firings(p, st, rounds):
     """Count the rows' firings, and the dependences of the built items that are not void."""
     for s in range(p.stage.shape[0]):
@@ -294,7 +294,7 @@ def _count_firings(p, st, rounds):
                 x += X_SIZE
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def look_ahead(p, st):
     """Settle what :func:`build` stopped for: True if the producer does not fire up to the iteration in question.
 

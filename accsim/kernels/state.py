@@ -56,7 +56,7 @@ from accsim.kernels.stretch import filled, reach
 EXACT_ROOM = 16
 
 
-@kernel(allocates=True, internal=True)
+@kernel(allocates=True)
 def new_state(p, windows, depths):
     """An empty state whose rings hold at least ``windows`` firings a stage and ``depths`` iterations a mark."""
     resources = p.servers.shape[0]
@@ -125,7 +125,7 @@ def new_state(p, windows, depths):
     return st
 
 
-@kernel(internal=True)
+@kernel
 def clear_state(p, st):
     """Make a state empty, for a program of the same shape with the same slots as the one it was made for."""
     st.times[:] = 0
@@ -150,7 +150,7 @@ def clear_state(p, st):
             st.dep[d, FILLED] = 1 if filled(p, p.dep[d, SRC]) else 0
 
 
-@kernel(allocates=True, internal=True)
+@kernel(allocates=True)
 def new_snapshot(p, st):
     """Room for one saved state a level."""
     times = st.resource_at[-1]
@@ -169,7 +169,7 @@ def new_snapshot(p, st):
     )
 
 
-@kernel(allocates=True, internal=True)
+@kernel(allocates=True)
 def new_attribution(p, st, snap, names):
     """Zero vectors over ``names`` names for every time value; a pool's servers own the rows of their first order."""
     size = st.times.shape[0]
@@ -191,13 +191,13 @@ def new_attribution(p, st, snap, names):
     )
 
 
-@kernel(internal=True)
+@kernel
 def _room(now, need):
     """Just what is needed while that is little (a short window repeats sooner), then at least twice the room."""
     return need if need <= EXACT_ROOM else max(need, 2 * now)
 
 
-@kernel(internal=True)
+@kernel
 def grow(st, windows, depths):
     """Whether a run stopped for want of room; then the window or depth it needed is in place for the next try."""
     code = st.error[E_CODE]

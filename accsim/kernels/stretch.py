@@ -36,7 +36,7 @@ from accsim.kernels.layout import (
 )
 
 
-@kernel(inline="late", internal=True)
+@kernel(inline="late")
 def stretch(p, st, level):
     """Iterations of ``level`` from now on in which every stage, edge and guard keeps its place; 0 if none can.
 
@@ -109,7 +109,7 @@ def _stage_stretch(p, st, s, c, level):
     return max(0, m)
 
 
-@kernel(internal=True)
+@kernel
 def reach(p, s, d):
     """The level inside an iteration of which dependence d of stage s finds its producer's firing, once it fires there.
 
@@ -133,7 +133,7 @@ def reach(p, s, d):
     return level
 
 
-@kernel(internal=True)
+@kernel
 def filled(p, s):
     """Whether stage s fires in every iteration of a level that lies in its span."""
     for row in range(p.stage[s, ROW0], _row_end(p, s)):

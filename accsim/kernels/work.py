@@ -6,7 +6,6 @@ from accsim.kernels.banks import waiting_bytes
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import D0, D1, D2
 from accsim.kernels.matrix import (
-    SUM_BYTES,
     TICKS,
     TileWork,
     kept_places,
@@ -39,15 +38,17 @@ ACTIONS = (
     "mac_exp",
     "mac_gated",
     "decode",
+    "encode",
 )
 """Columns of ``Block.actions``, in order; memories by their place from the array outward. ``mac_gated`` are MACs by a
-zero that is held still, ``decode`` the stored values whose index is read at the matrix unit."""
+zero that is held still, ``decode`` the values of compressed operands that the matrix unit takes, ``encode`` the results
+that are compressed."""
 
 MAC, MAC_PADDED, VECTOR = 0, 1, 2
 MAX, ADD, MULTIPLY, CONVERT = 2, 4, 5, 8
 LOCAL_READ, LOCAL_WRITE, MIDDLE_READ, MIDDLE_WRITE, MAIN_READ, MAIN_WRITE = 9, 10, 11, 12, 13, 14
 PE_STEADY, PE_BUSY, MAC_EXP = 15, 16, 17
-MAC_GATED, DECODE = 18, 19
+MAC_GATED, DECODE, ENCODE = 18, 19, 20
 VECTOR_OPERATIONS = 7
 
 
@@ -115,14 +116,14 @@ def scale_bytes(block, i, row, factor, main):
 def write_matmul(block, i, row, tile, useful, form, read, write, machine, want):
     """A :class:`~accsim.kernels.matrix.Tile` on the matrix unit; ``useful`` of its dense MACs are not masked.
 
-    Counts A and B as the stationary form moves them, and partial sums that leave the array and come back in fp32.
+    Counts A and B as the stationary form moves them, and partial sums that leave the array and come back.
     ``read`` and ``write`` are the bytes of the local memory besides: sums of earlier tiles, results. Returns what
     a stretch of such tiles pays once, in ticks.
     """
     work = tile_work(tile, form, machine)
     waits = waiting_bytes(tile, work, form, read, write, machine)
-    read += work.reads_a * machine.bytes_a + work.reads_b * machine.bytes_b + work.sum_reads * SUM_BYTES
-    write_local(block, i, row, read, write + work.sum_writes * SUM_BYTES, waits, machine, want)
+    read += work.reads_a * machine.bytes_a + work.reads_b * machine.bytes_b + work.sum_reads * machine.sum_bytes
+    write_local(block, i, row, read, write + work.sum_writes * machine.sum_bytes, waits, machine, want)
     block.row[i, row, D0] = ticks_of(work.busy * TICKS, 1.0)
     if want:
         done = float(tile.m) * tile.n * slots_of(tile.k, machine) * machine.issued
@@ -149,7 +150,8 @@ def write_array(block, i, row, steps, tile, streamed, counts, write, machine, wa
     block.row[i, row, D0] = ticks_of((steps + overhead) / machine.rate * TICKS, 1.0)
     work = TileWork(steps + overhead, steps, 0, streamed[0], streamed[1], 0, 0)
     waits = waiting_bytes(tile, work, OUTPUT_STATIONARY, 0.0, 0.0, machine)
-    write_local(block, i, row, (streamed[0] + streamed[1]) * machine.element_bytes, write, waits, machine, want)
+    read = streamed[0] * machine.bytes_a + streamed[1] * machine.bytes_b
+    write_local(block, i, row, read, write, waits, machine, want)
     if want:
         block.actions[i, row, MAC] = counts[0]
         block.actions[i, row, MAC_EXP] = counts[1]
@@ -198,6 +200,29 @@ def write_convert(block, i, row, places, factors, formats, machine, want):
         block.actions[i, row, CONVERT] = all_a * a.converts + all_b * b.converts
         block.actions[i, row, LOCAL_READ] = stored_a * factors[0] + stored_b * factors[1]
         block.actions[i, row, LOCAL_WRITE] = made_a * factors[0] + made_b * factors[1]
+
+
+@kernel
+def write_decompress(block, i, row, tile, form, formats):
+    """A tile's compressed operands pass the decompressor, as often as the matrix unit takes them."""
+    machine = formats.array
+    work = tile_work(tile, form, machine)
+    values = work.reads_a * machine.decoded_a + work.reads_b * machine.decoded_b
+    block.row[i, row, D0] = ticks_of(values * TICKS, formats.decompressed)
+
+
+@kernel
+def write_compress(block, i, row, results, counted, formats, want):
+    """So many results pass the compressor, and are counted as so many."""
+    block.row[i, row, D0] = ticks_of(results * TICKS, formats.compressed)
+    if want:
+        block.actions[i, row, ENCODE] = counted
+
+
+@kernel
+def write_promote(block, i, row, sums, formats, machine, want):
+    """The vector unit adds a k step's sums to those in fp32; both lie in registers."""
+    write_vector(block, i, row, (0.0, 0.0, sums * formats.promoted, 0.0, 0.0, 0.0, 0.0), 0.0, 0.0, machine, want)
 
 
 @kernel(inline="late")

@@ -20,7 +20,7 @@ from accsim.errors import MappingError
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import ceil_div
-from accsim.kernels.work import scale_bytes
+from accsim.kernels.work import scale_bytes, scale_counts
 from accsim.mapping.machine_numbers import STATIONARY
 from accsim.mapping.tiling import fine_sizes, tile_sizes
 from accsim.workload.ops import Attention
@@ -224,7 +224,7 @@ def kv_share(problem, row_tile, share, passes, machine, resident):
     if machine.middle_capacity == 0:
         return 1.0
     in_flight = ceil_div(share.active, share.stride)
-    touched = 1.0 * in_flight * problem.keys * problem.kv_width * machine.element_bytes
+    touched = 1.0 * in_flight * problem.keys * problem.kv_width * machine.bytes_b
     share_cores = 1.0 / share.stride
     if not resident and touched <= machine.middle_capacity:
         return share_cores / passes
@@ -260,8 +260,8 @@ def count_all(block, i, stages, combos, problem, row_tile, share, own_rows, key_
 
     ``copies`` makes the scores of all cores equal to the op's, from those of the core with the most. Bytes do not go
     with the scores: queries and outputs go with the rows (``own_rows`` of one core and group), keys and values with the
-    blocks that each row tile sees. ``stages`` are the load of Q, the store of O, the loads of K and V (-1 where there
-    is none), and ``resident`` tells of the last two whether they are loaded once a group.
+    blocks that each row tile sees. ``stages`` are the load of Q, the store of O, the loads of K and V, and their
+    conversions (-1 where there is none), and ``resident`` tells of K and V whether they are loaded once a group.
     """
     counted = copies * share.groups
     all_rows = problem.positions * problem.shared
@@ -288,6 +288,8 @@ def count_keys(block, i, stages, combos, problem, row_tile, share, key_block, co
         main = 1.0 if machine.middle_capacity == 0 else problem.groups * share.stride / (counted * keys)
         for c in range(combos):
             scale_bytes(block, i, stages[2 + which] * combos + c, keys, main)
+            if stages[4 + which] >= 0:
+                scale_counts(block, i, stages[4 + which] * combos + c, keys)
 
 
 @kernel

@@ -47,13 +47,13 @@ from accsim.mapping.flash_tile import (
     At,
     Form,
     half_places,
-    tile_buffers,
-    tile_stages,
+    tile_parts,
     write_buffers,
     write_tile,
 )
 from accsim.mapping.flash_tiles import tiles_of
-from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, memory_plan, ways
+from accsim.mapping.kv_format import kv_numbers
+from accsim.mapping.machine_numbers import STATIONARY, memory_plan, ways
 from accsim.mapping.placed import by_loops, given_numbers
 from accsim.mapping.shape import Shape
 from accsim.workload.ops import Attention, Op
@@ -173,13 +173,14 @@ class Flash(CompiledDataflow):
         if isinstance(points.variant, Queued):
             return lower_queue(op, acc, points, actions=actions)
         execution, loops = points.variant
-        form = Form(execution, op.shared_kv)
+        machine, conversion = kv_numbers(op, acc)
+        form = Form(execution, op.shared_kv, converted=conversion is not None)
         shape = _shape(acc, form, loops)
         at, halves = At(*shape.places(At._fields)), half_places(shape, form)
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
         _lower(
-            points.table, problem_of(op), op.scores, form.behind, at, halves, machine_numbers(acc, op.dtype),
+            points.table, problem_of(op), op.scores, form.behind, at, halves, machine, conversion,
             shape.level_table(), shape.kinds, shape.classes, block, copies,
         )  # fmt: skip
         return Lowered(shape, block, copies)
@@ -192,21 +193,21 @@ register_dataflow("flash3", partial(Flash, execution="ping_pong"))
 
 @lru_cache(maxsize=256)
 def _shape(acc: Accelerator, form: Form, loops: Loops) -> Shape:
-    memory, capacities = memory_plan(acc)
+    stages, buffers = tile_parts(acc, form)
     return Shape(
         form.title,
         loops.levels(1),
         ways(acc).resources("dma", "matrix", "vector"),
-        tile_buffers(memory, form),
-        tile_stages(acc, form),
-        capacities,
+        buffers,
+        stages,
+        memory_plan(acc)[1],
         loops.varying,
         chains=form.chains,
     )
 
 
 @kernel
-def _lower(points, problem, scores, behind, at, halves, machine, level, kinds, classes, block, copies):
+def _lower(points, problem, scores, behind, at, halves, machine, conversion, level, kinds, classes, block, copies):
     """Write the numbers of every point (columns: query rows, keys of a block, stationary form)."""
     want = block.actions.shape[0] > 0
     row_classes, key_classes = classes[2], classes[3]
@@ -217,7 +218,7 @@ def _lower(points, problem, scores, behind, at, halves, machine, level, kinds, c
         share = share_of(problem, row_tile, machine.cores)
         tiles, blocks = write_loops(block, i, level, problem, row_tile, share, key_block, 1, 0)
         fill_spans(block, i, level, kinds, classes)
-        write_buffers(block, i, row_tile, key_block, problem, behind, halves.shape[0], machine)
+        write_buffers(block, i, row_tile, key_block, problem, behind, halves.shape[0], machine, conversion)
         write_latencies(block, i, (at.load_q, at.load_k, at.load_v, at.store_o), machine)
         fetched = fetched_share(problem, row_tile, share, tiles, key_block, machine, False)
         own_rows, visible = own_work(problem, row_tile, share, tiles)
@@ -232,10 +233,10 @@ def _lower(points, problem, scores, behind, at, halves, machine, level, kinds, c
                 part = float(useful) * rows * keys / done
                 write_tile(
                     block, i, c, combos, at, halves, (rows, keys, keys), part, form, problem, fetched, share.active,
-                    machine, want,
+                    machine, conversion, want,
                 )  # fmt: skip
         if want:
-            moves = (at.load_q, at.store_o, at.load_k, at.load_v)
+            moves = (at.load_q, at.store_o, at.load_k, at.load_v, at.convert_k, at.convert_v)
             count_all(
                 block, i, moves, combos, problem, row_tile, share, own_rows, key_block, copies[i], machine,
                 (False, False),

@@ -28,7 +28,8 @@ from accsim.mapping.attention import (
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
 from accsim.mapping.flash1_lower import At, least_tiles, lower_flash1
-from accsim.mapping.machine_numbers import STATIONARY, machine_numbers, memory_plan, ways
+from accsim.mapping.kv_format import convert_on_arrival, kv_numbers
+from accsim.mapping.machine_numbers import STATIONARY, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape, between
 from accsim.workload.ops import Attention, Op
 
@@ -99,14 +100,15 @@ class Flash1(CompiledDataflow):
 
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Attention)
-        shape = _shape(acc, _Variant(*points.variant))
+        machine, conversion = kv_numbers(op, acc)
+        shape = _shape(acc, _Variant(*points.variant), conversion is not None)
         at = At(*shape.places(At._fields))
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
         problem = problem_of(op)
         lower_flash1(
             points.table, problem, problem._replace(window=problem.keys), float(op.scores), at,
-            machine_numbers(acc, op.dtype), shape.level_table(), shape.kinds, shape.classes, block, copies,
+            machine, conversion, shape.level_table(), shape.kinds, shape.classes, block, copies,
         )  # fmt: skip
         return Lowered(shape, block, copies)
 
@@ -115,7 +117,7 @@ register_dataflow("flash1", Flash1)
 
 
 @lru_cache(maxsize=64)
-def _shape(acc: Accelerator, variant: _Variant) -> Shape:
+def _shape(acc: Accelerator, variant: _Variant, converted: bool) -> Shape:
     """Under a window the row tiles of a key block begin behind those whose windows do."""
     way = ways(acc)
     sums, capacities = memory_plan(acc)
@@ -123,7 +125,7 @@ def _shape(acc: Accelerator, variant: _Variant) -> Shape:
     shared_kv = variant.shared_kv
     keys, values = (() if shared_kv else (Hold("k", last=("row",)),)), Hold("k" if shared_kv else "v", last=("row",))
     seen = {"row": between(1, 2)} if variant.window else {}
-    stages = (
+    stages: tuple[StageShape, ...] = (
         StageShape("load_k", "dma", way.loads, {"row": START}, acquires=(Hold("k"),)),
         StageShape("load_v", "dma", way.loads, {"row": START}, acquires=(Hold("v"),)),
         StageShape("load_q", "dma", way.loads, seen, acquires=(Hold("q"),)),
@@ -145,12 +147,16 @@ def _shape(acc: Accelerator, variant: _Variant) -> Shape:
             releases=(Hold("out"),),
         ),
     )  # fmt: skip
+    stages = tuple(stage for stage in stages if not (shared_kv and stage.name == "load_v"))
+    buffers = {"q": memory, "k": memory, **({} if shared_kv else {"v": memory}), "scores": sums, "out": sums}
+    if converted:
+        stages, buffers = convert_on_arrival(stages, buffers, way.local)
     return Shape(
         "flash1",
         (("head", 1), ("key", variant.key_classes), ("row", variant.row_classes)),
         way.resources("dma", "matrix", "vector"),
-        {"q": memory, "k": memory, **({} if shared_kv else {"v": memory}), "scores": sums, "out": sums},
-        tuple(stage for stage in stages if not (shared_kv and stage.name == "load_v")),
+        buffers,
+        stages,
         capacities,
         {"row": "key"} if variant.causal else {},
         2 if variant.window else 1,

@@ -17,6 +17,7 @@ from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
 from accsim.kernels.work import scale_bytes, write_load, write_matmul, write_store, write_vector
 from accsim.mapping.attention import Share, count_keys, fetched_share, own_work, share_of, tile_rows, write_latencies
 from accsim.mapping.flash_tile import STATISTICS
+from accsim.mapping.kv_format import write_conversions, write_stored
 
 
 class At(NamedTuple):
@@ -30,15 +31,18 @@ class At(NamedTuple):
     softmax: int
     attend: int
     store_o: int
+    convert_k: int
+    convert_v: int
 
 
 @kernel(allocates=True)
-def lower_flash1(points, problem, grid, scores, at, machine, level, kinds, classes, block, copies):
+def lower_flash1(points, problem, grid, scores, at, machine, conversion, level, kinds, classes, block, copies):
     """Write the numbers of every point (columns: query rows, keys of a block, stationary form).
 
     ``grid`` is the problem without its window: key blocks lie on a grid that all row tiles share.
     """
     want = block.actions.shape[0] > 0
+    array = machine if conversion is None else conversion.array
     combos = classes[2] * classes[3]
     for i in range(points.shape[0]):
         row_tile, key_block = min(points[i, 0], problem.positions * problem.shared), min(points[i, 1], problem.keys)
@@ -46,7 +50,10 @@ def lower_flash1(points, problem, grid, scores, at, machine, level, kinds, class
         tiles, blocks = ceil_div(share.rows, row_tile), ceil_div(problem.keys, key_block)
         _write_loops(block, i, level, classes, (row_tile, key_block, tiles, blocks), problem, share)
         fill_spans(block, i, level, kinds, classes)
-        _write_buffers(block, i, row_tile, key_block, at, problem, machine)
+        _write_buffers(block, i, row_tile, key_block, at, problem, array)
+        if conversion is not None:
+            stored, first = key_block * machine.bytes_b, 4 if at.load_v < 0 else 5
+            write_stored(block, i, first, first - 3, (stored * problem.dim, stored * problem.value_dim))
         write_latencies(block, i, (at.load_q, at.load_k, at.load_v, at.store_o), machine)
         block.latency[i, at.load_o] = machine.load_latency
         fetched = fetched_share(grid, row_tile, share, tiles, key_block, machine, True)
@@ -69,7 +76,11 @@ def lower_flash1(points, problem, grid, scores, at, machine, level, kinds, class
             keys = min(key_block, problem.keys - j * key_block)
             useful = _visible(problem, row_tile, share, first, end - first, key_block, j) / (end - first)
             _write_moves(block, i, c, combos, (rows, keys), done, fetched, share.active, at, problem, machine, want)
-            _write_work(block, i, c, combos, (rows, keys), done, useful, points[i, 2], at, problem, machine, want)
+            if conversion is not None:
+                converted = (float(keys * problem.dim), float(keys * problem.value_dim))
+                convert = (at.convert_k * combos + c, at.convert_v * combos + c)
+                write_conversions(block, i, convert, converted, conversion, machine, want)
+            _write_work(block, i, c, combos, (rows, keys), done, useful, points[i, 2], at, problem, array, want)
         if want:
             mine = (row_tile, key_block, tiles, own_rows)
             _count(block, i, combos, mine, copies[i], at, problem, grid, share, machine)
@@ -106,9 +117,9 @@ def _write_buffers(block, i, row_tile, key_block, at, problem, machine):
     sums = 2 if at.load_v < 0 else 3
     block.slots[i, sums + 1] = 3  # one arrives, one is worked on, one leaves
     block.slot_bytes[i, 0] = int(np.ceil(row_tile * dim * element))
-    block.slot_bytes[i, 1] = int(np.ceil(key_block * dim * element))
+    block.slot_bytes[i, 1] = int(np.ceil(key_block * dim * machine.bytes_b))
     if at.load_v >= 0:
-        block.slot_bytes[i, 2] = int(np.ceil(key_block * value_dim * element))
+        block.slot_bytes[i, 2] = int(np.ceil(key_block * value_dim * machine.bytes_b))
     block.slot_bytes[i, sums] = row_tile * key_block * SUM_BYTES
     block.slot_bytes[i, sums + 1] = row_tile * (value_dim + STATISTICS) * SUM_BYTES
 
@@ -118,7 +129,8 @@ def _write_moves(block, i, c, combos, tile, done, fetched, active, at, problem, 
     """Loads and stores of class c; ``done`` is the share of its row tiles whose outputs leave for good."""
     rows, keys = tile
     dim, value_dim, element = problem.dim, problem.value_dim, machine.element_bytes
-    q_bytes, k_bytes, v_bytes = rows * dim * element, keys * dim * element, keys * value_dim * element
+    q_bytes = rows * dim * element
+    k_bytes, v_bytes = keys * dim * machine.bytes_b, keys * value_dim * machine.bytes_b
     partial = float(rows * (value_dim + STATISTICS) * SUM_BYTES)
     write_load(block, i, at.load_k * combos + c, k_bytes, k_bytes * fetched, active, machine, want)
     if at.load_v >= 0:
@@ -158,7 +170,7 @@ def _count(block, i, combos, mine, copies, at, problem, grid, share, machine):
     go, once a row and key block that it sees.
     """
     row_tile, key_block, tiles, own_rows = mine
-    moves = (at.load_q, at.store_o, at.load_k, at.load_v)
+    moves = (at.load_q, at.store_o, at.load_k, at.load_v, at.convert_k, at.convert_v)
     count_keys(block, i, moves, combos, grid, row_tile, share, key_block, copies, machine, (True, True))
     all_rows = problem.positions * problem.shared
     everyone = Share(share.groups, all_rows, 1, share.active)

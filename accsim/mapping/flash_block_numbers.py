@@ -14,9 +14,12 @@ from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
 from accsim.kernels.systolic import OUTPUT_STATIONARY
 from accsim.kernels.work import scale_counts, write_fill, write_matmul, write_reduction, write_result, write_vector
 from accsim.mapping.flash_tile import STATISTICS
+from accsim.mapping.kv_format import write_conversions
 
 STAGES = (2, 4)
 """Slots of the rings of K and V: what overlap needs, and what a thread block uses at most."""
+CONVERTED_BYTES = 128
+"""Bytes along the summed dimension of converted keys and values that registers hold: a k step of a product."""
 
 
 @kernel
@@ -32,6 +35,7 @@ def lower_points(
     at,
     limits,
     machine,
+    conversion,
     level,
     kinds,
     classes,
@@ -47,21 +51,22 @@ def lower_points(
     """
     for i in range(points.shape[0]):
         _lower_point(
-            i, points[i], problem, heads, queue[i], totals[i], alike, scores, ahead, at, limits, machine, level, block,
-            copies,
+            i, points[i], problem, heads, queue[i], totals[i], alike, scores, ahead, at, limits, machine, conversion,
+            level, block, copies,
         )  # fmt: skip
         fill_spans(block, i, level, kinds, classes)
 
 
 @kernel(inline="late")
 def _lower_point(
-    i, point, problem, heads, queue, totals, alike, scores, ahead, at, limits, machine, level, block, copies
+    i, point, problem, heads, queue, totals, alike, scores, ahead, at, limits, machine, conversion, level, block, copies
 ):
     """Write the numbers of one point."""
     wave_wait, combine_wait, smem = limits
     count, all_rows, all_blocks, all_keys = totals[0], totals[1], totals[2], totals[3]
     want = block.actions.shape[0] > 0
     dim, value_dim, element = problem.dim, problem.value_dim, machine.element_bytes
+    array = machine if conversion is None else conversion.array
     row_tile, key_block = point[0], point[1]
     split = point[2] > 1
     active = min(count, machine.cores)
@@ -88,14 +93,14 @@ def _lower_point(
         # A single length is a tile on its own; what it counts is of one.
         copies[i] = 1.0 if queue.shape[1] == 1 else all_blocks / own_blocks
     block.slots[i, 0] = 1
-    ring = _ring(row_tile, key_block, problem, element, smem)
+    ring = _ring(row_tile, key_block, problem, machine, smem)
     block.slots[i, 1] = ring
     block.slot_bytes[i, 0] = int(np.ceil(row_tile * dim * element))
-    block.slot_bytes[i, 1] = int(np.ceil(key_block * dim * element))
+    block.slot_bytes[i, 1] = int(np.ceil(key_block * dim * machine.bytes_b))
     in_registers = 2
     if at.load_v >= 0:
         block.slots[i, 2] = ring
-        block.slot_bytes[i, 2] = int(np.ceil(key_block * value_dim * element))
+        block.slot_bytes[i, 2] = int(np.ceil(key_block * value_dim * machine.bytes_b))
         in_registers = 3
     block.slots[i, in_registers] = 2 if ahead else 1
     block.slots[i, in_registers + 1] = 1
@@ -103,6 +108,10 @@ def _lower_point(
     score = (SUM_BYTES + element) / 2 if ahead else float(SUM_BYTES)
     block.slot_bytes[i, in_registers] = int(np.ceil(row_tile * key_block * score))
     block.slot_bytes[i, in_registers + 1] = row_tile * (value_dim + STATISTICS) * SUM_BYTES
+    if conversion is not None:
+        fragment = CONVERTED_BYTES / element
+        block.slot_bytes[i, in_registers + 2] = int(np.ceil(key_block * min(fragment, dim) * element))
+        block.slot_bytes[i, in_registers + 3] = int(np.ceil(min(fragment, key_block) * value_dim * element))
     block.latency[i, at.launch] = wave_wait
     for stage in (at.load_q, at.load_k, at.load_v):
         if stage >= 0:
@@ -110,8 +119,8 @@ def _lower_point(
     rows = float(all_rows) / count
     q_bytes = rows * dim * element
     keys = float(all_keys) / all_blocks
-    k_bytes, v_bytes = keys * dim * element, keys * value_dim * element
-    fetched = _fetched(heads, count, active, all_keys, problem.kv_width * element, machine)
+    k_bytes, v_bytes = keys * dim * machine.bytes_b, keys * value_dim * machine.bytes_b
+    fetched = _fetched(heads, count, active, all_keys, problem.kv_width * machine.bytes_b, machine)
     useful = scores / all_blocks
     # Tiles of all SMs over those that the copies of this one stand for: their lengths differ under a mask.
     often = 1.0 if alike or queue.shape[1] == 1 else count / (float(waves) * copies[i])
@@ -125,10 +134,13 @@ def _lower_point(
         write_fill(block, i, width * at.load_k + c, k_bytes, fetched, now, machine, want)
         if at.load_v >= 0:
             write_fill(block, i, width * at.load_v + c, v_bytes, fetched, now, machine, want)
+        if conversion is not None:
+            convert = (width * at.convert_k + c, width * at.convert_v + c)
+            write_conversions(block, i, convert, (keys * dim, keys * value_dim), conversion, machine, want)
         tile = Tile(row_tile, key_block, dim, 1, 0)
-        write_matmul(block, i, width * at.logit + c, tile, useful * dim, OUTPUT_STATIONARY, 0.0, 0.0, machine, want)
+        write_matmul(block, i, width * at.logit + c, tile, useful * dim, OUTPUT_STATIONARY, 0.0, 0.0, array, want)
         tile, part = Tile(row_tile, value_dim, key_block, 0, 1), useful * value_dim  # its weights come from registers
-        write_matmul(block, i, width * at.attend + c, tile, part, OUTPUT_STATIONARY, 0.0, 0.0, machine, want)
+        write_matmul(block, i, width * at.attend + c, tile, part, OUTPUT_STATIONARY, 0.0, 0.0, array, want)
         each = float(row_tile) * key_block
         online = (each, each, each, 0.0, 0.0, float(row_tile) * value_dim, 0.0)
         write_vector(block, i, width * at.softmax + c, online, 0.0, 0.0, machine, want)
@@ -146,7 +158,7 @@ def _lower_point(
             shared = float(all_rows) / heads.rows
             work = (0.0, 0.0, shared, shared, 1.0, 0.0, 1.0)
             write_reduction(block, i, width * at.combine + c, results, partial_bytes, work, copies[i], machine, want)
-            block.slot_bytes[i, in_registers + 2] = int(min(partial_bytes, 2.0**60))
+            block.slot_bytes[i, block.slots.shape[1] - 1] = int(min(partial_bytes, 2.0**60))
             block.latency[i, at.combine] = combine_wait
 
 
@@ -161,10 +173,10 @@ def _write_steps(block, i, level, c, length, ahead):
 
 
 @kernel(inline="late")
-def _ring(row_tile, key_block, problem, element, smem):
+def _ring(row_tile, key_block, problem, machine, smem):
     """Slots of the ring of K, and of that of V: as many as fit beside Q."""
-    left = smem - int(np.ceil(row_tile * problem.dim * element))
-    return max(STAGES[0], min(STAGES[1], left // int(np.ceil(key_block * problem.kv_width * element))))
+    left = smem - int(np.ceil(row_tile * problem.dim * machine.element_bytes))
+    return max(STAGES[0], min(STAGES[1], left // int(np.ceil(key_block * problem.kv_width * machine.bytes_b))))
 
 
 @kernel(inline="late")

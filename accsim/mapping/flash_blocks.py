@@ -8,6 +8,7 @@ program. ``docs/gpu.md`` has the model.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -21,7 +22,8 @@ from accsim.mapping.attention import MOST_CAUSAL_TILES, problems_of
 from accsim.mapping.compiled import Lowered, Points, run_points
 from accsim.mapping.flash_block_numbers import lower_points
 from accsim.mapping.flash_tiles import Heads, Tiles, busiest, even_tiles, tiles_of
-from accsim.mapping.machine_numbers import REGISTERS, machine_numbers, memory_plan, overhead_ticks, places, ways
+from accsim.mapping.kv_format import kv_numbers
+from accsim.mapping.machine_numbers import REGISTERS, memory_plan, overhead_ticks, places, ways
 from accsim.mapping.shape import Shape, StageShape, between
 from accsim.mapping.thread_blocks import SPLITS
 from accsim.workload.ops import Attention
@@ -45,6 +47,8 @@ class At(NamedTuple):
     attend: int
     finish: int
     combine: int
+    convert_k: int
+    convert_v: int
 
 
 def block_points(
@@ -112,7 +116,8 @@ class _Writer:
     def __init__(
         self, op: Attention, acc: Accelerator, variant: tuple[bool, int, bool], points: int, actions: bool
     ) -> None:
-        self.shape = _shape(acc, *variant, op.shared_kv)
+        self.machine, self.conversion = kv_numbers(op, acc, in_registers=True)
+        self.shape = _shape(acc, *variant, op.shared_kv, self.conversion is not None)
         self.at = At(*self.shape.places(At._fields))
         self.block = self.shape.new_block(points, actions=actions)
         self.copies = np.zeros(points)
@@ -120,7 +125,7 @@ class _Writer:
         self.alike = classes == 0
         self.queue = np.zeros((points, 2, max(1, classes)), np.int64)
         self.totals = np.zeros((points, 4), np.int64)
-        self.problems, self.machine, self.scores = problems_of(op), machine_numbers(acc, op.dtype), float(op.scores)
+        self.problems, self.scores = problems_of(op), float(op.scores)
         smem = memory_plan(acc)[1][acc.memories[0].name]
         self.limits = overhead_ticks(acc, "wave"), overhead_ticks(acc, "reduction"), smem
 
@@ -135,8 +140,8 @@ class _Writer:
         """The points of a table (query rows, keys of a block, splits) as a block."""
         lower_points(
             table, self.problems[0], Heads.of(self.problems), self.queue, self.totals, self.alike, self.scores,
-            self.ahead, self.at, self.limits, self.machine, self.shape.level_table(), self.shape.kinds,
-            self.shape.classes, self.block, self.copies,
+            self.ahead, self.at, self.limits, self.machine, self.conversion, self.shape.level_table(),
+            self.shape.kinds, self.shape.classes, self.block, self.copies,
         )  # fmt: skip
         return Lowered(self.shape, self.block, self.copies)
 
@@ -158,7 +163,7 @@ def _splits(op: Attention, whole: Tiles, acc: Accelerator, given: int | None) ->
 
 
 @lru_cache(maxsize=1024)
-def _shape(acc: Accelerator, ahead: bool, classes: int, split: bool, shared_kv: bool) -> Shape:
+def _shape(acc: Accelerator, ahead: bool, classes: int, split: bool, shared_kv: bool, converted: bool) -> Shape:
     """``classes`` of tiles that differ in key blocks; 0 where all are alike, in full waves and a tail."""
     way = ways(acc)
     memory = acc.memories[0].name
@@ -192,6 +197,9 @@ def _shape(acc: Accelerator, ahead: bool, classes: int, split: bool, shared_kv: 
             releases=(Hold("out"),),
         ),
     ]  # fmt: skip
+    if converted:
+        buffers |= {"wide_k": REGISTERS, "wide_v": REGISTERS}
+        stages = _with_conversions(stages, way.local, behind)
     if split:
         middle = places(acc)["middle"]
         buffers["partials"] = middle.name
@@ -215,3 +223,24 @@ def _shape(acc: Accelerator, ahead: bool, classes: int, split: bool, shared_kv: 
         {"key": "wave"} if classes > 1 else {},
         3 if ahead else 1,
     )
+
+
+def _with_conversions(stages: list[StageShape], local: tuple[str, ...], behind: int) -> list[StageShape]:
+    """The stages with what goes from the rings to Logit and Attend converted on the way, into registers.
+
+    Where Attend is a block behind, its values are converted before the softmax of the next block, as they are needed.
+    """
+    found = []
+    for stage in stages:
+        converts = {"logit": "convert_k", "attend": "convert_v"}.get(stage.name)
+        if converts is None:
+            found.append(stage)
+            continue
+        wide = Hold(f"wide_{converts[-1]}")
+        loads = tuple(after for after in stage.after if after.stage in ("load_k", "load_v"))
+        others = tuple(after for after in stage.after if after not in loads)
+        convert = StageShape(converts, "vector", local, stage.spans, after=loads, acquires=(wide,))
+        at = 1 + [one.name for one in found].index("logit") if converts == "convert_v" and behind else len(found)
+        found.insert(at, convert)
+        found.append(replace(stage, after=(*others, After(converts, 0, "key")), releases=(*stage.releases, wide)))
+    return found

@@ -19,7 +19,7 @@ from accsim.kernels.block import fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import SUM_BYTES
-from accsim.kernels.work import leave_between, scale_bytes, write_load, write_store, write_vector
+from accsim.kernels.work import leave_between, scale_bytes, scale_counts, write_load, write_store, write_vector
 from accsim.mapping.attention import MOST_CAUSAL_TILES, problems_of, write_latencies
 from accsim.mapping.compiled import Lowered, Points, run_points
 from accsim.mapping.flash_tile import (
@@ -27,13 +27,13 @@ from accsim.mapping.flash_tile import (
     At,
     Form,
     half_places,
-    tile_buffers,
-    tile_stages,
+    tile_parts,
     write_buffers,
     write_tile,
 )
 from accsim.mapping.flash_tiles import Heads, Part, busiest, kinds_of
-from accsim.mapping.machine_numbers import machine_numbers, memory_plan, places, ways
+from accsim.mapping.kv_format import kv_numbers
+from accsim.mapping.machine_numbers import memory_plan, places, ways
 from accsim.mapping.shape import Shape
 from accsim.mapping.thread_blocks import SPLITS
 from accsim.workload.ops import Attention
@@ -107,14 +107,15 @@ class _Writer:
     """Writes the points of an op that have one shape into a block."""
 
     def __init__(self, op: Attention, acc: Accelerator, variant: Queued, points: int, actions: bool) -> None:
-        form = Form(variant.execution, op.shared_kv, variant.split)
+        self.machine, self.conversion = kv_numbers(op, acc)
+        form = Form(variant.execution, op.shared_kv, variant.split, self.conversion is not None)
         self.shape = _shape(acc, form, variant.kinds)
         self.at, self.halves = At(*self.shape.places(At._fields)), half_places(self.shape, form)
         self.block = self.shape.new_block(points, actions=actions)
         self.copies = np.zeros(points)
         self.behind = form.behind
         self.level = self.shape.level_table()
-        self.problems, self.machine = problems_of(op), machine_numbers(acc, op.dtype)
+        self.problems = problems_of(op)
         self.scores = float(op.scores)
 
     def write(self, i: int, point: tuple[int, int, int, int], kinds: tuple[Part, ...], counts: tuple[int, ...]) -> None:
@@ -131,8 +132,8 @@ class _Writer:
         )
         _lower_point(
             i, form, self.problems[0], Heads.of(self.problems), np.array(kinds, np.int64)[order],
-            np.array(counts, np.int64)[order], totals, self.behind, self.at, self.halves, self.machine, self.level,
-            self.block, self.copies,
+            np.array(counts, np.int64)[order], totals, self.behind, self.at, self.halves, self.machine,
+            self.conversion, self.level, self.block, self.copies,
         )  # fmt: skip
         fill_spans(self.block, i, self.level, self.shape.kinds, self.shape.classes)
 
@@ -150,7 +151,7 @@ def _splits(op: Attention, key: int, few: bool) -> list[int]:
 @lru_cache(maxsize=256)
 def _shape(acc: Accelerator, form: Form, kinds: int) -> Shape:
     memory, capacities = memory_plan(acc)
-    buffers = tile_buffers(memory, form)
+    stages, buffers = tile_parts(acc, form)
     if form.split:
         at = places(acc)
         meet = at.get("middle", at["main"])
@@ -161,7 +162,7 @@ def _shape(acc: Accelerator, form: Form, kinds: int) -> Shape:
         (("row", kinds), ("key", 1)),
         ways(acc).resources("dma", "matrix", "vector"),
         buffers,
-        tile_stages(acc, form),
+        stages,
         capacities,
         {"key": "row"} if kinds > 1 else {},
         chains=form.chains,
@@ -169,7 +170,9 @@ def _shape(acc: Accelerator, form: Form, kinds: int) -> Shape:
 
 
 @kernel(allocates=True)
-def _lower_point(i, form, problem, heads, kinds, counts, totals, behind, at, halves, machine, level, block, copies):
+def _lower_point(
+    i, form, problem, heads, kinds, counts, totals, behind, at, halves, machine, conversion, level, block, copies
+):
     """Write the numbers of one point.
 
     ``kinds`` are the parts of the queue (columns: key blocks; rows, keys and scores of the tile; parts of it),
@@ -198,7 +201,7 @@ def _lower_point(i, form, problem, heads, kinds, counts, totals, behind, at, hal
         useful = float(visible) / (parts * blocks)
         write_tile(
             block, i, c, classes, at, halves, (rows, size, loaded), useful, form, problem, fetched, active, machine,
-            want,
+            conversion, want,
         )  # fmt: skip
         if at.store_partial >= 0:
             size_out = float(rows * (problem.value_dim + STATISTICS) * SUM_BYTES)
@@ -207,7 +210,7 @@ def _lower_point(i, form, problem, heads, kinds, counts, totals, behind, at, hal
                 leave_between(block, i, at.store_partial * classes + c, want)
     block.trips[i, level[2, TRIP0]] = done
     copies[i] = scores / own_scores
-    write_buffers(block, i, tile_rows, tile_keys, problem, behind, halves.shape[0], machine)
+    write_buffers(block, i, tile_rows, tile_keys, problem, behind, halves.shape[0], machine, conversion)
     write_latencies(block, i, (at.load_q, at.load_k, at.load_v, at.store_o), machine)
     if want:
         for c in range(classes):
@@ -216,6 +219,9 @@ def _lower_point(i, form, problem, heads, kinds, counts, totals, behind, at, hal
             scale_bytes(block, i, at.load_k * classes + c, key_scale, 1.0)
             if at.load_v >= 0:
                 scale_bytes(block, i, at.load_v * classes + c, key_scale, 1.0)
+            for stage in (at.convert_k, at.convert_v):
+                if stage >= 0:
+                    scale_counts(block, i, stage * classes + c, key_scale)
             if at.finish >= 0:
                 block.actions[i, at.finish * classes + c, :] *= row_scale
             left = at.store_partial if at.store_partial >= 0 else at.store_o
@@ -261,5 +267,5 @@ def _fetched(heads, part_keys, active, kv_width, machine):
     """
     if machine.middle_capacity == 0:
         return 1.0
-    in_flight = min(heads.groups, active) * float(heads.keys) / heads.groups * kv_width * machine.element_bytes
+    in_flight = min(heads.groups, active) * float(heads.keys) / heads.groups * kv_width * machine.bytes_b
     return min(1.0, float(heads.keys) / part_keys) if in_flight <= machine.middle_capacity else 1.0

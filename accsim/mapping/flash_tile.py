@@ -19,7 +19,8 @@ from accsim.kernels.block import END, START
 from accsim.kernels.jit import kernel
 from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
 from accsim.kernels.work import write_load, write_matmul, write_store, write_vector
-from accsim.mapping.machine_numbers import ways
+from accsim.mapping.kv_format import convert_on_arrival, write_conversions, write_stored
+from accsim.mapping.machine_numbers import memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
 
 STATISTICS = 2
@@ -27,7 +28,8 @@ STATISTICS = 2
 
 
 LEAD = 1
-"""Key blocks that loads are ahead of Logit: while one is worked on, the next comes, and waits for no port behind it."""
+"""Key blocks that a stage is ahead of the next: while one is worked on, the next comes, and waits for no port or unit
+behind it."""
 
 
 class Form(NamedTuple):
@@ -38,6 +40,13 @@ class Form(NamedTuple):
     shared_kv: bool
     split: bool = False
     """A tile is a part of one, which has other keys than the other parts."""
+    converted: bool = False
+    """Keys and values are converted, a block before Logit or Attend needs them."""
+
+    @property
+    def lead(self) -> int:
+        """Key blocks that loads are ahead of Logit."""
+        return LEAD + self.converted
 
     @property
     def behind(self) -> int:
@@ -71,6 +80,8 @@ class At(NamedTuple):
     store_partial: int
     load_partials: int
     merge: int
+    convert_k: int
+    convert_v: int
 
 
 def half_places(shape: Shape, form: Form) -> IntArray:
@@ -78,20 +89,23 @@ def half_places(shape: Shape, form: Form) -> IntArray:
     return np.array([shape.places((f"logit{h}", f"softmax{h}", f"attend{h}")) for h in form.halves], np.int64)
 
 
-def tile_stages(acc: Accelerator, form: Form) -> tuple[StageShape, ...]:
-    """The stages of a row tile over its key blocks; keys that are values too stay until Attend.
+def tile_parts(acc: Accelerator, form: Form) -> tuple[tuple[StageShape, ...], dict[str, str]]:
+    """The stages of a row tile over its key blocks, and their buffers; keys that are values too stay until Attend.
 
     The output, maximum and sum of a tile that is a part of one leave as they are for the memory that cores share, and
     after the last one each core merges an equal share of all rows.
     """
-    found = {stage.name: stage for stage in (*_shared_stages(acc, form), *_half_stages(acc, form))}
-    return tuple(found[name] for name in _order(form) if name in found)
+    stages, buffers = (*_shared_stages(acc, form), *_half_stages(acc, form)), _tile_buffers(acc, form)
+    if form.converted:
+        stages, buffers = convert_on_arrival(stages, buffers, ways(acc).local, later=LEAD)
+    found = {stage.name: stage for stage in stages}
+    return tuple(found[name] for name in _order(form) if name in found), buffers
 
 
 def _shared_stages(acc: Accelerator, form: Form) -> list[StageShape]:
     """What is done with a whole tile; the loads are for all halves."""
     loads, stores, local = ways(acc)
-    last = _later(LEAD + form.behind + 1)
+    last = _later(form.lead + form.behind + 1)
     attended = tuple(After(f"attend{h}") for h in form.halves)
 
     def every(buffer: str) -> tuple[Hold, ...]:
@@ -99,7 +113,7 @@ def _shared_stages(acc: Accelerator, form: Form) -> list[StageShape]:
 
     meets = (Hold("partials", first=("row",)),) if form.split else ()
     stages = [
-        StageShape("load_q", "dma", loads, {"key": START}, acquires=(*every("q"), *meets)),
+        StageShape("load_q", "dma", loads, {"key": START}, acquires=(*every("q"), *meets), **_later(form.lead - LEAD)),
         StageShape("load_k", "dma", loads, acquires=every("k")),
     ]
     if not form.shared_kv:
@@ -108,7 +122,7 @@ def _shared_stages(acc: Accelerator, form: Form) -> list[StageShape]:
         return [
             *stages,
             StageShape(
-                "finish", "vector", local, {"key": END}, after=attended, **_later(LEAD + form.behind),
+                "finish", "vector", local, {"key": END}, after=attended, **_later(form.lead + form.behind),
             ),
             StageShape("store_o", "dma", stores, {"key": END}, after=(After("finish"),), releases=every("out"), **last),
         ]  # fmt: skip
@@ -135,14 +149,14 @@ def _half_stages(acc: Accelerator, form: Form) -> list[StageShape]:
         stages += [
             StageShape(
                 f"logit{h}", "matrix", local, after=(After("load_q", level="row"), After("load_k")),
-                acquires=(Hold(f"scores{h}"),), releases=used[:1] if form.shared_kv else used, **_later(LEAD),
+                acquires=(Hold(f"scores{h}"),), releases=used[:1] if form.shared_kv else used, **_later(form.lead),
             ),
-            StageShape(f"softmax{h}", "vector", local, after=(After(f"logit{h}"),), **_later(LEAD)),
+            StageShape(f"softmax{h}", "vector", local, after=(After(f"logit{h}"),), **_later(form.lead)),
             StageShape(
                 f"attend{h}", "matrix", local,
                 after=(After(f"softmax{h}"), After("load_k" if form.shared_kv else "load_v")),
                 acquires=(Hold(f"out{h}", first=("key",)),), releases=(Hold(f"scores{h}"), values),
-                **_later(LEAD + form.behind),
+                **_later(form.lead + form.behind),
             ),
         ]  # fmt: skip
     return stages
@@ -161,51 +175,66 @@ def _order(form: Form) -> tuple[str, ...]:
     last = ("finish", "store_partial", "load_partials", "merge", "store_o")
     if form.execution == "ping_pong":
         return (
-            "load_q", "load_k", "logit_a", "logit_b", "attend_a", "load_v", "softmax_a", "attend_b", "softmax_b", *last,
+            "load_q", "load_k", "convert_k", "logit_a", "logit_b", "attend_a", "load_v", "convert_v", "softmax_a",
+            "attend_b", "softmax_b", *last,
         )  # fmt: skip
-    return ("load_q", "load_k", "logit", "load_v", "softmax", "attend", *last)
+    return ("load_q", "load_k", "convert_k", "logit", "load_v", "convert_v", "softmax", "attend", *last)
 
 
-def tile_buffers(memory: str, form: Form) -> dict[str, str]:
+def _tile_buffers(acc: Accelerator, form: Form) -> dict[str, str]:
     """The buffers of the stages, all in the local memory: each half of a tile has its share of what all of it uses."""
+    memory = memory_plan(acc)[0]
     names = ("q", "k", "scores", "out") if form.shared_kv else ("q", "k", "v", "scores", "out")
     return {f"{name}{h}": memory for h in form.halves for name in names}
 
 
 @kernel(inline="late")
-def write_buffers(block, i, row_tile, key_block, problem, behind, halves, machine):
+def write_buffers(block, i, row_tile, key_block, problem, behind, halves, machine, conversion):
     """Slots and bytes of the buffers; keys that stay until an Attend that is one block behind have a third slot."""
     element = machine.element_bytes
+    kv_element = machine.bytes_b if conversion is None else element
     shared_kv = problem.kv_width == problem.dim
     rows, scores = ceil_div(row_tile, halves), 2 if shared_kv else 3
     block.slots[i, :] = 2
     for half in range(halves):
         q = half * (scores + 2)
         block.slot_bytes[i, q] = int(np.ceil(rows * problem.dim * element))
-        block.slot_bytes[i, q + 1] = int(np.ceil(key_block * problem.dim * element / halves))
+        block.slot_bytes[i, q + 1] = int(np.ceil(key_block * problem.dim * kv_element / halves))
         if shared_kv:
             block.slots[i, q + 1] = 2 + behind
         else:
-            block.slot_bytes[i, q + 2] = int(np.ceil(key_block * problem.value_dim * element / halves))
+            block.slot_bytes[i, q + 2] = int(np.ceil(key_block * problem.value_dim * kv_element / halves))
         block.slots[i, q + scores] = 1 + behind
         block.slot_bytes[i, q + scores] = rows * key_block * SUM_BYTES
         block.slot_bytes[i, q + scores + 1] = rows * (problem.value_dim + STATISTICS) * SUM_BYTES
+    if conversion is not None:
+        keys = key_block * machine.bytes_b
+        write_stored(block, i, halves * (scores + 2), scores - 1, (keys * problem.dim, keys * problem.value_dim))
 
 
 @kernel(inline="late")
-def write_tile(block, i, c, combos, at, halves, tile, useful, form, problem, fetched, active, machine, want):
+def write_tile(
+    block, i, c, combos, at, halves, tile, useful, form, problem, fetched, active, machine, conversion, want
+):
     """Numbers of class c: ``tile`` is rows, keys of a block, and those loaded; ``useful`` of its scores are visible.
 
     ``fetched`` is the share of K and V that main memory delivers.
     """
     rows, _, loaded = tile
     dim, value_dim, element = problem.dim, problem.value_dim, machine.element_bytes
-    q_bytes, k_bytes, v_bytes = rows * dim * element, loaded * dim * element, loaded * value_dim * element
+    q_bytes = rows * dim * element
+    k_bytes, v_bytes = loaded * dim * machine.bytes_b, loaded * value_dim * machine.bytes_b
     write_load(block, i, at.load_q * combos + c, q_bytes, q_bytes, active, machine, want)
     write_load(block, i, at.load_k * combos + c, k_bytes, k_bytes * fetched, active, machine, want)
     if at.load_v >= 0:
         write_load(block, i, at.load_v * combos + c, v_bytes, v_bytes * fetched, active, machine, want)
-    write_halves(block, i, c, combos, halves, tile, useful, form, problem, machine, want)
+    if conversion is None:
+        write_halves(block, i, c, combos, halves, tile, useful, form, problem, machine, want)
+    else:
+        converted = (float(loaded * dim), float(loaded * value_dim))
+        convert = (at.convert_k * combos + c, at.convert_v * combos + c)
+        write_conversions(block, i, convert, converted, conversion, machine, want)
+        write_halves(block, i, c, combos, halves, tile, useful, form, problem, conversion.array, want)
     if at.finish < 0:
         return
     outputs = float(rows * value_dim)

@@ -43,7 +43,8 @@ from accsim.mapping.flat_tile import (
     why_outputs_stay,
     with_passing_outputs,
 )
-from accsim.mapping.machine_numbers import STATIONARY, machine_numbers
+from accsim.mapping.kv_format import kv_numbers
+from accsim.mapping.machine_numbers import STATIONARY
 from accsim.mapping.placed import by_loops, given_numbers
 from accsim.workload.ops import Attention, Op
 
@@ -240,14 +241,14 @@ class Flat(CompiledDataflow):
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Attention)
         variant = Variant(*points.variant)
-        shape = flat_shape(acc, variant)
+        machine, conversion = kv_numbers(op, acc)
+        shape = flat_shape(acc, variant, conversion is not None)
         at = At(*shape.places(At._fields))
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
         lower_flat(
             points.table, *problem_of_tiles(op, acc, variant.granularity), (variant.q, variant.k, variant.v, variant.o),
-            variant.pipelined, at, machine_numbers(acc, op.dtype), shape.level_table(), shape.kinds,
-            shape.classes, block, copies,
+            variant.pipelined, at, machine, conversion, shape.level_table(), shape.kinds, shape.classes, block, copies,
         )  # fmt: skip
         return Lowered(shape, block, copies)
 

@@ -19,13 +19,16 @@ from accsim.mapping.attention import (
     write_latencies,
     write_loops,
 )
+from accsim.mapping.kv_format import write_conversions, write_stored
 
 KEPT = 4
 """Column of a spilled point's table: key blocks of a row of scores that stay."""
 
 
 @kernel(allocates=True)
-def lower_flat(points, problem, heads, scores, kept, ahead, at, machine, level, kinds, classes, block, copies):
+def lower_flat(
+    points, problem, heads, scores, kept, ahead, at, machine, conversion, level, kinds, classes, block, copies
+):
     """Write the numbers of every point; columns: rows, keys, forms of Logit and Attend, and blocks not spilled.
 
     ``heads`` are those of a tile, and the share of their scores that no mask hides; ``kept`` tells of Q, K, V and O
@@ -33,6 +36,7 @@ def lower_flat(points, problem, heads, scores, kept, ahead, at, machine, level, 
     """
     together, seen = heads
     want = block.actions.shape[0] > 0
+    array = machine if conversion is None else conversion.array
     spilled = at.spill_scores >= 0
     row_classes, key_classes = classes[2], classes[3]
     combos = row_classes * key_classes
@@ -49,9 +53,11 @@ def lower_flat(points, problem, heads, scores, kept, ahead, at, machine, level, 
         sum_bytes = float(machine.element_bytes)
         if blocks > together or machine.systolic == 0:
             sum_bytes = float(SUM_BYTES)
-        _write_buffers(
-            block, i, (row_tile, key_block), counted, kept, (ahead, spilled), sum_bytes, at, problem, machine
-        )
+        _write_buffers(block, i, (row_tile, key_block), counted, kept, (ahead, spilled), sum_bytes, at, problem, array)
+        if conversion is not None:
+            count, stored = 1 if at.load_v < 0 else 2, key_block * machine.bytes_b
+            sizes = (stored * problem.dim, stored * problem.value_dim)
+            write_stored(block, i, block.slots.shape[1] - count, count, sizes)
         _write_latencies(block, i, at, machine)
         fetched_k = fetched_share(problem, row_tile, share, tiles, key_block, machine, kept[1])
         fetched_v = fetched_share(problem, row_tile, share, tiles, key_block, machine, kept[2])
@@ -72,7 +78,11 @@ def lower_flat(points, problem, heads, scores, kept, ahead, at, machine, level, 
                     block, i, c, combos, tile, counted, kept, fetched, share.active, at, problem, machine, want
                 )
                 forms = (points[i, 2], points[i, 3])
-                _write_products(block, i, c, combos, tile, counted, forms, part, sums, at, problem, machine, want)
+                if conversion is not None:
+                    converted = (float(keys * problem.dim), float(keys * problem.value_dim))
+                    convert = (at.convert_k * combos + c, at.convert_v * combos + c)
+                    write_conversions(block, i, convert, converted, conversion, machine, want)
+                _write_products(block, i, c, combos, tile, counted, forms, part, sums, at, problem, array, want)
                 _write_softmaxes(block, i, c, combos, tile, together, whole, sums, at, problem, machine, want)
                 if spilled:
                     _write_spill(block, i, c, combos, tile, share.active, at, machine, want)
@@ -101,11 +111,11 @@ def _write_buffers(block, i, tile, blocks, kept, variant, sum_bytes, at, problem
     block.slots[i, scores] = 2 if ahead else 1
     queries = together * rows if kept[0] else piece
     block.slot_bytes[i, 0] = int(np.ceil(queries * dim * element))
-    block.slot_bytes[i, 1] = int(np.ceil((every if kept[1] else 1) * keys * dim * element))
+    block.slot_bytes[i, 1] = int(np.ceil((every if kept[1] else 1) * keys * dim * machine.bytes_b))
     if shared_kv:
         block.slots[i, 1] = 3 if ahead and spilled else 2
     else:
-        block.slot_bytes[i, 2] = int(np.ceil((every if kept[2] else 1) * keys * value_dim * element))
+        block.slot_bytes[i, 2] = int(np.ceil((every if kept[2] else 1) * keys * value_dim * machine.bytes_b))
     block.slot_bytes[i, scores] = int(np.ceil(rows * here * keys * element))
     if not kept[3]:
         block.slots[i, scores + 1] = 3 if at.load_partial >= 0 else 2
@@ -138,7 +148,7 @@ def _write_moves(block, i, c, combos, tile, blocks, kept, fetched, active, at, p
     every, _, together = blocks
     element = machine.element_bytes
     queries, outputs = rows * problem.dim * element, rows * problem.value_dim * element
-    k_bytes, v_bytes = keys * problem.dim * element, keys * problem.value_dim * element
+    k_bytes, v_bytes = keys * problem.dim * machine.bytes_b, keys * problem.value_dim * machine.bytes_b
     q_bytes = together * queries if kept[0] else queries
     o_bytes = together * outputs if kept[3] else outputs
     write_load(block, i, at.load_q * combos + c, q_bytes, q_bytes, active, machine, want)
@@ -214,7 +224,7 @@ def _count(block, i, combos, mine, kept, copies, at, problem, share, machine):
     those that do not go with the key blocks that each row sees.
     """
     row_tile, key_block, tiles, own_rows = mine
-    moves = (at.load_q, at.store_o, at.load_k, at.load_v)
+    moves = (at.load_q, at.store_o, at.load_k, at.load_v, at.convert_k, at.convert_v)
     resident = (kept[1], kept[2])
     count_all(block, i, moves, combos, problem, row_tile, share, own_rows, key_block, copies, machine, resident)
     if kept[0] and at.load_partial < 0:

@@ -10,6 +10,7 @@ from accsim.config.machine import Accelerator
 from accsim.engine.program import After, Hold
 from accsim.kernels.block import END, START
 from accsim.mapping.attention import Loops
+from accsim.mapping.kv_format import convert_on_arrival
 from accsim.mapping.machine_numbers import Ways, memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape, behind_first, between, last_before
 
@@ -78,16 +79,18 @@ class At(NamedTuple):
     store_partial: int
     finish: int
     store_o: int
+    convert_k: int
+    convert_v: int
 
 
 @lru_cache(maxsize=256)
-def flat_shape(acc: Accelerator, variant: Variant) -> Shape:
-    """The shape of a variant's programs on a machine."""
+def flat_shape(acc: Accelerator, variant: Variant, converted: bool) -> Shape:
+    """The shape of a variant's programs on a machine; ``converted``: keys and values are, as they arrive."""
     sums, capacities = memory_plan(acc)
     memory = acc.memories[0].name
     way = ways(acc)
     cuts = _cuts(variant)
-    stages = (
+    stages: tuple[StageShape, ...] = (
         *_logit_stages(way, variant, cuts),
         *_softmax_stages(way, variant, cuts),
         *_attend_stages(way, variant, cuts),
@@ -99,16 +102,20 @@ def flat_shape(acc: Accelerator, variant: Variant) -> Shape:
         *(("load_v",) if variant.shared_kv else ()),
         *(() if variant.partial else PARTIAL_STAGES),
     }
-    buffers = [
+    names = [
         "q", "k", *([] if variant.shared_kv else ["v"]), "scores", "out",
         *(["leaving", "fetched", "weights"] if variant.spilled else []),
     ]  # fmt: skip
+    stages = tuple(stage for stage in stages if stage.name not in left_out)
+    buffers = {name: sums if name == "out" else memory for name in names}
+    if converted:
+        stages, buffers = convert_on_arrival(stages, buffers, way.local)
     return Shape(
         f"flat {variant.staged}" + " pipelined" * variant.pipelined + " spilled" * variant.spilled,
         variant.loops.levels(2 if variant.beside or not variant.spilled else 3),
         way.resources("dma", "matrix", "vector"),
-        {name: sums if name == "out" else memory for name in buffers},
-        tuple(stage for stage in stages if stage.name not in left_out),
+        buffers,
+        stages,
         capacities,
         variant.loops.varying,
         cuts.end,

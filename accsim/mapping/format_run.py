@@ -14,7 +14,7 @@ from accsim.kernels.matrix import Machine
 from accsim.mapping.machine_numbers import machine_numbers
 from accsim.sparsity.number_formats import WIDER
 from accsim.units import dtype_bits, dtype_layout
-from accsim.workload.ops import Gemm, Op
+from accsim.workload.ops import Conv2d, Gemm, Op
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class FormatRun:
 
 
 @lru_cache(maxsize=1024)
-def format_run(op: Gemm, acc: Accelerator) -> FormatRun:
+def format_run(op: Gemm | Conv2d, acc: Accelerator) -> FormatRun:
     """How a machine runs a product, whatever the data types of its operands are.
 
     Raises
@@ -52,6 +52,8 @@ def format_run(op: Gemm, acc: Accelerator) -> FormatRun:
     told = [f"A in {a} and B in {b} are multiplied as they are"] if native and a != b else []
     told += [f"{name} in {own} is converted to {dtype}" for name, own in (("A", a), ("B", b)) if name in converted]
     told += [f"C is quantized to {c}"] if quantized else []
+    kept = acc.matrix_unit.accumulator(dtype).aligned_bits
+    told += [f"products are added up with {kept} bits"] if kept is not None else []
     return FormatRun(dtype, converted, quantized, ", ".join(told))
 
 
@@ -82,12 +84,12 @@ def _holds(dtype: str, values: str) -> bool:
 
 def matrix_dtype(op: Op, acc: Accelerator) -> str:
     """Data type in which the matrix work of an op is done; that of the op where it has none."""
-    if isinstance(op, Gemm):
+    if isinstance(op, Gemm | Conv2d):
         return format_run(op, acc).dtype
     return _multiplied_in(op.dtype, op.dtype, acc) if op.macs else op.dtype
 
 
-def stored_numbers(op: Gemm, acc: Accelerator) -> Machine:
+def stored_numbers(op: Gemm | Conv2d, acc: Accelerator) -> Machine:
     """Bare numbers of a machine for one product, its operands as they are stored, without its sparsity.
 
     Raises
@@ -95,6 +97,17 @@ def stored_numbers(op: Gemm, acc: Accelerator) -> Machine:
     InputError
         As `format_run` and `machine_numbers`.
     """
-    machine = machine_numbers(acc, format_run(op, acc).dtype)
+    machine = summing_numbers(acc, format_run(op, acc).dtype)
     a, b, c = (dtype_bits(dtype) / 8 for dtype in op.operand_dtypes)
     return machine._replace(element_bytes=c, bytes_a=a, bytes_b=b)
+
+
+def summing_numbers(acc: Accelerator, dtype: str) -> Machine:
+    """Bare numbers of a machine for products of one data type, in sums as wide as its accumulators.
+
+    Raises
+    ------
+    InputError
+        As `machine_numbers`.
+    """
+    return machine_numbers(acc, dtype)._replace(sum_bytes=acc.matrix_unit.accumulator(dtype).bits / 8)

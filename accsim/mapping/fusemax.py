@@ -35,12 +35,13 @@ from accsim.mapping.attention import (
 )
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
-from accsim.mapping.machine_numbers import machine_numbers, memory_plan, ways
+from accsim.mapping.kv_format import CONVERSIONS, convert_on_arrival, kv_numbers, write_conversions, write_stored
+from accsim.mapping.machine_numbers import memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
 from accsim.mapping.tiling import fine_sizes, tile_sizes
 from accsim.workload.ops import Attention, Op
 
-LOAD_Q, LOAD_K, LOAD_V, LOGIT, MAXIMUM, ACCUMULATE, FINISH, EXP, ATTEND, STORE = range(10)
+LOAD_Q, LOAD_K, LOAD_V, LOGIT, MAXIMUM, ACCUMULATE, FINISH, EXP, ATTEND, STORE, CONVERT_K, CONVERT_V = range(12)
 STATISTICS = 2
 """Numbers a query has beside its output: the maximum so far, and the sum."""
 LAGS = (1, 2, 3)
@@ -95,11 +96,14 @@ class FuseMax(CompiledDataflow):
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Attention)
         (lag,) = points.variant
-        shape = _shape(acc, lag)
+        machine, conversion = kv_numbers(op, acc)
+        array = machine if conversion is None else conversion.array
+        array = array._replace(bytes_a=array.bytes_b, bytes_b=array.element_bytes)  # keys go along the rows
+        shape = _shape(acc, lag, conversion is not None)
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
         _lower(
-            points.table[:, 0], problem_of(op), lag, self.exp_macs, machine_numbers(acc, op.dtype),
+            points.table[:, 0], problem_of(op), lag, self.exp_macs, machine, array, conversion,
             shape.level_table(), shape.kinds, shape.classes, block, copies,
         )  # fmt: skip
         return Lowered(shape, block, copies)
@@ -109,15 +113,16 @@ register_dataflow("fusemax", FuseMax)
 
 
 @lru_cache(maxsize=64)
-def _shape(acc: Accelerator, lag: int) -> Shape:
+def _shape(acc: Accelerator, lag: int, converted: bool) -> Shape:
     """A tile's Logit is ``lag`` tiles behind its load, and each way between array and lanes takes as many more.
 
-    In an iteration the lanes come before the array's second half: a port serves in the order of the list.
+    In an iteration the lanes come before the array's second half: a port serves in the order of the list. Conversions
+    are at its end, since no tile needs one of its own iteration.
     """
     way = ways(acc)
     local, capacities = memory_plan(acc)
     logit, maximum, exp, accumulate = (lag * ways_gone for ways_gone in (1, 2, 3, 4))
-    stages = (
+    stages: tuple[StageShape, ...] = (
         StageShape("load_q", "dma", way.loads, {"key": START}, acquires=(Hold("q"),)),
         StageShape("load_k", "dma", way.loads, {"tile": START}, acquires=(Hold("k"),)),
         StageShape("load_v", "dma", way.loads, {"tile": START}, acquires=(Hold("v"),), **_behind(maximum)),
@@ -143,11 +148,15 @@ def _shape(acc: Accelerator, lag: int) -> Shape:
             **_behind(accumulate + 1),
         ),
     )  # fmt: skip
+    buffers = {"q": local, "k": local, "v": local, "scores": "", "partial": local, "out": local}
+    if converted:
+        stages, buffers = convert_on_arrival(stages, buffers, way.local)
+        stages = tuple(sorted(stages, key=lambda stage: stage.name in CONVERSIONS))
     return Shape(
         f"fusemax, {3 * lag + 1} tiles in the array",
         (("head", 1), ("row", 1), ("key", 1), ("tile", 1)),
         way.resources("dma", "matrix", "vector"),
-        {"q": local, "k": local, "v": local, "scores": "", "partial": local, "out": local},
+        buffers,
         stages,
         capacities,
     )
@@ -158,7 +167,7 @@ def _behind(tiles: int) -> dict[str, Any]:
 
 
 @kernel(allocates=True)
-def _lower(rows, problem, lag, exp_macs, machine, level, kinds, classes, block, copies):
+def _lower(rows, problem, lag, exp_macs, machine, array, conversion, level, kinds, classes, block, copies):
     """Write the numbers of every point (``rows`` of the queries that stay).
 
     Rows are dealt evenly over the tiles and keys over the blocks, so that there are no ragged ones: a tile's time on
@@ -179,11 +188,17 @@ def _lower(rows, problem, lag, exp_macs, machine, level, kinds, classes, block, 
         tile = (share.rows / float(passes * tiles), problem.keys / float(blocks), problem.dim, problem.value_dim)
         fetched = fetched_share(problem, resident, share, passes, machine.rows, machine, False)
         copies[i] = float(problem.groups * problem.positions * problem.shared) / (share.rows * share.groups)
-        _write_buffers(block, i, tile, tiles, lag, machine.element_bytes)
+        _write_buffers(block, i, tile, tiles, lag, array)
+        if conversion is not None:
+            stored = np.ceil(tile[1]) * machine.bytes_b
+            write_stored(block, i, 6, 2, (stored * tile[2], stored * tile[3]))
+            converted = (tile[1] * tile[2], tile[1] * tile[3])
+            write_conversions(block, i, (CONVERT_K, CONVERT_V), converted, conversion, machine, want)
         _write_moves(block, i, tile, fetched, share.active, machine, want)
-        _write_work(block, i, tile, exp_macs, machine, want)
+        _write_work(block, i, tile, exp_macs, array, want)
         if want:
-            moves = (LOAD_Q, STORE, LOAD_K, LOAD_V)
+            converts = (-1, -1) if conversion is None else (CONVERT_K, CONVERT_V)
+            moves = (LOAD_Q, STORE, LOAD_K, LOAD_V, *converts)
             own_rows, resident_kv = float(share.rows), (False, False)
             count_all(
                 block, i, moves, 1, problem, resident, share, own_rows, machine.rows, copies[i], machine, resident_kv
@@ -191,17 +206,18 @@ def _lower(rows, problem, lag, exp_macs, machine, level, kinds, classes, block, 
 
 
 @kernel
-def _write_buffers(block, i, tile, tiles, lag, element):
+def _write_buffers(block, i, tile, tiles, lag, array):
     """Slots and bytes: all tiles of a pass stay, besides those that are on their way for ``lag`` tiles."""
     queries, keys, dim, value_dim = np.ceil(tile[0]), np.ceil(tile[1]), tile[2], tile[3]
+    element = array.element_bytes
     block.slots[i, 0] = tiles + lag + 1
     block.slots[i, 1] = block.slots[i, 2] = 2 + ceil_div(lag, tiles)
     block.slots[i, 3] = 3 * lag + 1
     block.slots[i, 4] = lag + 1
     block.slots[i, 5] = tiles + 1
     block.slot_bytes[i, 0] = int(np.ceil(queries * dim * element))
-    block.slot_bytes[i, 1] = int(np.ceil(keys * dim * element))
-    block.slot_bytes[i, 2] = int(np.ceil(keys * value_dim * element))
+    block.slot_bytes[i, 1] = int(np.ceil(keys * dim * array.bytes_a))
+    block.slot_bytes[i, 2] = int(np.ceil(keys * value_dim * array.bytes_a))
     block.slot_bytes[i, 3] = int(np.ceil(queries * keys * element))
     block.slot_bytes[i, 4] = int(np.ceil(queries * value_dim * element))
     block.slot_bytes[i, 5] = int(np.ceil(queries * (value_dim + STATISTICS) * element))
@@ -212,7 +228,8 @@ def _write_moves(block, i, tile, fetched, active, machine, want):
     """Loads, the store, and the latencies of all that leaves a unit: a value goes along a column of the array."""
     queries, keys, dim, value_dim = tile
     element = machine.element_bytes
-    q_bytes, k_bytes, v_bytes = queries * dim * element, keys * dim * element, keys * value_dim * element
+    q_bytes = queries * dim * element
+    k_bytes, v_bytes = keys * dim * machine.bytes_b, keys * value_dim * machine.bytes_b
     write_load(block, i, LOAD_Q, q_bytes, q_bytes, active, machine, want)
     write_load(block, i, LOAD_K, k_bytes, k_bytes * fetched, active, machine, want)
     write_load(block, i, LOAD_V, v_bytes, v_bytes * fetched, active, machine, want)

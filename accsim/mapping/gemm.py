@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import product
 from typing import ClassVar
 
@@ -17,16 +16,17 @@ import numpy as np
 
 from accsim.config.compute_units import SystolicArray
 from accsim.config.machine import Accelerator
-from accsim.engine.program import After, Hold
 from accsim.engine.tables import IntArray
-from accsim.kernels.block import END, START, fill_spans
+from accsim.kernels.block import fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
-from accsim.kernels.matrix import SUM_BYTES, Tile, ceil_div
+from accsim.kernels.matrix import Tile, ceil_div
 from accsim.kernels.work import (
     rounding,
     scale_bytes,
+    write_compress,
     write_convert,
+    write_decompress,
     write_load,
     write_matmul,
     write_store,
@@ -35,15 +35,15 @@ from accsim.kernels.work import (
 from accsim.mapping.base import Step, check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Placed, Points
 from accsim.mapping.conv import feature_map, operand_elements
-from accsim.mapping.conversion import converted, lowering_numbers
-from accsim.mapping.machine_numbers import REGISTERS, STATIONARY, memory_plan, ways
+from accsim.mapping.conversion import lowering_numbers, passed
+from accsim.mapping.gemm_shape import gemm_shape
+from accsim.mapping.machine_numbers import STATIONARY
 from accsim.mapping.placed import given_numbers
-from accsim.mapping.shape import Shape, StageShape
 from accsim.mapping.thread_blocks import ThreadBlocks
 from accsim.mapping.tiling import splits, tile_sizes
 from accsim.workload.ops import Conv2d, Gemm, Op
 
-LOAD_A, LOAD_B, MATMUL, STORE = range(4)
+LOAD_A, LOAD_B, MATMUL = range(3)
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,7 @@ class Stationary(CompiledDataflow):
         assert isinstance(op, Gemm | Conv2d)
         order, resident = points.variant
         machine, formats = lowering_numbers(op, acc)
-        quantized = formats is not None and formats.block_c > 0
-        shape = _shape(acc, self.form, order, resident, converted(formats), quantized)
+        shape = gemm_shape(acc, self.form, order, resident, passed(formats))
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
         extents = (op.products, op.rows, op.n, op.k)
@@ -168,89 +167,6 @@ def default_form(acc: Accelerator) -> Stationary:
     return FORMS[getattr(acc.matrix_unit, "dataflow", "output_stationary")]()
 
 
-@lru_cache(maxsize=256)
-def _shape(
-    acc: Accelerator, form: str, order: str, resident: bool, converted: tuple[str, ...], quantized: bool
-) -> Shape:
-    way = ways(acc)
-    outer, inner = ("m", "n") if order == "mn" else ("n", "m")
-    outer_load, inner_load = ("load_a", "load_b") if order == "mn" else ("load_b", "load_a")
-    kept = (resident and {inner: START}) or {}
-    arrivals = {
-        outer_load: After(outer_load, level="k", carried=True) if resident else After(outer_load),
-        inner_load: After(inner_load),
-    }
-    freed = {outer_load: Hold(outer_load[-1], last=(inner,) if resident else ()), inner_load: Hold(inner_load[-1])}
-    stages = [
-        StageShape(name, "dma", way.loads, kept if name == outer_load else {}, acquires=(Hold(name[-1]),))
-        for name in ("load_a", "load_b")
-    ]
-    memory = acc.memories[0].name
-    place, capacities = memory_plan(acc)
-    buffers = {"a": memory, "b": memory, "c": memory} | ({"sums": place} if place == REGISTERS else {})
-    needed, used = dict(arrivals), dict(freed)
-    behind = int(bool(converted))  # a step: the next load takes the ports before the conversion does
-    if converted:
-        buffers["converted"] = place
-        stages.append(
-            StageShape(
-                "convert",
-                "vector",
-                way.local,
-                shift=behind,
-                shift_level="k",
-                after=tuple(needed.pop(f"load_{operand}") for operand in converted),
-                acquires=(Hold("converted"),),
-                releases=tuple(used.pop(f"load_{operand}") for operand in converted),
-            )
-        )
-        needed["convert"], used["convert"] = After("convert"), Hold("converted")
-    stages.append(
-        StageShape(
-            "matmul",
-            "matrix",
-            way.local,
-            shift=behind,
-            shift_level="k" if behind else None,
-            after=tuple(needed.values()),
-            acquires=tuple(Hold(name, first=("k",)) for name in buffers if name in ("c", "sums")),
-            releases=(*used.values(), *(Hold(name, last=("k",)) for name in buffers if name == "sums")),
-        )
-    )
-    if quantized:
-        stages.append(
-            StageShape(
-                "quantize",
-                "vector",
-                way.local,
-                {"k": END},
-                shift=behind + 1,
-                shift_level="k",
-                after=(After("matmul"),),
-            )
-        )
-    stages.append(
-        StageShape(
-            "store_c",
-            "dma",
-            way.stores,
-            {"k": END},
-            shift=behind + 1,
-            shift_level="k",
-            after=(After("quantize" if quantized else "matmul"),),
-            releases=(Hold("c"),),
-        )
-    )
-    return Shape(
-        f"{form} gemm",
-        (("product", 1), (outer, 2), (inner, 2), ("k", 2)),
-        way.resources("dma", "matrix", *(["vector"] if converted or quantized else [])),
-        buffers,
-        tuple(stages),
-        capacities,
-    )
-
-
 @kernel(allocates=True)
 def _lower(
     points, extents, source, outer_is_m, resident, stationary, formats, machine, level, kinds, classes, block, copies
@@ -260,9 +176,12 @@ def _lower(
     want = block.actions.shape[0] > 0
     # without ``formats``, which is of a type of its own then, nothing of this is compiled
     array = machine if formats is None else formats.array
-    later = 0 if formats is None else formats.converts
+    converts = 0 if formats is None else formats.converts
+    unpacks = 0 if formats is None else int(formats.decompressed > 0)
     block_c = 0 if formats is None else formats.block_c
-    last = STORE + later + (1 if block_c > 0 else 0)
+    packs = 0 if formats is None else int(formats.compressed > 0)
+    matmul = MATMUL + converts + unpacks
+    last = matmul + int(block_c > 0) + packs + 1
     for i in range(points.shape[0]):
         split_m, split_n, split_p = points[i, 3], points[i, 4], points[i, 5]
         m, n, p = ceil_div(rows, split_m), ceil_div(cols, split_n), ceil_div(products, split_p)
@@ -280,9 +199,9 @@ def _lower(
                 block.runs[i, level[at, RUN0]] = tiles[axis] - 1
         fill_spans(block, i, level, kinds, classes)
         element = machine.element_bytes
-        made = element if block_c == 0 else float(SUM_BYTES)  # what is quantized comes as sums
+        made = element if block_c == 0 else machine.sum_bytes  # what is quantized comes as sums
         summed = tiles[2] > 1 and machine.systolic == 1
-        sum_bytes = float(SUM_BYTES) if summed else made
+        sum_bytes = machine.sum_bytes if summed else made
         block.slots[i, 0] = 2 if not (resident and outer_is_m) else tiles[2] + 1
         block.slots[i, 1] = 2 if not (resident and not outer_is_m) else tiles[2] + 1
         block.slots[i, 2] = 2
@@ -291,12 +210,14 @@ def _lower(
         block.slot_bytes[i, 2] = int(np.ceil(tile[0] * tile[1] * sum_bytes))
         if machine.systolic == 0:
             block.slots[i, 3] = 1
-            block.slot_bytes[i, 3] = tile[0] * tile[1] * SUM_BYTES
-        if formats is not None and later:
-            place = block.slots.shape[1] - 1
-            wide = tile[0] * formats.widened_a.bytes + tile[1] * formats.widened_b.bytes
+            block.slot_bytes[i, 3] = int(np.ceil(tile[0] * tile[1] * machine.sum_bytes))
+        if unpacks:
+            block.slots[i, block.slots.shape[1] - 1] = 2  # of a few values each
+        if formats is not None and converts:
+            place = block.slots.shape[1] - 1 - unpacks
+            wide_a = operand_elements(source, tile[0], tile[2]) * formats.widened_a.bytes
             block.slots[i, place] = 2
-            block.slot_bytes[i, place] = int(np.ceil(wide * tile[2]))
+            block.slot_bytes[i, place] = int(np.ceil(wide_a + tile[1] * tile[2] * formats.widened_b.bytes))
         block.latency[i, LOAD_A] = machine.load_latency
         block.latency[i, LOAD_B] = machine.load_latency
         block.latency[i, last] = machine.store_latency
@@ -322,21 +243,25 @@ def _lower(
             if want:
                 scale_bytes(block, i, 8 * LOAD_A + c, own_a, 1.0)
                 scale_bytes(block, i, 8 * LOAD_B + c, own_b, 1.0)
-            if formats is not None and later:
-                loaded = (float(tm) * tk, float(tk) * tn)
-                write_convert(block, i, 8 * MATMUL + c, loaded, (own_a, own_b), formats, machine, want)
-            left = sum_bytes if machine.systolic else made / tiles[2]  # a tensor core sums in its registers
-            sums = tm * tn * revisit * SUM_BYTES
-            macs = float(tm) * tn * tk
-            row, results = 8 * (MATMUL + later) + c, float(tm) * tn
             tile_of = Tile(tm, tn, tk, 0, 0)
+            if formats is not None and converts:
+                loaded = (float(operand_elements(source, tm, tk)), float(tk) * tn)
+                write_convert(block, i, 8 * MATMUL + c, loaded, (own_a, own_b), formats, machine, want)
+            if formats is not None and unpacks:
+                write_decompress(block, i, 8 * (matmul - 1) + c, tile_of, stationary, formats)
+            left = sum_bytes if machine.systolic else made / tiles[2]  # a tensor core sums in its registers
+            sums = tm * tn * revisit * machine.sum_bytes
+            macs = float(tm) * tn * tk
+            row, results = 8 * matmul + c, float(tm) * tn
             once = write_matmul(block, i, row, tile_of, macs, stationary, sums, tm * tn * left, array, want)
             if block_c > 0:
                 work, row = rounding(results, 0.0, block_c), row + 8
-                write_vector(block, i, row, work, results * SUM_BYTES, results * element, machine, want)
+                write_vector(block, i, row, work, results * machine.sum_bytes, results * element, machine, want)
+            if formats is not None and packs:
+                write_compress(block, i, 8 * (last - 1) + c, results, results, formats, want)
             write_store(block, i, 8 * last + c, tm * tn * element, active, machine, want)
             if c == 0:
-                block.latency[i, MATMUL + later] = once
+                block.latency[i, matmul] = once
 
 
 @kernel

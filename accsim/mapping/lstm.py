@@ -43,5 +43,7 @@ register_dataflow("lstm", Lstm)
 
 def parts(op: LstmCell) -> tuple[Gemm, Elementwise]:
     """The two operators."""
-    product = Gemm(op.batch, 4 * op.hidden_size, op.input_size + op.hidden_size, dtype=op.dtype, name="product")
-    return product, Elementwise(op.batch * op.hidden_size, "lstm_gates", dtype=op.dtype, name="gates")
+    sizes = (op.batch, 4 * op.hidden_size, op.input_size + op.hidden_size)
+    product = Gemm(*sizes, dtype=op.dtype, name="product", weight_dtype=op.weight_dtype)
+    elements = op.batch * op.hidden_size
+    return product, Elementwise(elements, "lstm_gates", dtype=op.dtype, name="gates", out_dtype=op.out_dtype)

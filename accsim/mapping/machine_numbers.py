@@ -9,7 +9,7 @@ from typing import NamedTuple, TypedDict
 
 from accsim.config.machine import Accelerator, Memory, SystolicArray
 from accsim.errors import InputError, Problem
-from accsim.kernels.matrix import TICKS, Machine
+from accsim.kernels.matrix import SUM_BYTES, TICKS, Machine
 from accsim.kernels.systolic import (
     INPUT_STATIONARY,
     OUTPUT_STATIONARY,
@@ -28,6 +28,8 @@ STATIONARY = {
 }
 MOST_MEMORIES = 3
 OUTER = "outer"
+DTYPE_COLUMNS = ("mac", "mac_padded", "mac_exp", "mac_gated", "decode", "encode")
+"""Columns of ``Block.actions`` that are named with a data type."""
 REGISTERS = "matrix_unit.registers"
 """Where sums lie on a tensor core; a path of the machine file, which no memory can be named."""
 
@@ -95,6 +97,7 @@ def machine_numbers(acc: Accelerator, dtype: str) -> Machine:
         main_write=per_tick(main.usable_write_bytes_per_s),
         load_latency=ticks(main.latency_s + (middle.latency_s if middle else 0.0)),
         store_latency=ticks(main.latency_s + (middle.latency_s if middle else 0.0)),
+        sum_bytes=float(SUM_BYTES),
         operand_width=unit.sparse.operand_width_bytes or 0.0,
         accumulator_banks=unit.sparse.accumulator_banks or 0,
         **_dense(dtype_bits(dtype) / 8),
@@ -225,7 +228,7 @@ def ways(acc: Accelerator) -> Ways:
 
 def action_names(acc: Accelerator, dtype: str) -> Mapping[str, str]:
     """Action name of each column of ``Block.actions`` on this machine, e.g. ``local_read`` -> ``read.sg``."""
-    names = {column: f"{column}.{dtype}" for column in ("mac", "mac_padded", "mac_exp", "mac_gated", "decode")}
+    names = {column: f"{column}.{dtype}" for column in DTYPE_COLUMNS}
     names |= {op: f"vector.{op}" for op in ("max", "exp", "add", "multiply", "divide", "rescale", "convert")}
     names |= {column: column for column in ("pe_steady_cycles", "pe_busy_cycles")}
     for place, memory in places(acc).items():

@@ -1,7 +1,8 @@
 """How a machine runs a product with sparse operands: what its matrix unit leaves out, or dense, and why.
 
 A compressed operand lies compressed in every memory, with the index that its unit reads: as
-`accsim.sparsity.formats.NMIndex` where n of each m are kept, as a bitmap where single zeros are skipped.
+`accsim.sparsity.formats.NMIndex` where n of each m are kept, as a bitmap where single zeros are skipped or where a
+decompressor fills them in.
 ``docs/sparse_gemm.md`` has the model.
 """
 
@@ -10,14 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil
-from typing import NamedTuple
 
 from accsim.config.compute_units import SystolicArray
 from accsim.config.machine import Accelerator
 from accsim.kernels.matrix import Machine, kept_places
 from accsim.mapping.format_run import matrix_dtype, stored_numbers
-from accsim.mapping.machine_numbers import machine_numbers
+from accsim.mapping.stored import Stored, expanded, results_told, stored_results
 from accsim.sparsity.bitstream import index_bits
+from accsim.sparsity.imbalance import fullest_bank
 from accsim.sparsity.legality import Eligibility, Way, legality
 from accsim.sparsity.nm import VENOM_COLUMNS, VNM
 from accsim.sparsity.patterns import Dense
@@ -38,25 +39,6 @@ _NOT_RUN = (None, Way.SMALLER, Way.BLOCKS)
 _NO_MODE = "give the smaller product for its speed: "
 
 
-class Stored(NamedTuple):
-    """What is stored of an operand, of each place along k.
-
-    Attributes
-    ----------
-    values : those kept.
-    index_bits : of the index, on average.
-    selected : values that the select network takes, 0 where it takes none.
-    gathered : share of k that a group of the other operand's lines needs.
-    lines : share of the array's rows or columns that its lines take, packed each in its own mode.
-    """
-
-    values: float = 1.0
-    index_bits: float = 0.0
-    selected: float = 0.0
-    gathered: float = 1.0
-    lines: float = 1.0
-
-
 @dataclass(frozen=True)
 class SparseRun:
     """How a product with a pattern runs.
@@ -66,7 +48,7 @@ class SparseRun:
     reason : in a sentence.
     mode : (n, m): of each m places along k the unit multiplies n; (1, 1) of a dense product.
     time, issued : shares of those places' steady cycles and multiplications that are left.
-    added : share of the sums that are updated.
+    added : share of the sums that are updated, times as long as they take where several meet in a bank.
     gated : share of the executed multiplications by a pruned value, where the unit holds those still, else 0.
     group : lines of the sparse operand that share gathered columns.
     stored : of A and B.
@@ -109,14 +91,18 @@ def sparse_run(op: Gemm, acc: Accelerator) -> SparseRun:
     entries = {name: legality(one, unit, name, extents)["forward"] for name, one in patterns.items()}
     sparser = min(entries, key=lambda name: (entries[name].way in _NOT_RUN, entries[name].executed_density))
     run = _run(op, acc, sparser, entries[sparser])
-    if run.sparse and acc.matrix_unit.sparse.outer_product is None:
+    if run.sparse and not _expands(run) and acc.matrix_unit.sparse.outer_product is None:
         run = _with_other(op, acc, sparser, run)
     if acc.matrix_unit.sparse.gated_energy == 1:
         return run
     executed = op.macs * kept_places(op.k, *run.mode) / op.k * run.issued
     gated = max(0.0, 1.0 - op.macs_effectual / executed) if executed else 0.0
-    held = ", multiplications by its zeros gated" if gated and not run.sparse else ""
+    held = ", multiplications by its zeros gated" if gated else ""
     return replace(run, gated=gated, reason=run.reason.replace("runs dense", f"runs dense{held}", 1))
+
+
+def _expands(run: SparseRun) -> bool:
+    return any(own.expanded for own in run.stored)
 
 
 def _run(op: Gemm, acc: Accelerator, operand: str, entry: Eligibility) -> SparseRun:
@@ -134,11 +120,15 @@ def _run(op: Gemm, acc: Accelerator, operand: str, entry: Eligibility) -> Sparse
             return _in_mode(operand, entry.mode, f"{what} runs in the mode {entry.mode[0]}:{entry.mode[1]}: {why}")
         case Way.GATHER if isinstance(pattern, VNM):
             return _gathered(operand, pattern, f"{what} runs with gathered columns: {why}")
-    return _dense(what, f"{_NO_MODE}{entry.reason}" if entry.legal else why)
+    return _dense(op, acc, what, f"{_NO_MODE}{entry.reason}" if entry.legal else why)
 
 
-def _dense(what: str, why: str) -> SparseRun:
-    return SparseRun(f"{what} runs dense: {why}", sparse=False)
+def _dense(op: Gemm, acc: Accelerator, what: str, why: str) -> SparseRun:
+    """Every place multiplied, of operands that a decompressor expands or that lie dense."""
+    stored = expanded(op, acc, "A", Stored()), expanded(op, acc, "B", Stored())
+    found = [operand for operand, own in zip("AB", stored, strict=True) if own.expanded]
+    how = f", {' and '.join(found)} expanded from {'bitmaps' if found[1:] else 'a bitmap'}" if found else ""
+    return SparseRun(f"{what} runs dense{how}: {why}", stored=stored, sparse=bool(found))
 
 
 def _in_mode(operand: str, mode: tuple[int, int], reason: str) -> SparseRun:
@@ -180,12 +170,14 @@ def _with_other(op: Gemm, acc: Accelerator, operand: str, run: SparseRun) -> Spa
         return run
     modes = _pairs(acc.matrix_unit.sparse.other_modes.get(canonical_dtype(matrix_dtype(op, acc)), ()))
     entry = legality(pattern, SparseUnit(acc.matrix_unit.kind, modes=modes), other, {"k": op.k})["forward"]
-    if entry.mode is None or not entry.legal:
-        return replace(run, reason=f"{run.reason}; {pattern} of {other} lies dense: {entry.reason}")
-    n, m = entry.mode
-    held = Stored(n / m, n / m * index_bits(m), selected=n / m)
-    own = run.stored[0 if operand == "A" else 1]
-    reason = f"{run.reason}; {pattern} of {other} is held as {n}:{m}"
+    own, held = run.stored if operand == "A" else run.stored[::-1]
+    if entry.mode is not None and entry.legal:
+        n, m = entry.mode
+        held, how = Stored(n / m, n / m * index_bits(m), selected=n / m), f"is held as {n}:{m}"
+    else:
+        held = expanded(op, acc, other, held)
+        how = f"{'is expanded from a bitmap' if held.expanded else 'lies dense'}: {entry.reason}"
+    reason = f"{run.reason}; {pattern} of {other} {how}"
     return replace(run, reason=reason, stored=_both(operand, own, held))
 
 
@@ -203,7 +195,7 @@ def _by_lanes(op: Gemm, acc: Accelerator, operand: str) -> SparseRun:
     assert skipping is not None
     left = skipped_by_lanes(lines, lanes, skipping.window)
     if left.time >= 1:
-        return _dense(f"{lines.pattern} of {operand}", "the fullest lane of every window has no zeros")
+        return _dense(op, acc, f"{lines.pattern} of {operand}", "the fullest lane of every window has no zeros")
     stored = _both(operand, Stored(lines.density, 1.0), Stored(selected=1.0))
     reason = (
         f"{lines.pattern} of {operand} runs with its zeros skipped: {left.time:.3g} of the cycles for "
@@ -220,7 +212,7 @@ def _by_outer_products(op: Gemm, acc: Accelerator) -> SparseRun:
     left = skipped_by_outer_products(*both, packing)
     found = " and ".join(f"{pattern} of {operand}" for operand, pattern in operand_patterns(op).items())
     if left.time >= 1:
-        return _dense(found, f"packed tiles of {tiles[0]} and {tiles[1]} need every cycle")
+        return _dense(op, acc, found, f"packed tiles of {tiles[0]} and {tiles[1]} need every cycle")
     stored = [
         Stored(lines.density, bitmap_bits(lines, tile, outer.window)) if lines.density < 1 else Stored()
         for lines, tile in zip(both, tiles, strict=True)
@@ -231,7 +223,22 @@ def _by_outer_products(op: Gemm, acc: Accelerator) -> SparseRun:
         f"{found} {runs} as outer products of nonzeros: {left.time:.3g} of the cycles, {left.issued:.3g} of the "
         f"multiplications issued, {matched:.3g} of use"
     )
-    return SparseRun(reason, time=left.time, issued=left.issued, added=matched, stored=(stored[0], stored[1]))
+    added = matched * _bank_conflicts(acc)
+    return SparseRun(reason, time=left.time, issued=left.issued, added=added, stored=(stored[0], stored[1]))
+
+
+def _bank_conflicts(acc: Accelerator) -> float:
+    """Times as long that accumulator banks take for sums at random places: the fullest of a queue over the mean."""
+    banks, queue = acc.matrix_unit.sparse.accumulator_banks, acc.matrix_unit.sparse.accumulator_queue
+    if banks is None or queue is None:
+        return 1.0
+    return fullest_bank(queue, banks) * banks / queue
+
+
+def sparsity_told(op: Gemm, acc: Accelerator) -> str:
+    """How a product's patterns are used, in a sentence; empty without any."""
+    told = [sparse_run(op, acc).reason] if op.sparsity is not None else []
+    return "; ".join([*told, results_told(op, acc)] if op.out_sparsity is not None else told)
 
 
 @lru_cache(maxsize=1024)
@@ -241,11 +248,12 @@ def product_numbers(op: Gemm | Conv2d, acc: Accelerator) -> Machine:
     Raises
     ------
     InputError
-        As `machine_numbers` and `format_run`.
+        As `stored_numbers`.
     """
-    if not isinstance(op, Gemm):
-        return machine_numbers(acc, op.dtype)
     machine = stored_numbers(op, acc)
+    if not isinstance(op, Gemm):
+        return machine
+    machine = machine._replace(element_bytes=stored_results(op, acc).place_bytes(machine.element_bytes))
     if op.sparsity is None:
         return machine
     run = sparse_run(op, acc)
@@ -256,10 +264,10 @@ def product_numbers(op: Gemm | Conv2d, acc: Accelerator) -> Machine:
     return machine._replace(
         kept=run.mode[0],
         run=run.mode[1],
-        bytes_a=a.values * machine.bytes_a + a.index_bits / 8,
-        bytes_b=b.values * machine.bytes_b + b.index_bits / 8,
-        decoded_a=a.values if a.index_bits else 0.0,
-        decoded_b=b.values if b.index_bits else 0.0,
+        bytes_a=a.place_bytes(machine.bytes_a),
+        bytes_b=b.place_bytes(machine.bytes_b),
+        decoded_a=a.decoded,
+        decoded_b=b.decoded,
         gated=run.gated,
         pace=run.time,
         issued=run.issued,
@@ -276,6 +284,6 @@ def product_numbers(op: Gemm | Conv2d, acc: Accelerator) -> Machine:
 
 def stored_weight_bytes(op: Op, acc: Accelerator) -> int:
     """Bytes of an op's parameters in the machine's memory: a sparse B that runs in a mode is compressed."""
-    if not isinstance(op, Gemm) or not op.weights or op.sparsity is None or op.sparse_operand != "B":
+    if not isinstance(op, Gemm) or not op.weights or "B" not in operand_patterns(op):
         return op.weight_bytes
     return ceil(op.products * op.k * op.n * product_numbers(op, acc).bytes_b)

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 
 from accsim.config.compute_units import TensorCore
 from accsim.config.machine import Accelerator
-from accsim.engine.program import After, Hold
 from accsim.engine.tables import IntArray
 from accsim.errors import MappingError
-from accsim.kernels.block import END, START, fill_spans
+from accsim.kernels.block import fill_spans
 from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import SUM_BYTES, Formats, Machine, Tile, ceil_div, gathered
@@ -26,23 +24,26 @@ from accsim.kernels.systolic import OUTPUT_STATIONARY
 from accsim.kernels.work import (
     rounding,
     scale_counts,
+    write_compress,
     write_convert,
+    write_decompress,
     write_fill,
     write_matmul,
+    write_promote,
     write_reduction,
     write_result,
     write_vector,
 )
 from accsim.mapping.base import check_choices, register_dataflow
 from accsim.mapping.compiled import CompiledDataflow, Lowered, Placed, Points
-from accsim.mapping.conversion import converted, lowering_numbers
-from accsim.mapping.machine_numbers import REGISTERS, memory_plan, overhead_ticks, places, ways
+from accsim.mapping.conversion import lowering_numbers, passed, promoting
+from accsim.mapping.machine_numbers import REGISTERS, memory_plan, overhead_ticks, places
 from accsim.mapping.placed import given_numbers
-from accsim.mapping.shape import Shape, StageShape
+from accsim.mapping.thread_block_shape import thread_block_shape
 from accsim.units import dtype_layout
 from accsim.workload.ops import Gemm, Op
 
-LAUNCH, LOAD, MATMUL, EPILOGUE, REDUCE = range(5)
+LAUNCH, LOAD, MATMUL = range(3)
 STEP_BYTES = 128
 """Bytes of an operand row that one k step loads: the widest swizzle of shared memory, and a line of the caches."""
 TILE_SIDES = (8, 16, 32, 64, 96, 128, 192, 256)
@@ -65,7 +66,9 @@ class ThreadBlocks(CompiledDataflow):
     Parameters
     ----------
     tile_m, tile_n : rows and columns of C that a thread block makes.
-    split_k : thread blocks that share the sum of a tile; their fp32 partial sums meet in the memory between.
+    split_k : thread blocks that share the sum of a tile; their partial sums meet in the memory between.
+    promote_every : places along k after which the vector unit adds the matrix unit's sums to others in fp32, as kernels
+        do that do not trust its accumulators; None: never.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("gemm",)
@@ -73,9 +76,10 @@ class ThreadBlocks(CompiledDataflow):
     tile_m: int | None = None
     tile_n: int | None = None
     split_k: int | None = None
+    promote_every: int | None = None
 
     def __post_init__(self) -> None:
-        check_choices(self, positive=("tile_m", "tile_n", "split_k"), among={})
+        check_choices(self, positive=("tile_m", "tile_n", "split_k", "promote_every"), among={})
 
     def space(self, op: Op, acc: Accelerator) -> list[Points]:
         assert isinstance(op, Gemm)
@@ -85,7 +89,7 @@ class ThreadBlocks(CompiledDataflow):
             raise MappingError(f"{name} needs tensor cores, which {acc.name} does not have; use a stationary form")
         rows = [self.tile_m] if self.tile_m else tile_sides(op.rows, unit.m)
         cols = [self.tile_n] if self.tile_n else tile_sides(op.n, unit.n)
-        machine, formats = lowering_numbers(op, acc)
+        machine, formats = self._numbers(op, acc)
         step = _step(op, machine, formats)
         steps = -(-op.k // step[0])
         table = np.array([(m, n, s) for m in rows for n in cols for s in _splits(steps, self.split_k, acc)], np.int64)
@@ -109,13 +113,20 @@ class ThreadBlocks(CompiledDataflow):
         return [Placed(Points(key, table[chosen]), np.array(chosen)) for key, chosen in found.items()]
 
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> ThreadBlocks:
-        return ThreadBlocks(*points.table[i].tolist())
+        tile_m, tile_n, split_k = points.table[i].tolist()
+        return ThreadBlocks(tile_m, tile_n, split_k, self.promote_every)
+
+    def _numbers(self, op: Gemm, acc: Accelerator) -> tuple[Machine, Formats | None]:
+        """Numbers of the machine, and of work on the product's formats."""
+        machine, formats = lowering_numbers(op, acc)
+        promotions = _step_places(op, machine) / self.promote_every if self.promote_every else 0.0
+        return machine, promoting(machine, formats, promotions)
 
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         assert isinstance(op, Gemm)
         behind, split = points.variant
-        machine, formats = lowering_numbers(op, acc)
-        shape = _shape(acc, behind, split, bool(converted(formats)))
+        machine, formats = self._numbers(op, acc)
+        shape = thread_block_shape(acc, behind, split, passed(formats), _capacities(acc))
         block = shape.new_block(len(points.table), actions=actions)
         copies = np.zeros(len(points.table))
         plan = np.zeros((len(points.table), PLAN_COLUMNS), np.int64)
@@ -166,66 +177,32 @@ def _capacities(acc: Accelerator) -> tuple[int, int]:
     return sizes[local], int(sizes[REGISTERS] * SUMS_OF_REGISTERS)
 
 
-@lru_cache(maxsize=256)
-def _shape(acc: Accelerator, behind: int, split: bool, convert: bool) -> Shape:
-    way = ways(acc)
-    local, registers = _capacities(acc)
-    memory = acc.memories[0].name
-    buffers = {"ring": memory, "sums": REGISTERS}
-    capacities = {memory: local, REGISTERS: registers}
-    partials: tuple[Hold, ...] = ()
-    once = {"wave": END, "k": END}
-    stages = [StageShape("load", "dma", way.loads, after=(After("launch"),), acquires=(Hold("ring"),))]
-    used: tuple[Hold, ...] = (Hold("ring"),)
-    if convert:
-        buffers["converted"] = REGISTERS
-        used = (*used, Hold("converted"))
-        stages.append(StageShape("convert", "vector", way.local, after=(After("load"),), acquires=(Hold("converted"),)))
-    stages += [
-        StageShape("matmul", "matrix", way.local, after=(After(stages[-1].name),), releases=used),
-        StageShape(
-            "epilogue", "vector", way.stores, {"k": END}, shift=behind, shift_level="k", after=(After("matmul"),),
-            releases=(Hold("sums"),),
-        ),
-    ]  # fmt: skip
-    if split:
-        middle = places(acc)["middle"]
-        buffers["partials"] = middle.name
-        capacities[middle.name] = middle.capacity_bytes
-        partials = (Hold("partials", first=("wave",)),)
-        stages.append(
-            StageShape(
-                "reduce", "vector", (way.stores[0], way.loads[1]), once, shift=behind, shift_level="k",
-                after=(After("epilogue"),), releases=(Hold("partials"),),
-            )
-        )  # fmt: skip
-    launch = StageShape("launch", "dispatch", (), {"k": START}, acquires=(Hold("sums"), *partials))
-    return Shape(
-        "thread blocks gemm" + (", split k" if split else ""),
-        (("wave", 2), ("k", 1)),
-        way.resources("dispatch", "dma", "matrix", "vector"),
-        buffers,
-        (launch, *stages),
-        capacities,
-    )
-
-
 PLAN_COLUMNS = 9
 BLOCKS, STEPS, SPLIT, WAVES, RESIDENT, RING, BEHIND, STEP, SLOT = range(PLAN_COLUMNS)
 
 
-def _step(op: Gemm, machine: Machine, formats: Formats | None) -> tuple[int, float, float]:
-    """Places along k of one step, and the bytes of registers that it takes to convert a row of A and a column of B.
+def _step_places(op: Gemm, machine: Machine) -> int:
+    """Places along k of one step: ``STEP_BYTES`` of a row of A, scales aside.
 
-    A step is ``STEP_BYTES`` of a row of A, scales aside; of a sparse product, whole blocks of the tensor core.
+    Of a sparse product, whole blocks of the tensor core.
     """
     step = max(1, STEP_BYTES * 8 // dtype_layout(op.dtype).element_bits)
     if machine.kept < machine.run:
         block = -(-machine.depth * machine.run // machine.kept)
         step = -(-step // block) * block
+    return step
+
+
+def _step(op: Gemm, machine: Machine, formats: Formats | None) -> tuple[int, float, float, float, float]:
+    """Places along k of one step, and the bytes of registers that its stages take.
+
+    They are of a converted row of A, of a converted column of B, of a sum, and of a sum that is still to be promoted.
+    """
+    step = _step_places(op, machine)
     if formats is None:
-        return step, 0.0, 0.0
-    return step, step * formats.widened_a.bytes, step * formats.widened_b.bytes
+        return step, 0.0, 0.0, machine.sum_bytes, 0.0
+    sums = (float(SUM_BYTES), machine.sum_bytes) if formats.promoted else (machine.sum_bytes, 0.0)
+    return step, step * formats.widened_a.bytes, step * formats.widened_b.bytes, *sums
 
 
 @kernel
@@ -236,7 +213,7 @@ def _plan(points, extents, steps_of, machine, capacities, plan):
     """
     products, rows, cols, depth = extents
     local, registers = capacities
-    step, row_a, column_b = steps_of
+    step, row_a, column_b, sum_bytes, promoted_bytes = steps_of
     for i in range(points.shape[0]):
         tile_m, tile_n = points[i, 0], points[i, 1]
         steps = ceil_div(ceil_div(depth, step), points[i, 2])
@@ -246,7 +223,8 @@ def _plan(points, extents, steps_of, machine, capacities, plan):
         share_a, share_b = gathered(tile_m, tile_n, machine)
         slot = int(np.ceil((tile_m * machine.bytes_a * share_a + tile_n * machine.bytes_b * share_b) * step))
         free = registers - STAGES[0] * int(np.ceil(tile_m * row_a + tile_n * column_b))
-        by_ring, by_sums = local // (STAGES[0] * slot), free // (tile_m * tile_n * SUM_BYTES)
+        free -= int(np.ceil(tile_m * tile_n * promoted_bytes))
+        by_ring, by_sums = local // (STAGES[0] * slot), free // int(np.ceil(tile_m * tile_n * sum_bytes))
         resident = max(1, min(min(MOST_RESIDENT, waves), min(by_ring, by_sums)))
         ring = max(STAGES[0], min(STAGES[1] * resident, local // slot))
         most = min(ring - 1, (resident - 1) * steps)
@@ -266,11 +244,20 @@ def _lower(points, plan, extents, waits, formats, machine, level, kinds, classes
     element = machine.element_bytes
     # without ``formats``, which is of a type of its own then, nothing of this is compiled
     array = machine if formats is None else formats.array
-    later = 0 if formats is None else formats.converts
+    converts = 0 if formats is None else formats.converts
+    unpacks = 0 if formats is None else int(formats.decompressed > 0)
+    packs = 0 if formats is None else int(formats.compressed > 0)
+    promotes = 0 if formats is None else int(formats.promoted > 0)
+    matmul = MATMUL + converts + unpacks
+    sum_bytes = float(SUM_BYTES) if promotes else machine.sum_bytes
     block_c = 0 if formats is None else formats.block_c
     for i in range(points.shape[0]):
         tile_m, tile_n = points[i, 0], points[i, 1]
         blocks, steps, split, waves = plan[i, BLOCKS], plan[i, STEPS], plan[i, SPLIT], plan[i, WAVES]
+        # results are packed before they are stored: by the epilogue, or after a split sum by the reduction
+        epilogue = matmul + promotes + 1 + (packs if split == 1 else 0)
+        reduction = matmul + promotes + packs + 2
+        pack = epilogue - 1 if split == 1 else reduction - 1
         full = min(blocks, machine.cores)
         tail = blocks - (waves - 1) * full
         block.trips[i, level[2, TRIP0]] = waves
@@ -281,10 +268,15 @@ def _lower(points, plan, extents, waits, formats, machine, level, kinds, classes
         block.slots[i, 0] = plan[i, RING]
         block.slots[i, 1] = plan[i, RESIDENT]
         block.slot_bytes[i, 0] = plan[i, SLOT]
-        block.slot_bytes[i, 1] = tile_m * tile_n * SUM_BYTES
+        block.slot_bytes[i, 1] = int(np.ceil(tile_m * tile_n * sum_bytes))
         block.latency[i, LAUNCH] = waits[0]
         block.latency[i, LOAD] = machine.load_latency
-        if formats is not None and later:
+        if unpacks:
+            block.slots[i, 2 + converts] = STAGES[0]  # of a few values each
+        if promotes:  # two warp groups take turns, each with half of the tile
+            block.slots[i, 2 + converts + unpacks] = STAGES[0]
+            block.slot_bytes[i, 2 + converts + unpacks] = int(np.ceil(tile_m * tile_n * machine.sum_bytes / STAGES[0]))
+        if formats is not None and converts:
             row_a, column_b = formats.widened_a.bytes, formats.widened_b.bytes
             block.slots[i, 2] = STAGES[0]
             block.slot_bytes[i, 2] = int(np.ceil((tile_m * row_a + tile_n * column_b) * plan[i, STEP]))
@@ -296,32 +288,40 @@ def _lower(points, plan, extents, waits, formats, machine, level, kinds, classes
         missed = _missed_bytes(extents, (tile_m, tile_n), plan[i, RESIDENT], split, machine)
         fetched = min(1.0, missed / (size * blocks * steps))
         sums = part_m * part_n
-        left = sums * (SUM_BYTES if split > 1 else element)
+        left = sums * (sum_bytes if split > 1 else element)
         useful = part_m * part_n * part_k
         for c in range(2):
             active = full if c == 0 else tail
             if c == 1 and tail == full:
                 continue
             write_fill(block, i, 2 * LOAD + c, size, fetched, active, machine, want)
-            if formats is not None and later:
+            tile = Tile(tile_m, tile_n, plan[i, STEP], 0, 0)
+            if formats is not None and converts:
                 loaded = (part_m * part_k, part_n * part_k)
                 write_convert(block, i, 2 * MATMUL + c, loaded, (1.0, 1.0), formats, machine, want)
-            tile = Tile(tile_m, tile_n, plan[i, STEP], 0, 0)
-            write_matmul(block, i, 2 * (MATMUL + later) + c, tile, useful, OUTPUT_STATIONARY, 0.0, 0.0, array, want)
+            if formats is not None and unpacks:
+                write_decompress(block, i, 2 * (matmul - 1) + c, tile, OUTPUT_STATIONARY, formats)
+            write_matmul(block, i, 2 * matmul + c, tile, useful, OUTPUT_STATIONARY, 0.0, 0.0, array, want)
+            if formats is not None and promotes:
+                write_promote(block, i, 2 * (matmul + 1) + c, sums, formats, machine, want)
             rounded = rounding(sums if split == 1 else 0.0, 0.0, block_c)
-            write_vector(block, i, 2 * (EPILOGUE + later) + c, rounded, 0.0, 0.0, machine, want)
-            write_result(block, i, 2 * (EPILOGUE + later) + c, left, split > 1, active, machine, want)
+            write_vector(block, i, 2 * epilogue + c, rounded, 0.0, 0.0, machine, want)
+            write_result(block, i, 2 * epilogue + c, left, split > 1, active, machine, want)
+            results = float(products) * rows * cols
+            if formats is not None and packs:
+                own, counted = (sums, sums) if split == 1 else (results / machine.cores, results / full)
+                write_compress(block, i, 2 * pack + c, own, counted, formats, want)
             if split > 1:
-                results = float(products) * rows * cols
                 work = rounding(1.0, float(split), block_c)
-                spread = results * split * SUM_BYTES
-                write_reduction(block, i, 2 * (REDUCE + later) + c, results, spread, work, full, machine, want)
+                spread = results * split * sum_bytes
+                write_reduction(block, i, 2 * reduction + c, results, spread, work, full, machine, want)
             if want:
-                for stage in range(LOAD, EPILOGUE + later + 1):
+                for stage in range(LOAD, epilogue + 1):
                     scale_counts(block, i, 2 * stage + c, active / float(full))
         if split > 1:
-            block.slot_bytes[i, 2 + later] = int(min(float(products) * rows * cols * split * SUM_BYTES, 2.0**60))
-            block.latency[i, REDUCE + later] = waits[1]
+            partials = block.slots.shape[1] - 1
+            block.slot_bytes[i, partials] = int(min(float(products) * rows * cols * split * sum_bytes, 2.0**60))
+            block.latency[i, reduction] = waits[1]
 
 
 @kernel

@@ -56,9 +56,9 @@ def parts(op: Attention) -> tuple[Gemm, Softmax, Gemm]:
     """
     groups, rows = op.batch * op.kv_heads, op.q_len * op.heads // op.kv_heads
     return (
-        Gemm(rows, op.seen_keys, op.head_dim, groups, op.dtype, "logit", weights=False),
+        Gemm(rows, op.seen_keys, op.head_dim, groups, op.dtype, "logit", weights=False, weight_dtype=op.read_dtype),
         Softmax(groups * rows, op.seen_keys, op.dtype, "softmax"),
-        Gemm(rows, op.value_dim, op.seen_keys, groups, op.dtype, "attend", weights=False),
+        Gemm(rows, op.value_dim, op.seen_keys, groups, op.dtype, "attend", weights=False, weight_dtype=op.read_dtype),
     )
 
 

@@ -13,6 +13,7 @@ from accsim.network.optimal import Optimal
 from accsim.network.routing import Minimal, Valiant
 from accsim.network.topology import Topology
 from accsim.network.torus import Torus
+from accsim.network.virtual_channels import minimal_channels
 
 __all__ = [
     "TOPOLOGIES",
@@ -32,5 +33,6 @@ __all__ = [
     "Transfer",
     "Valiant",
     "is_deadlock_free",
+    "minimal_channels",
     "read_topology",
 ]

@@ -138,6 +138,12 @@ def exchange(ranks: int) -> Schedule:
     return _apart(ranks, ranks, [Sends.of(source, goal, goal, into=source)])
 
 
+def shift(ranks: int) -> Schedule:
+    """Permutation in one step: the buffer of every rank goes to the next one, that of the last to the first."""
+    rank = np.arange(ranks)
+    return _apart(ranks, 1, [Sends.of(rank, (rank + 1) % ranks, 0)])
+
+
 def _apart(ranks: int, blocks: int, steps: list[Sends]) -> Schedule:
     """Each step a phase."""
     return Schedule(ranks, blocks, tuple(Phase((step,), 1) for step in steps))

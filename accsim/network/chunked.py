@@ -17,7 +17,7 @@ from accsim.errors import InputError, check_choice
 from accsim.network.contention import Endpoint
 from accsim.network.graph import Graph
 from accsim.network.lattice import axis_name
-from accsim.network.torus_rings import axis_rings, piece_shares, rotated_rings
+from accsim.network.torus_rings import axis_rings, ring_pieces
 
 CHUNKS: Final = 64
 """Chunks of a step, at most: each is passed on while those behind it still come."""
@@ -89,12 +89,10 @@ def ring_program(
 def _runs(graph: Graph, kind: str, size: float, axes: Sequence[int]) -> Iterator[_Run]:
     lattice = graph.lattice
     assert lattice is not None
-    shares = piece_shares(graph, rotated_rings(lattice, axes))
-    for j, share in enumerate(shares):
-        order = [*axes[j:], *axes[:j]]
+    for j, piece in enumerate(ring_pieces(graph, axes)):
         bytes_of = []
-        left = share * size
-        for ring in axis_rings(lattice, order):
+        left = piece.share * size
+        for ring in axis_rings(lattice, piece.order):
             left /= ring.length
             bytes_of.append((2 * ring.up // 4, ring.length, left))
         phase = 0

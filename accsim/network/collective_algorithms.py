@@ -11,15 +11,19 @@ import numpy as np
 from accsim.network import algorithms as rings
 from accsim.network.collective_base import Algorithm, Ranks, Scheduled
 from accsim.network.collective_traffic import Exchange, InSwitch
+from accsim.network.contention import MOST_MATRIX_CHIPS
+from accsim.network.disjoint_trees import broadcast, first_group
 from accsim.network.graph import Graph
 from accsim.network.schedule import Ints, Schedule
 from accsim.network.stepwise import Plan
-from accsim.network.torus_rings import opposite_ports, piece_shares, rotated_rings
+from accsim.network.torus_rings import opposite_ports, ring_pieces
 
 MOST_DIRECT: Final = 256
 """Ranks of a direct algorithm, whose sends grow with their square."""
 MOST_ROUTED: Final = 1024
 """Ranks of an algorithm whose sends go more than one hop: each step of each is routed."""
+MOST_TREE_RANKS: Final = 512
+"""Ranks of trees that share no link: with more, too few chunks could follow each other."""
 CHUNKS: Final = 64
 """Chunks of a pipeline for each rank of its ring: filling it then takes 1.6 % of the time."""
 
@@ -117,11 +121,10 @@ class TorusRings(Scheduled):
         """A plan of all chips for each piece of the buffer."""
         lattice = graph.lattice
         assert lattice is not None
-        gathers = rotated_rings(lattice, ranks.axes or range(lattice.axes))
-        chips = np.arange(graph.chips)
+        chips, back = np.arange(graph.chips), opposite_ports(lattice)
         return [
-            Plan(_of_kind(kind, gather, opposite_ports(lattice)), chips, share * size / gather.blocks)
-            for gather, share in zip(gathers, piece_shares(graph, gathers), strict=True)
+            Plan(_of_kind(kind, piece.gather, back), chips, piece.share * size / piece.gather.blocks)
+            for piece in ring_pieces(graph, ranks.axes or range(lattice.axes))
         ]
 
     def unfit(self, graph: Graph, ranks: Ranks) -> str | None:
@@ -165,6 +168,46 @@ class Pipeline(Scheduled):
         return None if ranks.each <= MOST_DIRECT else f"needs at most {MOST_DIRECT} ranks, there are {ranks.each}"
 
 
+class DisjointTrees(Scheduled):
+    """Along trees that share no link, all at once; sums the same ways back."""
+
+    name = "disjoint_trees"
+    kinds = ("broadcast", "all_reduce")
+
+    def plans(self, graph: Graph, kind: str, ranks: Ranks, size: float) -> list[Plan]:
+        """One plan a group: what the first one does, all do."""
+        spread = broadcast(first_group(graph, ranks))
+        back = None if graph.lattice is None else opposite_ports(graph.lattice)
+        schedule = spread if kind == "broadcast" else spread.backwards(back).then(spread)
+        return [Plan(schedule, chips, size / schedule.blocks) for chips in ranks.chips]
+
+    def unfit(self, graph: Graph, ranks: Ranks) -> str | None:
+        """Switches, no or too many ranks, or some axes of a twisted torus."""
+        if graph.nodes > graph.chips:
+            return "needs chips that are joined without switches"
+        if not 2 <= ranks.each <= MOST_TREE_RANKS:
+            return f"needs 2 to {MOST_TREE_RANKS} ranks, there are {ranks.each}"
+        twisted = graph.lattice is not None and any(map(any, graph.lattice.twist))
+        return "needs all axes of a twisted torus" if twisted and ranks.axes is not None else None
+
+
+class Shift(Scheduled):
+    """The buffer of every rank goes to the next one of its group: a step of ring attention, or of a pipeline."""
+
+    name = "shift"
+    kinds = ("permute",)
+
+    def plans(self, graph: Graph, kind: str, ranks: Ranks, size: float) -> list[Plan]:  # noqa: ARG002
+        """One plan a group."""
+        return [Plan(rings.shift(ranks.each), chips, size) for chips in ranks.chips]
+
+    def unfit(self, graph: Graph, ranks: Ranks) -> str | None:
+        """Too many chips to route."""
+        del ranks
+        most = MOST_MATRIX_CHIPS
+        return None if graph.chips <= most else f"needs at most {most:,} chips, there are {graph.chips:,}"
+
+
 ALGORITHMS: Final[Mapping[str, Algorithm]] = {
     one.name: one
     for one in (
@@ -175,6 +218,8 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
         Direct(),
         Tree(),
         Pipeline(),
+        DisjointTrees(),
+        Shift(),
         Exchange(),
         InSwitch(),
     )

@@ -16,8 +16,9 @@ from accsim.errors import InputError, check_choice
 from accsim.network.flows import FairShare
 from accsim.network.graph import Floats, Graph, Ints
 from accsim.network.lattice import axis_name
+from accsim.network.paths import MOST_PATHS
 from accsim.network.routing import Routes, Routing
-from accsim.network.store_and_forward import CLOCK_HZ, forward_program, paths_of
+from accsim.network.store_and_forward import CLOCK_HZ, forward_program
 
 MOST_MATRIX_CHIPS: Final = 2**14
 MOST_FLOWS: Final = 2**20
@@ -163,11 +164,16 @@ def _chunks(graph: Graph, demand: Demand, routing: Routing, endpoint: Endpoint) 
     source, goal, size = _pairs(demand)
     if not len(source):
         return Carried(np.zeros(len(graph.target)), 0.0, 0.0)
-    routes = routing.routes(graph, source, goal)
-    paths = paths_of(graph, routes, source, goal, size)
+    if len(source) > MOST_PATHS:
+        raise InputError(f"contention 'chunks' of {len(source):,} pairs of chips, allowed are at most {MOST_PATHS:,}")
+    paths = routing.paths(graph, source, goal, size)
+    load = np.zeros(len(graph.target))
+    for path in paths:
+        np.add.at(load, list(path.links), path.size)
+    latency = max(float(graph.hop_s[list(path.links)].sum()) for path in paths)
     program = forward_program(graph, paths, endpoint.injection_bytes_per_s, endpoint.ejection_bytes_per_s)
     seconds = run_program(program, attribution=False).total_ticks / TICKS_PER_CYCLE / CLOCK_HZ
-    return Carried(_load(graph, routes, size), max(0.0, seconds - routes.latency_s), routes.latency_s)
+    return Carried(load, max(0.0, seconds - latency), latency)
 
 
 def _pairs(demand: Demand) -> tuple[Ints, Ints, Floats]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Final
 
 import numpy as np
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from accsim.config.checks import ArgumentChecks
 from accsim.errors import InputError
 from accsim.kernels.torus import Ways, follow_channels, walk_matrix, walk_pairs
-from accsim.network.graph import Floats, Graph, Ints
+from accsim.network.graph import Floats, Graph, Ints, is_acyclic
 from accsim.network.lattice import Coordinates, Lattice
+from accsim.network.paths import Path
 from accsim.network.routing import Loads, Routes, Routing
 
 MOST_CHANNEL_PAIRS: Final = 2**28
@@ -124,6 +126,20 @@ class DimensionOrder(Routing):
                 link, share = np.empty(begin[-1], np.int32), np.empty(begin[-1])
         return Routes(begin, link, share, late)
 
+    def paths(self, graph: Graph, source: Ints, goal: Ints, size: Floats) -> list[Path]:
+        """Ways of the bytes of pairs of different chips; see `Routing.paths`."""
+        routes = self.routes(graph, source, goal)
+        found = []
+        for pair, (start, end, whole) in enumerate(zip(source.tolist(), goal.tolist(), size.tolist(), strict=True)):
+            part = slice(*routes.begin[pair : pair + 2])
+            links, shares = routes.link[part], routes.share[part]
+            begins = [*np.flatnonzero(graph.source[links] == start).tolist(), len(links)]
+            found += [
+                Path(start, end, tuple(links[first:last].tolist()), whole * float(shares[first]))
+                for first, last in pairwise(begins)
+            ]
+        return found
+
 
 class _Plan:
     """What the kernels need of a rule and a graph."""
@@ -190,9 +206,6 @@ def is_deadlock_free(graph: Graph, rule: DimensionOrder, channels: int = 2) -> b
     InputError
         If the graph has no axes, or too many channels to check.
     """
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
     if channels not in (1, 2):
         raise InputError(f"read {channels!r} virtual channels, allowed are 1 and 2")
     plan = _Plan(rule, graph)
@@ -209,7 +222,4 @@ def is_deadlock_free(graph: Graph, rule: DimensionOrder, channels: int = 2) -> b
     before, behind = np.nonzero(follows)
     node = graph.target[before // channels]
     after = plan.link_at[node, behind // channels].astype(np.int64) * channels + behind % channels
-    size = links * channels
-    waits = csr_array((np.ones(len(before), np.int8), (before, after)), shape=(size, size))
-    chains, _ = connected_components(waits, connection="strong")
-    return bool(chains == size)
+    return is_acyclic(before, after, links * channels)

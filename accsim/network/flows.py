@@ -9,12 +9,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from accsim.kernels.maxmin import fair_rates
+from accsim.kernels.maxmin import LEFT, fair_rates
 from accsim.network.graph import Floats, Ints
 from accsim.network.routing import Routes
 
 MERGED: Final = 1e-3
 """Ends that lie within this share of the time that has passed count as one: rates are solved anew once for them."""
+
+ROUNDING: Final = 1e-9
+"""Rates that differ by less than this share are taken for equal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,17 +51,24 @@ class FairShare:
         count
             Flows of each class, float64[classes].
         """
-        links, rate = len(self.capacity), np.empty(len(count))
-        scratch = np.empty(links), np.empty(links), np.empty(links, np.int64)
-        begin, link, share, _ = self.routes
-        fair_rates(self.capacity, begin, link, share, *self._by_link, count, rate, *scratch)
+        rate = np.zeros(len(count))
+        self._fill(np.flatnonzero(count), count, rate, self._empty())
         return rate
+
+    def _empty(self) -> Floats:
+        """What is known of links without flows; see the kernel."""
+        return np.stack([self.capacity, *np.zeros((2, len(self.capacity)))], axis=1)
+
+    def _fill(self, classes: NDArray[np.int64], count: Floats, rate: Floats, links: Floats) -> None:
+        begin, link, share, _ = self.routes
+        fair_rates(classes, begin, link, share, *self._by_link, count, rate, links)
 
     def ends(self, size: Floats, count: Floats | None = None, merged: float = MERGED) -> tuple[Floats, int]:
         """When each flow has sent its bytes, s, with rates solved anew whenever one ends; and the number of solves.
 
         Flows that end within a share `merged` of the time passed leave together, with the last of them: the rest learn
-        a little late that there is more room, and no time comes out shorter than without merging.
+        a little late that there is more room, and no time comes out shorter than without merging. Only the rates of
+        those at least as fast as the slowest that leaves are solved anew: the others keep theirs.
 
         Parameters
         ----------
@@ -67,17 +77,27 @@ class FairShare:
         """
         left = size.astype(np.float64)
         active = np.where(left > 0, np.ones(len(left)) if count is None else count, 0.0)
-        ends, now, solves = np.zeros(len(left)), 0.0, 0
-        while active.any():
-            rate = self.rates(active)
+        running = active > 0
+        rate, since, ends = np.zeros((3, len(left)))
+        links, now, solves = self._empty(), 0.0, 0
+        anew = np.flatnonzero(running)
+        while running.any():
+            left[anew] -= rate[anew] * (now - since[anew])
+            self._fill(anew, active, rate, links)
             solves += 1
-            running = active > 0
-            need = np.full(len(left), np.inf)
-            np.divide(left, rate, out=need, where=running)
-            leaving = running & (now + need <= (now + need.min()) * (1 + merged))
-            ends[leaving] = now + need[leaving]
-            step = need[leaving].max()
-            left[running] -= rate[running] * step
-            active[leaving] = 0.0
-            now += step
+            since[anew] = now
+            ends[anew] = now + left[anew] / rate[anew]
+            leaving = np.flatnonzero(running & (ends <= ends[running].min() * (1 + merged)))
+            now, slowest = float(ends[leaving].max()), float(rate[leaving].min())
+            self._give_back(leaving, active, rate, links)
+            running[leaving] = False
+            anew = np.flatnonzero(running & (rate >= slowest * (1 - ROUNDING)))
         return ends, solves
+
+    def _give_back(self, classes: NDArray[np.int64], count: Floats, rate: Floats, links: Floats) -> None:
+        """Leave to the links what classes have used that are gone."""
+        first, last = self.routes.begin[classes], self.routes.begin[classes + 1]
+        lengths = last - first
+        at = np.repeat(last - np.cumsum(lengths), lengths) + np.arange(lengths.sum())
+        used = np.repeat((rate * count)[classes], lengths) * self.routes.share[at]
+        np.add.at(links[:, LEFT], self.routes.link[at], used)

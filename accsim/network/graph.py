@@ -285,6 +285,16 @@ def build_graph(
     return graph
 
 
+def is_acyclic(before: NDArray[np.int64], behind: NDArray[np.int64], size: int) -> bool:
+    """True if no chain of steps from one of ``size`` things to the next comes back to where it began."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    steps = csr_array((np.ones(len(before), np.int8), (before, behind)), shape=(size, size))
+    chains, _ = connected_components(steps, connection="strong")
+    return bool(chains == size) and not (before == behind).any()
+
+
 def _fixed(values: NDArray[np.int64]) -> Ints:
     array = values.astype(np.int32)
     array.flags.writeable = False

@@ -1,6 +1,7 @@
 """Collectives among the GPUs of one node: rings of a few protocols, of which the library takes the fastest.
 
-The ladder of protocols, with what each is fitted to, is explained in ``docs/collectives.md``.
+The ladder of protocols, with what each is fitted to, is explained in ``docs/collectives.md``; single messages are in
+``message.py``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from accsim.config.links import NodeLinks, Protocol
 from accsim.errors import InputError, check_choice
+from accsim.network.message import MESSAGES, message_times
 
 IN_SWITCH = "in_switch"
 """What an all-reduce whose sums the switch forms is called, beside the protocols of the machine file."""
@@ -48,6 +50,9 @@ NODE_COLLECTIVES = {
 }
 """By name; Patarasu and Yuan, *Bandwidth optimal all-reduce algorithms* (2009), has the ring's counts."""
 
+NODE_OPERATIONS = (*NODE_COLLECTIVES, *MESSAGES)
+"""Names of all that the chips of a node do."""
+
 
 def node_times(
     links: NodeLinks, collective: str, chips: ArrayLike, size: ArrayLike
@@ -57,14 +62,15 @@ def node_times(
     Parameters
     ----------
     collective
-        One of `NODE_COLLECTIVES`.
+        One of `NODE_OPERATIONS`.
     chips, size
-        Chips that take part, and bytes of the full buffer: numbers or arrays that broadcast.
+        Chips that take part, and bytes of the full buffer or of a message: numbers or arrays that broadcast.
 
     Raises
     ------
     InputError
-        If there is no such collective, or fewer than 2 or more chips than a node has.
+        If there is no such collective, fewer than 2 or more chips than a node has, or the links say nothing of
+        messages.
 
     Examples
     --------
@@ -73,10 +79,12 @@ def node_times(
     >>> protocols.tolist()
     ['ll', 'in_switch']
     """
-    check_choice("collective", collective, tuple(NODE_COLLECTIVES))
+    check_choice("collective", collective, NODE_OPERATIONS)
     p, full = np.broadcast_arrays(np.asarray(chips, np.float64), np.asarray(size, np.float64))
     if ((p < 2) | (p > links.chips)).any():
         raise InputError(f"read {float(p.flat[0]):g} chips, allowed are 2 to {links.chips}, the chips of a node")
+    if collective in MESSAGES:
+        return message_times(links.send_recv, p, full)
     ring = NODE_COLLECTIVES[collective]
     ways = {name: _ring_time(links, protocol, ring, p, full) for name, protocol in links.protocols.items()}
     if links.in_switch is not None and collective == "all_reduce":

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accsim.errors import InputError
-from accsim.network.graph import Floats, Graph
+from accsim.network.graph import Floats, Graph, Ints
+from accsim.network.paths import Path, take_apart
 from accsim.network.routing import Loads, Minimal, Routing, fold
 
 MOST_VARIABLES: Final = 2**20
@@ -37,6 +38,18 @@ class Optimal(Routing):
         senders = [s for s in range(len(demand)) if demand[s].sum() > demand[s, s]]
         flows = _solve(graph, senders, demand, np.arange(len(graph.target)))
         return Loads(flows.sum(axis=0), Minimal().loads(graph, demand).latency_s)
+
+    def paths(self, graph: Graph, source: Ints, goal: Ints, size: Floats) -> list[Path]:
+        """Ways of the bytes of pairs of different chips; see `Routing.paths`."""
+        demand = np.zeros((graph.chips, graph.chips))
+        demand[source, goal] = size
+        senders = np.unique(source).tolist()
+        flows = _solve(graph, senders, demand, np.arange(len(graph.target)))
+        found = []
+        for sender, flow in zip(senders, flows, strict=True):
+            goals = np.flatnonzero(demand[sender]).tolist()
+            found += take_apart(graph, flow, sender, {goal: float(demand[sender, goal]) for goal in goals})
+        return found
 
     def folded(self, graph: Graph, row: Floats) -> Loads:
         """Bytes on every link of each port; see `Routing.folded`."""

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accsim.errors import InputError
-from accsim.kernels.paths import list_all_links, spread_evenly
+from accsim.kernels.paths import count_paths, hops_from, list_all_links, list_steps, spread_alike, spread_evenly
 from accsim.network.graph import Floats, Graph, Ints
+from accsim.network.paths import MOST_PATHS, Path, join, take_apart
 
 
 class Loads(NamedTuple):
@@ -84,6 +85,23 @@ class Routing(ABC):
             f"routing '{self.name}' has no fixed routes, allowed for flows are minimal and dimension_order"
         )
 
+    def paths(self, graph: Graph, source: Ints, goal: Ints, size: Floats) -> list[Path]:
+        """Ways of the bytes of pairs of different chips, by which links get the loads of the rule.
+
+        Parameters
+        ----------
+        size
+            Bytes of each pair.
+        """
+        routes = self.routes(graph, source, goal)
+        found = []
+        for pair, (start, end, whole) in enumerate(zip(source.tolist(), goal.tolist(), size.tolist(), strict=True)):
+            part = slice(*routes.begin[pair : pair + 2])
+            flow = np.zeros(len(graph.target))
+            np.add.at(flow, routes.link[part], routes.share[part] * whole)
+            found += take_apart(graph, flow, start, {end: whole})
+        return found
+
 
 def fold(graph: Graph, load: Floats) -> Floats:
     """Load of one chip's traffic, added up by port.
@@ -107,6 +125,8 @@ class Minimal(Routing):
     def loads(self, graph: Graph, demand: Floats) -> Loads:
         """Bytes on every link; see `Routing.loads`."""
         load = np.zeros(len(graph.target))
+        if graph.symmetric and len(demand) > 1 and len(load):
+            return Loads(load, _spread_alike(graph, demand, load))
         ints, floats = _scratch(graph, 2), _float_scratch(graph, 3)
         late = spread_evenly(graph.first, graph.target, graph.hop_s, demand, load, *ints, *floats)
         return Loads(load, late)
@@ -158,11 +178,49 @@ class Valiant(Routing):
         back = Minimal().loads(graph, np.broadcast_to(sent.sum(axis=0) / graph.chips, square))
         return Loads(there.bytes + back.bytes, there.latency_s + back.latency_s)
 
+    def paths(self, graph: Graph, source: Ints, goal: Ints, size: Floats) -> list[Path]:
+        """Ways of the bytes of pairs of different chips: to each chip of the network, and on from there.
+
+        Raises
+        ------
+        InputError
+            If there are more than `MOST_PATHS`.
+        """
+        if len(source) * graph.chips > MOST_PATHS:
+            raise InputError(
+                f"valiant routing of {len(source):,} pairs by way of {graph.chips:,} chips, allowed are at most "
+                f"{MOST_PATHS:,} ways"
+            )
+        chips = range(graph.chips)
+        legs = {(s, m) for s in source.tolist() for m in chips} | {(m, t) for t in goal.tolist() for m in chips}
+        ends = np.array(sorted((s, t) for s, t in legs if s != t), np.int32).reshape(-1, 2)
+        ways: dict[tuple[int, int], list[Path]] = {(chip, chip): [Path(chip, chip, (), 1.0)] for chip in chips}
+        for way in Minimal().paths(graph, ends[:, 0], ends[:, 1], np.ones(len(ends))):
+            ways.setdefault((way.source, way.goal), []).append(way)
+        return [
+            way._replace(size=way.size * whole / graph.chips)
+            for start, end, whole in zip(source.tolist(), goal.tolist(), size.tolist(), strict=True)
+            for middle in chips
+            for way in join(ways[start, middle], ways[middle, end])
+        ]
+
     def folded(self, graph: Graph, row: Floats) -> Loads:
         """Bytes on every link of each port: twice those of a chip that sends its mean row to all."""
         mean = (row.sum() - row[0]) / graph.chips
         half = Minimal().folded(graph, np.full(graph.chips, mean))
         return Loads(2 * half.bytes, 2 * half.latency_s)
+
+
+def _spread_alike(graph: Graph, demand: Floats, load: Floats) -> float:
+    """Add to the loads of a symmetric graph those of paths from every source; latency of the slowest."""
+    ints, floats = _scratch(graph, 2), _float_scratch(graph, 2)
+    count = hops_from(graph.first, graph.target, 0, *ints)
+    count_paths(graph.first, graph.target, graph.hop_s, *ints, count, *floats)
+    steps, share = np.empty((len(load), 3), np.int32), np.empty(len(load))
+    taken = list_steps(graph.first, graph.target, graph.port, *ints, count, floats[0], steps, share)
+    scratch = np.empty(taken, np.int32), *_scratch(graph, 1), *_float_scratch(graph, 2)
+    moved = steps[:taken], share[:taken]
+    return float(spread_alike(graph.link_at, graph.target, graph.hop_s, *moved, demand, load, *scratch))
 
 
 def _scratch(graph: Graph, count: int) -> list[Ints]:

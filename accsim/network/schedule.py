@@ -52,6 +52,11 @@ class Sends:
     def __len__(self) -> int:
         return len(self.source)
 
+    def goes_like(self, other: Sends) -> bool:
+        """True if as many blocks go between the same ranks the same way, whichever blocks they are."""
+        columns = ("source", "goal", "count", "adds", "port")
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in columns)
+
     def backwards(self, ways_back: Ints | None) -> Sends:
         """What undoes these sends: from the goals to the sources, to be added up.
 

@@ -74,26 +74,16 @@ def mix_goodput(
     InputError
         If a shape is neither of whole cubes nor within one, or the mix is empty.
     """
+    if waiting < 1 or samples < 1:
+        raise InputError(f"read {waiting} waiting jobs and {samples} samples, allowed is at least 1 of each")
+    kinds = read_mix(machine, mix)
     fabric = Fabric(cubes=machine.cubes, ports=2 * machine.cubes)
-    total = sum(mix.values())
-    if not mix or min(mix.values()) < 0 or not 0 < total < math.inf or waiting < 1 or samples < 1:
-        raise InputError(
-            "read an empty mix, queue or sample, allowed are a share above 0, 1 job that waits and 1 sample"
-        )
-    needed, places = [], []
-    for shape in mix:
-        whole = max(shape) > fabric.side or all(n == fabric.side for n in shape)
-        grid = fabric.grid(shape) if whole else (0, 0, 0)
-        needed.append(math.prod(grid))
-        places.append(_places(machine, grid) if whole else np.empty(0, np.uint64))
-    shares = np.array(list(mix.values())) / total
-    lost = sum(share for share, cubes, where in zip(shares, needed, places, strict=True) if cubes and not len(where))
     jobs = (
-        np.array([math.prod(shape) for shape in mix]),
-        np.array(needed),
-        np.cumsum(shares),
-        np.array([0, *accumulate(map(len, places))]),
-        np.concatenate(places),
+        kinds.chips,
+        kinds.cubes,
+        np.cumsum(kinds.shares),
+        np.array([0, *accumulate(map(len, kinds.places))]),
+        np.concatenate(kinds.places),
     )
     found = []
     for switched in (True, False):
@@ -103,10 +93,58 @@ def mix_goodput(
         fill_machine(rng, *state, *jobs, switched, waiting, used)
         share = used / fabric.chips
         found.append(Sampled(float(share.mean()), float(share.std()) / math.sqrt(samples)))
-    return MixGoodput(found[0], found[1], float(lost))
+    return MixGoodput(found[0], found[1], float(kinds.shares[kinds.placeless].sum()))
 
 
-def _places(machine: Machine, grid: Shape) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+class Kinds(NamedTuple):
+    """Jobs of a mix.
+
+    Attributes
+    ----------
+    chips, cubes : that a job of each kind takes; int64[kinds]; no whole cubes where it lies within one.
+    shares : of all jobs; float64[kinds], 1 in all.
+    places : where each may lie with fixed wires, as sets of cubes; a uint64[places] for each kind.
+    """
+
+    chips: np.ndarray[tuple[int], np.dtype[np.int64]]
+    cubes: np.ndarray[tuple[int], np.dtype[np.int64]]
+    shares: np.ndarray[tuple[int], np.dtype[np.float64]]
+    places: list[np.ndarray[tuple[int], np.dtype[np.uint64]]]
+
+    @property
+    def placeless(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Kinds of whole cubes that fixed wires have no place for; bool[kinds]."""
+        return np.array([bool(cubes) and not len(where) for cubes, where in zip(self.cubes, self.places, strict=True)])
+
+
+def read_mix(machine: Machine, mix: Mapping[Shape, float], placement: str = "offsets") -> Kinds:
+    """The jobs of a mix on a machine.
+
+    Parameters
+    ----------
+    placement
+        Where fixed wires allow a slice: a key of `PLACEMENTS`.
+
+    Raises
+    ------
+    InputError
+        If a shape is neither of whole cubes nor within one, or the mix is empty.
+    """
+    total = sum(mix.values())
+    if not mix or min(mix.values()) < 0 or not 0 < total < math.inf:
+        raise InputError("read an empty mix, allowed are shares of at least 0, one of them above 0")
+    fabric = Fabric(cubes=machine.cubes, ports=2 * machine.cubes)
+    cubes, places = [], []
+    for shape in mix:
+        whole = max(shape) > fabric.side or all(n == fabric.side for n in shape)
+        grid = fabric.grid(shape) if whole else (0, 0, 0)
+        cubes.append(math.prod(grid))
+        places.append(_places(machine, grid, placement) if whole else np.empty(0, np.uint64))
+    chips = np.array([math.prod(shape) for shape in mix])
+    return Kinds(chips, np.array(cubes), np.array(list(mix.values())) / total, places)
+
+
+def _places(machine: Machine, grid: Shape, placement: str) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
     """Where a slice may be with fixed wires; nowhere, if it is longer than the machine."""
     fits = all(n <= m for n, m in zip(sorted(grid), sorted(machine.grid), strict=True))
-    return machine.places(grid, "offsets") if fits else np.empty(0, np.uint64)
+    return machine.places(grid, placement) if fits else np.empty(0, np.uint64)

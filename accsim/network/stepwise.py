@@ -118,10 +118,13 @@ class Stepwise:
         """Seconds that a phase takes by what is slowest in its steps, and its latency; adds what it moves."""
         needs: defaultdict[str, float] = defaultdict(float)
         hop = 0.0
+        before: Sends | None = None
         for step in phase.steps:
-            moved = _Moved.nothing(self.graph)
-            hop = max(hop, self._move(step, plan, moved))
-            name, need = self._slowest(moved)
+            if before is None or not step.goes_like(before):
+                moved = _Moved.nothing(self.graph)
+                hop = max(hop, self._move(step, plan, moved))
+                name, need = self._slowest(moved)
+            before = step
             needs[name] += need
             together.add(moved)
         return needs, phase.depth * hop

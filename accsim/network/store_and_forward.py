@@ -7,17 +7,15 @@ chunk, in the order of the pairs; nodes store as many chunks as come.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from accsim.engine.builder import ProgramBuilder
 from accsim.engine.program import TICKS_PER_CYCLE, After, Hold, Program, Stage
 from accsim.errors import InputError
-from accsim.network.graph import Floats, Graph, Ints
-from accsim.network.routing import Routes
+from accsim.network.graph import Graph
+from accsim.network.paths import Path
 
 CHUNKS: Final = 64
 """Chunks of the bytes of each path."""
@@ -25,15 +23,6 @@ CLOCK_HZ: Final = 1e9
 """Of the program's ticks: 0.24 ps each."""
 MOST_HOPS: Final = 2**13
 """Hops of all paths together: stages of the program."""
-
-
-class Path(NamedTuple):
-    """A way from one chip to another, and the bytes that take it."""
-
-    source: int
-    goal: int
-    links: tuple[int, ...]
-    size: float
 
 
 def forward_program(
@@ -96,31 +85,3 @@ def _rounds_behind(graph: Graph, paths: list[Path], chunks: int, per_s: float) -
     slowest = float((load / graph.rate).max()) * per_s
     used = sorted({link for path in paths for link in path.links})
     return min(chunks, 1 + math.ceil(float(graph.hop_s[used].max()) * per_s / max(slowest, 1.0)))
-
-
-def paths_of(graph: Graph, routes: Routes, source: Ints, goal: Ints, size: Floats) -> list[Path]:
-    """The paths of routed pairs, each with its share of the pair's bytes.
-
-    Raises
-    ------
-    InputError
-        If the routing gives loads of links and not paths from end to end.
-    """
-    found = []
-    for pair, (start, end, whole) in enumerate(zip(source.tolist(), goal.tolist(), size.tolist(), strict=True)):
-        begin, stop = routes.begin[pair], routes.begin[pair + 1]
-        links, shares = routes.link[begin:stop], routes.share[begin:stop]
-        for part in _split(graph, links, start):
-            own = links[part]
-            joined = bool((graph.target[own[:-1]] == graph.source[own[1:]]).all())
-            if not joined or graph.target[own[-1]] != end or np.ptp(shares[part]) > 0:
-                raise InputError("contention 'chunks' needs paths from end to end, allowed is dimension_order")
-            found.append(Path(start, end, tuple(own.tolist()), whole * float(shares[part.start])))
-    return found
-
-
-def _split(graph: Graph, links: Ints, start: int) -> Iterator[slice]:
-    """Parts of a pair's links that begin at its source."""
-    begins = [*np.flatnonzero(graph.source[links] == start).tolist(), len(links)]
-    for first, last in pairwise(begins):
-        yield slice(first, last)

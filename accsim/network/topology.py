@@ -160,7 +160,7 @@ class Topology(ABC):
         Parameters
         ----------
         kind
-            ``all_reduce``, ``reduce_scatter``, ``all_gather``, ``broadcast`` or ``all_to_all``.
+            ``all_reduce``, ``reduce_scatter``, ``all_gather``, ``broadcast``, ``all_to_all`` or ``permute``.
         size
             Bytes of a chip's full buffer; of an all-to-all, what it sends and keeps.
         axes

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import permutations
+from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.optimize import linprog
@@ -12,6 +14,11 @@ from accsim.network.algorithms import HALVES, Ring, both_ways
 from accsim.network.graph import Floats, Graph
 from accsim.network.lattice import Lattice, axis_name
 from accsim.network.schedule import Ints, Schedule
+
+MOST_ORDERED: Final = 4
+"""Axes of which all orders are tried."""
+ROUNDING: Final = 1e-9
+"""Share of the buffer below which a piece is left out."""
 
 
 def opposite_ports(lattice: Lattice) -> Ints:
@@ -81,15 +88,6 @@ def _stepped(lattice: Lattice, axis: int, by: int) -> Ints:
     return np.asarray(lattice.inside(moved) % np.array(lattice.shape))
 
 
-def rotated_rings(lattice: Lattice, axes: Sequence[int]) -> list[Schedule]:
-    """All-gathers over some axes of a lattice that run at once, each of a piece of the buffer.
-
-    There are as many pieces as axes, and piece j takes the axes in the order j, j + 1, ..., so that every axis is busy
-    with one piece; along each both directions are used. All chips that differ in no other axis gather together.
-    """
-    return [nested_rings(lattice, [*axes[j:], *axes[:j]]) for j in range(len(axes))]
-
-
 def nested_rings(lattice: Lattice, order: Sequence[int]) -> Schedule:
     """All-gather over axes one after the other, the last one first.
 
@@ -108,29 +106,65 @@ def nested_rings(lattice: Lattice, order: Sequence[int]) -> Schedule:
     return whole
 
 
-def piece_shares(graph: Graph, gathers: Sequence[Schedule]) -> Floats:
-    """Share of the buffer that each piece of `rotated_rings` gets, so that the phases together take least.
+class Piece(NamedTuple):
+    """A part of the buffer that takes the axes in an order of its own.
 
-    Equal shares where the axes are equal. Else a linear program: the sum over phases of the time of the slowest port.
+    Attributes
+    ----------
+    order : of the axes; the gather takes the last one first.
+    share : of the buffer.
+    gather : of the piece.
     """
-    pieces, ports = len(gathers), graph.ports
-    phases = len(gathers[0].phases)
-    needs = np.zeros((phases, ports, pieces))
+
+    order: tuple[int, ...]
+    share: float
+    gather: Schedule
+
+
+def ring_pieces(graph: Graph, axes: Sequence[int]) -> list[Piece]:
+    """Pieces of the buffer that all chips which differ in no other axis gather at once, along both directions of rings.
+
+    As many equal ones as axes, piece j in the order j, j + 1, ..., where that keeps all ports equally busy. Else those
+    of all orders, up to `MOST_ORDERED` axes, with the shares for which the sum over phases of the time of the slowest
+    port is least, by a linear program.
+    """
+    lattice = graph.lattice
+    assert lattice is not None
+    turned = [(*axes[j:], *axes[:j]) for j in range(len(axes))]
+    gathers = {order: nested_rings(lattice, order) for order in turned}
+    needs = _needs(graph, list(gathers.values()))
+    busy = needs.sum(axis=2)[:, needs.any(axis=(0, 2))]
+    if np.allclose(busy, busy[:, :1]):
+        return [Piece(order, 1 / len(axes), gather) for order, gather in gathers.items()]
+    if len(axes) <= MOST_ORDERED:
+        gathers |= {order: nested_rings(lattice, order) for order in permutations(axes) if order not in gathers}
+    shares = _shares(_needs(graph, list(gathers.values())))
+    pieces = zip(gathers.items(), shares.tolist(), strict=True)
+    return [Piece(order, share, gather) for (order, gather), share in pieces if share > 0]
+
+
+def _needs(graph: Graph, gathers: Sequence[Schedule]) -> Floats:
+    """What each phase puts on the busiest link of each port, of a whole buffer; float64[phases, ports, gathers]."""
+    needs = np.zeros((len(gathers[0].phases), graph.ports, len(gathers)))
     for j, gather in enumerate(gathers):
         for i, phase in enumerate(gather.phases):
             load = np.zeros(len(graph.target))
             for step in phase.steps:
                 np.add.at(load, graph.link_at[step.source, step.port], step.count / gather.blocks)
             np.maximum.at(needs[i, :, j], graph.port, load * (graph.rate.max() / graph.rate))
-    if np.allclose(needs.max(axis=1), needs.max(axis=1)[:, :1]):
-        return np.full(pieces, 1 / pieces)
-    times = np.repeat(np.eye(phases), ports, axis=0)
+    return needs
+
+
+def _shares(needs: Floats) -> Floats:
+    """Share of each gather for which all phases, each as long as its slowest port, take least together."""
+    phases, ports, pieces = needs.shape
     found = linprog(
         np.append(np.zeros(pieces), np.ones(phases)),
-        A_ub=np.hstack([needs.reshape(-1, pieces), -times]),
+        A_ub=np.hstack([needs.reshape(-1, pieces), -np.repeat(np.eye(phases), ports, axis=0)]),
         b_ub=np.zeros(phases * ports),
         A_eq=np.append(np.ones(pieces), np.zeros(phases))[None],
         b_eq=[1.0],
     )
     assert found.x is not None
-    return np.asarray(found.x[:pieces])
+    share = np.where(found.x[:pieces] < ROUNDING, 0.0, found.x[:pieces])
+    return np.asarray(share / share.sum())

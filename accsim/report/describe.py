@@ -12,7 +12,7 @@ from accsim.config.reader import FileModel
 from accsim.engine.energy import price_list
 from accsim.engine.program import TICKS_PER_CYCLE, Inner, Program, Varying
 from accsim.mapping.base import find_dataflow
-from accsim.report.result import OpRow
+from accsim.report.result import SCHEMA_VERSION, OpRow, Report
 from accsim.report.tables import mapping_dict
 from accsim.units import format_quantity
 from accsim.workload.op_form import FORMS
@@ -95,6 +95,24 @@ def _plain(value: object) -> str:
 def _note(notes: Mapping[str, str], path: tuple[str, ...]) -> str | None:
     """The note of a path, or of the nearest part around it."""
     return next((notes[key] for end in range(len(path), 0, -1) if (key := ".".join(path[:end])) in notes), None)
+
+
+def describe_inputs(report: Report) -> dict[str, Any]:
+    """What was run: the machine with the source of every number, and the workload without its ops."""
+    work = report.workload
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "machine": describe_machine(report.machine),
+        "workload": {
+            "name": work.name,
+            "source": work.source,
+            "parameters": dict(work.parameters),
+            "hyperparameters": dict(work.hyperparameters),
+            "op_count": work.op_count,
+            "macs": work.macs,
+            "weight_bytes": work.weight_bytes,
+        },
+    }
 
 
 def describe_dataflow(name: str) -> dict[str, Any]:

@@ -162,5 +162,10 @@ def find_row(report: Report, op: str | None) -> OpRow:
 
 
 def _cut(found: Sequence[Firing], most: int) -> int:
-    """When the first firing after ``most`` starts: until then they are all there is. At 0, when the first one ends."""
-    return min(firing.start for firing in found[most:]) or found[0].end
+    """When the first firing after ``most`` starts: until then they are all there is. At 0, when the first one ends.
+
+    Firings that take no time, such as the launch of a thread block, do not count.
+    """
+    later = [firing.start for firing in found[most:] if firing.end > firing.start]
+    ends = [firing.end for firing in found if firing.end > firing.start]
+    return min(later, default=max(ends)) or min(ends)

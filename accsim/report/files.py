@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from accsim.report.describe import describe_inputs
 from accsim.report.folder import MANIFEST, replacing
 from accsim.report.manifest import manifest
 from accsim.report.result import Report
@@ -51,6 +52,16 @@ def _plain_table(report: Report) -> list[dict[str, object]]:
     return [{**row, "mapping": json.dumps(row["mapping"])} for row in op_table(report)]
 
 
+def _figure_data(report: Report, path: Path) -> None:
+    from accsim.report.figure_data import figure_data
+
+    _write_json(figure_data(report), path)
+
+
+def _inputs(report: Report, path: Path) -> None:
+    _write_json(describe_inputs(report), path)
+
+
 def _csv(report: Report, path: Path) -> None:
     rows = _plain_table(report)
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -77,6 +88,8 @@ def _figure(draw: Callable[[Report], Figure]) -> Writer:
 
 WRITERS: dict[str, Writer] = {
     "summary.json": _summary,
+    "inputs.json": _inputs,
+    "figures.json": _figure_data,
     "ops.csv": _csv,
     "ops.parquet": _parquet,
     "trace.json": _trace,

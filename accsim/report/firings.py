@@ -9,14 +9,20 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, groupby
+from typing import Any
+
+import numpy.typing as npt
 
 from accsim.engine.inner import servers_of
-from accsim.engine.program import After, Hold, Program, Stage
+from accsim.engine.program import After, Hold, Program, Stage, Varying
 from accsim.engine.run import first_events
 from accsim.engine.tables import IntArray, bounds, spread
 
 Index = tuple[int, ...]
+
+WAYS = ("read.", "write.")
+"""Beginnings of the actions that count bytes of a memory."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Firing:
     server : which of the unit's servers holds it.
     ticks : the unit's own work; it is held longer where a rate is slower.
     rates : shared rates it held from ``start`` on, and for how long.
+    moves : bytes read from or written to a memory, ``"read.hbm"``.
     takes, gives : buffers of which it takes a slot at ``start`` or gives one back at ``finish``.
     producers : places in the list of firings whose results it waited for.
     """
@@ -43,6 +50,7 @@ class Firing:
     server: int
     ticks: int
     rates: tuple[tuple[str, int], ...]
+    moves: tuple[tuple[str, float], ...]
     takes: tuple[str, ...]
     gives: tuple[str, ...]
     producers: tuple[int, ...]
@@ -85,6 +93,7 @@ def first_firings(program: Program, most: int) -> list[Firing]:
                 event.end,
                 server,
                 *walk.held(),
+                walk.moves(),
                 tuple(hold.buffer for hold in stage.acquires if walk.holds(hold)),
                 tuple(hold.buffer for hold in stage.releases if walk.holds(hold)),
                 tuple(at for at in producers if at is not None),
@@ -107,6 +116,36 @@ def slots_in_use(buffer: str, found: Sequence[Firing]) -> list[tuple[int, int]]:
             changes[firing.finish] = changes.get(firing.finish, 0) - 1
     times = sorted(changes)
     return list(zip(times, accumulate(changes[at] for at in times), strict=True))
+
+
+def bytes_per_tick(found: Sequence[Firing]) -> dict[str, list[tuple[int, tuple[float, float]]]]:
+    """Memory -> (tick, bytes read and written a tick from then on), in order of time.
+
+    A firing moves its bytes evenly while its unit is held. Over all firings of a program the integral is the bytes that
+    its actions count.
+    """
+    users: dict[str, list[Firing]] = {}
+    for firing in found:
+        if firing.end > firing.start:
+            for memory in {action.partition(".")[2] for action, size in firing.moves if size}:
+                users.setdefault(memory, []).append(firing)
+    return {memory: list(_rates(memory, firings)) for memory, firings in users.items()}
+
+
+def _rates(memory: str, firings: Sequence[Firing]) -> Iterator[tuple[int, tuple[float, float]]]:
+    starts = {at: list(group) for at, group in groupby(sorted(firings, key=_start), key=_start)}
+    active: list[Firing] = []
+    last = (0.0, 0.0)
+    for at in sorted({time for firing in firings for time in (firing.start, firing.end)}):
+        active = [firing for firing in active if firing.end > at] + starts.get(at, [])
+        read, write = (sum(dict(f.moves).get(way + memory, 0.0) / (f.end - f.start) for f in active) for way in WAYS)
+        if (read, write) != last:
+            last = read, write
+            yield at, last
+
+
+def _start(firing: Firing) -> int:
+    return firing.start
 
 
 def inner_firings(firings: Sequence[Firing], most: int) -> list[tuple[Program, list[Firing]]]:
@@ -142,6 +181,7 @@ class _Walk:
         self.run_ends = [list(accumulate(level.runs[:-1])) for level in program.levels]
         self.ticks = spread(program, stage.ticks)
         self.rates = [(name, spread(program, ticks)) for name, ticks in stage.rates]
+        self.bytes = {name: amount for name, amount in stage.actions.items() if name.startswith(WAYS)}
         self.places = self._places(0, (), (), ())
         self.done: list[Index] = []
         self.fired: list[int] = []
@@ -171,6 +211,15 @@ class _Walk:
         """The unit's own ticks at this firing, and its shared rates with theirs."""
         return _at(self.ticks, self.classes), tuple((name, _at(table, self.classes)) for name, table in self.rates)
 
+    def moves(self) -> tuple[tuple[str, float], ...]:
+        """Bytes that this firing reads from or writes to each memory."""
+        found = []
+        for action, amount in self.bytes.items():
+            if isinstance(amount, Varying):
+                amount = _entry(spread(self.program, amount), self.classes)
+            found.append((action, float(amount)))
+        return tuple(found)
+
     def holds(self, hold: Hold) -> bool:
         """Whether this firing takes (or gives back) the slot."""
         depth = self.program.depth
@@ -193,6 +242,10 @@ class _Walk:
 
 
 def _at(table: IntArray, classes: Sequence[int]) -> int:
+    return int(_entry(table, classes))
+
+
+def _entry(table: npt.NDArray[Any], classes: Sequence[int]) -> Any:
     """Entry of a table over the classes of the levels; classes that are not given are those it does not vary over."""
     padded = [*classes, *[0] * (table.ndim - len(classes))]
-    return int(table[tuple(c if size > 1 else 0 for c, size in zip(padded, table.shape, strict=True))])
+    return table[tuple(c if size > 1 else 0 for c, size in zip(padded, table.shape, strict=True))]

@@ -10,13 +10,16 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from accsim.errors import InputError
 from accsim.network import TOPOLOGIES
 from accsim.network.contention import Transfer
-from accsim.network.goodput import Machine
+from accsim.network.goodput import PLACEMENTS, Machine
+from accsim.network.job_replay import Stream, replay_jobs
 from accsim.network.slice_mix import mix_goodput
 from accsim.network.slice_search import Need, SliceChoice
 from accsim.network.stepwise import CollectiveTime
 from accsim.network.topology import Topology
+from accsim.network.virtual_channels import ESCAPE, SCHEMES, minimal_channels
 from accsim.report.render import show
 from accsim.report.result import SCHEMA_VERSION
 from accsim.report.sheet import GAP, Sheet, put
@@ -125,6 +128,27 @@ def mix_dict(machines: Iterable[Machine], waiting: int, samples: int) -> dict[st
     return {"schema_version": SCHEMA_VERSION, "waiting": waiting, "samples": samples, "rows": rows}
 
 
+def channels_dict(topology: Topology) -> dict[str, Any]:
+    """Virtual channels of each scheme that fits a network as plain data, and why the others do not."""
+    rows: list[dict[str, Any]] = []
+    for scheme in (ESCAPE, *SCHEMES):
+        try:
+            rows.append(asdict(minimal_channels(topology.graph, scheme)))
+        except InputError as error:
+            rows.append({"scheme": scheme, "refused": str(error)})
+    return {"schema_version": SCHEMA_VERSION, "topology": topology_dict(topology), "schemes": rows}
+
+
+def jobs_dict(stream: Stream, seed: int) -> dict[str, Any]:
+    """What TPU v4's machine does with a stream of jobs, by its wiring, as plain data."""
+    rows = []
+    for placement in (None, *PLACEMENTS):
+        found = replay_jobs(Machine(1.0), stream, placement=placement, seed=seed)
+        counted = ("utilization", "mean_wait_s", "waited", "refused")
+        rows.append({"placement": placement} | {name: getattr(found, name) for name in counted})
+    return {"schema_version": SCHEMA_VERSION, "stream": asdict(stream), "seed": seed, "rows": rows}
+
+
 def print_all_to_all(console: Console, plain: Mapping[str, Any]) -> None:
     """What `all_to_all_dict` says."""
     summary = _network(plain["topology"], f"all-to-all of {si(plain['bytes_per_pair'], 'B')} a pair")
@@ -230,6 +254,27 @@ def print_mix(console: Console, plain: Mapping[str, Any]) -> None:
         names = ("host", "switched", "switched_standard_error", "fixed", "fixed_standard_error", "unplaceable")
         found.add(*(percent(row[name]) for name in names))
     show(console, f"Goodput of the published mix of slices, {plain['waiting']} jobs waiting", found)
+
+
+def print_channels(console: Console, plain: Mapping[str, Any]) -> None:
+    """What `channels_dict` says."""
+    found = Sheet(("scheme", "channels a link", "free of deadlock"), words=(0, 2), wrap=(2,))
+    for row in plain["schemes"]:
+        free = row.get("refused") or ("yes" if row["deadlock_free"] else "no")
+        found.add(row["scheme"], str(row.get("per_link", "")), free)
+    show(console, "Virtual channels for all shortest paths", found)
+
+
+def print_jobs(console: Console, plain: Mapping[str, Any]) -> None:
+    """What `jobs_dict` says."""
+    found = Sheet(("a slice lies", "in use", "mean wait", "jobs that wait", "without a place"), words=(0,))
+    for row in plain["rows"]:
+        where = f"fixed wires, {row['placement']}" if row["placement"] else "switched, any cubes"
+        shares = (percent(row[name]) for name in ("waited", "refused"))
+        found.add(where, percent(row["utilization"]), f"{row['mean_wait_s'] / 3600:.2f} h", *shares)
+    stream = plain["stream"]
+    mean = f"{stream['durations']} of {stream['mean_s'] / 3600:g} h"
+    show(console, f"Jobs of the published mix: load {percent(stream['load'])}, {mean}", found)
 
 
 def print_topologies(console: Console) -> None:

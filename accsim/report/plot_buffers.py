@@ -12,7 +12,7 @@ from matplotlib.ticker import MultipleLocator
 from accsim.engine.program import Buffer
 from accsim.report.excerpt import Excerpt, excerpt
 from accsim.report.firings import slots_in_use
-from accsim.report.plot_style import GREY, LIGHT, NORMAL, SMALL, colours, set_title, stacked_figure
+from accsim.report.plot_style import GREY, LIGHT, NORMAL, SMALL, binary_unit_of, colours, set_title, stacked_figure
 from accsim.report.result import Report
 from accsim.report.words import binary
 
@@ -25,8 +25,6 @@ PANEL = 1.9
 
 WITHIN = 2.5
 """A capacity above this multiple of what is reserved has no line: it would press the rest flat."""
-
-_NAMES = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 Bytes = npt.NDArray[np.int64]
 
@@ -74,16 +72,20 @@ def bytes_in_use(shown: Excerpt, memory: str) -> tuple[Bytes, dict[str, Bytes]]:
     return ticks, found
 
 
+def room(shown: Excerpt, memory: str) -> tuple[list[int], int]:
+    """(bytes reserved in a memory by each program of an excerpt, its capacity in bytes; 0 where it is not known)."""
+    reserved = [sum(b.slots * b.slot_bytes for b in _buffers(part.program.buffers, memory)) for part in shown.programs]
+    return reserved, max(part.program.capacities.get(memory, 0) for part in shown.programs)
+
+
 def draw_buffers(axes: Axes, shown: Excerpt, memory: str) -> None:
     """Stack the bytes in use of a memory's buffers."""
     factor, _ = shown.scale
     ticks, stack = bytes_in_use(shown, memory)
-    reserved = [sum(b.slots * b.slot_bytes for b in _buffers(part.program.buffers, memory)) for part in shown.programs]
-    capacity = max(part.program.capacities.get(memory, 0) for part in shown.programs)
+    reserved, capacity = room(shown, memory)
     has_line = 0 < capacity <= WITHIN * max(reserved)
     top = 1.08 * (capacity if has_line else max(reserved))
-    power = max(0, (round(top).bit_length() - 1) // 10)
-    unit = 1024**power
+    unit, name_of_unit = binary_unit_of(round(top))
     palette = colours(stack)
     below = np.zeros(len(ticks), np.int64)
     for name, size in stack.items():
@@ -102,7 +104,7 @@ def draw_buffers(axes: Axes, shown: Excerpt, memory: str) -> None:
         axes.plot([], [], " ", label=f"(capacity {binary(capacity)})")
     axes.set_ylim(0, top / unit)
     axes.yaxis.set_major_locator(MultipleLocator(2.0 ** math.floor(math.log2(top / unit / 3))))
-    axes.set_ylabel(f"{memory.rpartition('.')[2]} in use ({_NAMES[power]})", fontsize=NORMAL)
+    axes.set_ylabel(f"{memory.rpartition('.')[2]} in use ({name_of_unit})", fontsize=NORMAL)
     axes.grid(axis="both", color=LIGHT, linewidth=0.6)
     axes.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.08), reverse=True)
 

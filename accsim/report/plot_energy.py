@@ -24,9 +24,13 @@ def energy_by_kind(report: Report) -> dict[str, dict[str, float]]:
 
 def components(report: Report) -> list[str]:
     """Components of the energy: what computes, the memories from the array outward, idle."""
-    known = ["mac", "vector", *(memory.name for memory in report.accelerator.memories), "idle"]
+    known = _known(report)
     spent = {part: joules for row in report.ops for part, joules in row.energy.breakdown_j.items() if joules}
     return [part for part in known if part in spent] + [part for part in spent if part not in known]
+
+
+def _known(report: Report) -> list[str]:
+    return ["mac", "vector", *(memory.name for memory in report.accelerator.memories), "idle"]
 
 
 def plot_energy(report: Report) -> Figure:
@@ -40,7 +44,7 @@ def plot_energy(report: Report) -> Figure:
     scale, prefix = prefix_of(max((sum(kind.values()) for kind in kinds.values()), default=0.0))
     places = range(len(kinds))
     left = [0.0] * len(kinds)
-    palette = colours(["mac", "vector", *(memory.name for memory in report.accelerator.memories), "idle", *parts])
+    palette = colours([*_known(report), *parts])
     for part in parts:
         widths = [kind.get(part, 0.0) / scale for kind in kinds.values()]
         axes.barh(

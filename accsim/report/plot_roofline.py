@@ -69,6 +69,12 @@ def roofline_points(report: Report) -> list[Point]:
     return points
 
 
+def ceilings(report: Report) -> dict[str, float]:
+    """:func:`peaks` of the data types that the report's ops run in."""
+    acc = report.accelerator
+    return peaks(acc, list(dict.fromkeys(matrix_dtype(row.op, acc) for row in report.ops)))
+
+
 def peaks(acc: Accelerator, dtypes: list[str]) -> dict[str, float]:
     """Most operations per second: of the matrix units for each data type, of the vector units' cheapest operation."""
     found = {f"matrix {dtype}": 2 * acc.peak_macs_per_s(dtype) for dtype in dtypes if dtype in acc.matrix_unit.rates}
@@ -117,7 +123,7 @@ def plot_roofline(report: Report) -> Figure:
             fontsize=SMALL, title="kind of op; area shows time", title_fontsize=SMALL, frameon=False,
             loc="lower right",
         )  # fmt: skip
-    _ceilings(figure, axes, report, points)
+    _draw_ceilings(figure, axes, report, points)
     place_labels(
         axes,
         [
@@ -132,11 +138,11 @@ def _area(point: Point) -> float:
     return SMALLEST + LARGEST * point.share
 
 
-def _ceilings(figure: Figure, axes: Axes, report: Report, points: list[Point]) -> None:
+def _draw_ceilings(figure: Figure, axes: Axes, report: Report, points: list[Point]) -> None:
     """Slope of main memory and the peaks of the units, each with its name and value."""
     acc = report.accelerator
     rate = main_memory_rate(acc)
-    tops = peaks(acc, list(dict.fromkeys(matrix_dtype(row.op, report.accelerator) for row in report.ops)))
+    tops = ceilings(report)
     ridges = [top / rate for top in tops.values()]
     left = min([p.intensity for p in points] + ridges) / 4
     right = max([p.intensity for p in points] + ridges) * 6

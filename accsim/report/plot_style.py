@@ -120,6 +120,19 @@ def prefix_of(largest: float) -> tuple[float, str]:
     return next((step for step in steps if largest >= step[0]), steps[4 if largest == 0 else -1])
 
 
+def binary_unit_of(largest: int) -> tuple[int, str]:
+    """Bytes of the largest binary unit that is no more than a size, and its name.
+
+    Examples
+    --------
+    >>> binary_unit_of(3 * 2**20), binary_unit_of(512)
+    ((1048576, 'MiB'), (1, 'bytes'))
+    """
+    names = ("bytes", "KiB", "MiB", "GiB", "TiB")
+    power = min(max(0, (largest.bit_length() - 1) // 10), len(names) - 1)
+    return 1024**power, names[power]
+
+
 def op_label(row: OpRow) -> str:
     """Name of an op in a figure, and how many more share its row."""
     name = row.names[0]

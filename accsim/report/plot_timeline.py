@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -13,12 +12,11 @@ from matplotlib.colors import to_hex
 from matplotlib.patheffects import withStroke
 
 from accsim.errors import InputError, Problem, nearest
-from accsim.report.excerpt import Excerpt, Shown, excerpt
-from accsim.report.firings import Firing
+from accsim.report.excerpt import Excerpt, excerpt
+from accsim.report.lanes import Bar, Lane, lanes_by_resource, lanes_by_stage
 from accsim.report.plot_buffers import PANEL, draw_buffers, memories_used
 from accsim.report.plot_style import GREY, LIGHT, NORMAL, SMALL, colours, set_title, stacked_figure
 from accsim.report.result import Report
-from accsim.report.trace_events import resources
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,9 +28,6 @@ BY = ("resource", "stage")
 THIN = 0.004
 """Bars below this share of the width have an edge in their own colour, so that they can be seen."""
 
-MOST_SERVERS = 16
-"""Servers of a pool that have a row of their own."""
-
 MOST_TILES = 8
 """Colours of tiles; then they repeat."""
 
@@ -40,38 +35,20 @@ TINY = 6.0
 """Size of the numbers in bars, in points."""
 
 
-@dataclass(frozen=True)
-class Bar:
-    """A span of ticks from the excerpt's start; ``tile`` is what may be written in it."""
-
-    start: int
-    end: int
-    colour: str
-    tile: str = ""
-
-
-@dataclass(frozen=True)
-class Lane:
-    """A row of the timeline; lanes of one ``group`` follow one another."""
-
-    label: str
-    group: str
-    bars: tuple[Bar, ...]
-
-
 def plot_timeline(report: Report, op: str | None, most_firings: int, by: str, buffers: bool) -> Figure:
     """See :meth:`Report.plot_timeline`."""
     if by not in BY:
         raise InputError(Problem("", "by", f"read {by!r}, allowed are {', '.join(BY)}", nearest(by, BY)))
     shown = excerpt(report, op, most_firings)
-    lanes = list(_by_resource(shown) if by == "resource" else _by_stage(shown))
+    lanes = list(lanes_by_resource(shown) if by == "resource" else lanes_by_stage(shown))
     memories = memories_used(shown) if buffers else []
     per_lane, around = (0.36, 1.8) if by == "resource" else (0.24, 1.0)
     figure, (axes, *below) = stacked_figure(9.0, [around + per_lane * len(lanes), *[PANEL] * len(memories)])
     set_title(axes, report, f"Timeline of {shown.what}")
     factor, label = shown.scale
+    colour_of = _palette(shown, lanes, by)
     for place, lane in enumerate(lanes):
-        _draw(axes, place, lane, factor, shown.end)
+        _draw(axes, place, lane, factor, shown.end, colour_of)
     axes.set_yticks(range(len(lanes)), [lane.label for lane in lanes])
     axes.tick_params(axis="y", labelsize=NORMAL, length=0)
     axes.set_ylim(len(lanes) - 0.5, -0.5)
@@ -93,58 +70,21 @@ def plot_timeline(report: Report, op: str | None, most_firings: int, by: str, bu
     return figure
 
 
-def _by_resource(shown: Excerpt) -> Iterator[Lane]:
-    """Units (servers of a pool apart), then ports; coloured by stage."""
-    palette = colours(stage.name for stage in shown.stages)
-    bars: dict[tuple[str, int], list[Bar]] = {}
-    for part in shown.programs:
-        for firing in part.firings:
-            held = [((firing.stage.unit, firing.server % MOST_SERVERS), firing.end - firing.start)]
-            held += [((name, 0), ticks) for name, ticks in firing.rates]
-            for key, ticks in held:
-                if ticks:
-                    bars.setdefault(key, []).append(_bar(part, firing, ticks, palette[firing.stage.name]))
-    for firing in shown.around:
-        bar = Bar(firing.start, min(shown.end, firing.end), palette[firing.stage.name])
-        bars.setdefault((firing.stage.unit, 0), []).append(bar)
-    order = list(resources(shown.report))
-    pools = {name for name, server in bars if server}
-    for name, server in sorted(bars, key=lambda key: (order.index(key[0]), key[1])):
-        yield Lane(f"{name} {server}" if name in pools else name, name, tuple(bars[name, server]))
-
-
-def _by_stage(shown: Excerpt) -> Iterator[Lane]:
-    """Stages by their units, in the order of the program; coloured by tile."""
-    numbers = sorted({_tile(part, firing) for part in shown.programs for firing in part.firings})
+def _palette(shown: Excerpt, lanes: Sequence[Lane], by: str) -> Callable[[Bar], str]:
+    """The colour of a bar: by resource that of its stage, by stage that of its tile."""
+    if by == "resource":
+        of_stage = colours(stage.name for stage in shown.stages)
+        return lambda bar: of_stage[bar.stage]
+    numbers = sorted({bar.tile for lane in lanes for bar in lane.bars})
     ramp = np.linspace(0.1, 0.95, min(MOST_TILES, max(2, len(numbers))))
-    palette = {tile: to_hex(colormaps["viridis"](ramp[i % len(ramp)])) for i, tile in enumerate(numbers)}
-    order = list(resources(shown.report))
-    stages = {stage.name: stage for stage in shown.stages}
-    for stage in sorted(stages.values(), key=lambda stage: order.index(stage.unit)):
-        bars = [
-            _bar(part, firing, firing.end - firing.start, palette[tile], ".".join(str(i) for i in tile))
-            for part in shown.programs
-            for firing in part.firings
-            if firing.stage.name == stage.name and firing.end > firing.start
-            for tile in [_tile(part, firing)]
-        ]
-        if bars:
-            yield Lane(stage.name, stage.unit, tuple(bars))
+    of_tile = {tile: to_hex(colormaps["viridis"](ramp[i % len(ramp)])) for i, tile in enumerate(numbers)}
+    return lambda bar: of_tile[bar.tile]
 
 
-def _bar(part: Shown, firing: Firing, ticks: int, colour: str, tile: str = "") -> Bar:
-    end = min(part.end, firing.start + ticks)
-    return Bar(part.begin + firing.start, part.begin + end, colour, tile)
-
-
-def _tile(part: Shown, firing: Firing) -> tuple[int, ...]:
-    return tuple(firing.index[depth] for depth in part.tile_levels)
-
-
-def _draw(axes: Axes, place: int, lane: Lane, factor: float, end: int) -> None:
+def _draw(axes: Axes, place: int, lane: Lane, factor: float, end: int, colour_of: Callable[[Bar], str]) -> None:
     times = [(bar.start * factor, (bar.end - bar.start) * factor) for bar in lane.bars]
-    edges = ["white" if bar.end - bar.start > THIN * end else bar.colour for bar in lane.bars]
-    faces = [bar.colour for bar in lane.bars]
+    faces = [colour_of(bar) for bar in lane.bars]
+    edges = ["white" if bar.end - bar.start > THIN * end else face for bar, face in zip(lane.bars, faces, strict=True)]
     axes.broken_barh(times, (place - 0.38, 0.76), facecolors=faces, edgecolors=edges, linewidth=0.4)
 
 
@@ -203,8 +143,9 @@ def _number(axes: Axes, place: int, lane: Lane, factor: float) -> None:
         nearest_bar = min(bars, key=lambda bar: max(bar.start - middle, middle - bar.end, 0))
         if not nearest_bar.start <= middle <= nearest_bar.end:
             middle = (nearest_bar.start + nearest_bar.end) / 2
+        number = ".".join(str(i) for i in tile)
         text = axes.annotate(
-            tile, (middle * factor, place), ha="center", va="center_baseline", fontsize=TINY, color="black",
+            number, (middle * factor, place), ha="center", va="center_baseline", fontsize=TINY, color="black",
             path_effects=[withStroke(linewidth=1.4, foreground="white")],
         )  # fmt: skip
         room = axes.transData.transform([(start * factor, 0), (end * factor, 0)])

@@ -68,7 +68,7 @@ def print_ops(console: Console, report: Report) -> None:
     """A row for each distinct op."""
     show(console, "Ops (time and energy of all their runs)", _ops(report))
     if report.sparsity:
-        sparse = Sheet(("op", "sparse operand"), words=(0, 1), wrap=(1,))
+        sparse = Sheet(("op", "patterns"), words=(0, 1), wrap=(1,))
         for name, how in report.sparsity.items():
             sparse.add(name, how)
         show(console, "Sparsity", sparse)

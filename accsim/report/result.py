@@ -15,11 +15,12 @@ from accsim.engine.inner import compute_ticks
 from accsim.engine.power import PowerCap
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.mapping.base import Dataflow, Step
-from accsim.mapping.format_run import format_run, matrix_dtype
+from accsim.mapping.format_run import matrix_dtype
 from accsim.mapping.found import Found
 from accsim.mapping.goal import Goal
-from accsim.mapping.sparse_run import sparse_run, stored_weight_bytes
+from accsim.mapping.sparse_run import sparsity_told, stored_weight_bytes
 from accsim.report import views
+from accsim.report.formats import formats_told
 from accsim.workload.ops import Attention, Gemm, Op
 from accsim.workload.trace import Workload
 
@@ -322,15 +323,15 @@ class Report:
 
     @property
     def sparsity(self) -> dict[str, str]:
-        """Name of each op with a sparse operand -> how it runs: in which mode, or dense, and why."""
-        sparse = {row.names[0]: row.op for row in self.ops if isinstance(row.op, Gemm) and row.op.sparsity}
-        return {name: sparse_run(op, self.accelerator).reason for name, op in sparse.items()}
+        """Name of each op with a pattern -> how it runs, in which mode, or dense, and why; how C is stored."""
+        products = {row.names[0]: row.op for row in self.ops if isinstance(row.op, Gemm)}
+        told = {name: sparsity_told(op, self.accelerator) for name, op in products.items()}
+        return {name: reason for name, reason in told.items() if reason}
 
     @property
     def formats(self) -> dict[str, str]:
-        """Name of each product with data types that are not one of the matrix unit -> what is done to them."""
-        products = {row.names[0]: row.op for row in self.ops if isinstance(row.op, Gemm)}
-        told = {name: format_run(op, self.accelerator).reason for name, op in products.items()}
+        """Name of each op with data types that are not one of the matrix unit -> what is done to them."""
+        told = {row.names[0]: formats_told(row.op, self.accelerator) for row in self.ops}
         return {name: reason for name, reason in told.items() if reason}
 
     @cached_property

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.mapping.base import Dataflow
 from accsim.report.result import SCHEMA_VERSION, OpRow, Report
+from accsim.report.words import mapping_short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +54,7 @@ def op_dict(report: Report, row: OpRow) -> dict[str, Any]:
         "energy_breakdown_j": dict(row.energy.breakdown_j),
         "critical_path": {key: ticks / TICKS_PER_CYCLE for key, ticks in row.totals.critical_path.items()},
         "weights_early": bool(row.early),
+        "mapping_text": mapping_short(row.mapping),
         "mapping": mapping_dict(row.mapping),
     }
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from accsim.engine.inner import programs_within
 from accsim.engine.program import TICKS_PER_CYCLE, Program
-from accsim.report.firings import Firing, first_firings, inner_firings, slots_in_use
+from accsim.report.firings import Firing, bytes_per_tick, first_firings, inner_firings, slots_in_use
 from accsim.report.result import SCHEMA_VERSION, OpRow, Report
 
 MOST_FIRINGS = 400
@@ -145,6 +145,7 @@ class _Trace:
         """The first firings of a program, and of the inner programs that the first server of a pool runs."""
         found = first_firings(program, self.most)
         self.run(program, found, begin)
+        self.bandwidths(found, begin)
         if len(found) < in_all:
             cut = begin + max(firing.end for firing in found)
             self.bar(OPS, f"first {len(found):,} of {in_all:,} firings", begin, cut, {}, level=3)
@@ -173,8 +174,18 @@ class _Trace:
         for buffer in program.buffers:
             name = f"buffer {buffer.name}" + (f" in {buffer.memory}" if buffer.memory else "")
             for at, held in {first: 0, **dict(slots_in_use(buffer.name, found)), last: 0}.items():
-                event = {"ph": "C", "pid": CHIP, "ts": self.us(begin + at), "name": name, "args": {"slots": held}}
-                self.events.append(event)
+                self.counter(name, begin + at, {"slots": held})
+
+    def bandwidths(self, found: list[Firing], begin: int) -> None:
+        """Whole bytes a second out of and into each memory."""
+        for memory, changes in bytes_per_tick(found).items():
+            for at, (read, write) in changes:
+                rates = {way: round(rate * 1e9 / self.ns_per_tick) for way, rate in (("read", read), ("write", write))}
+                self.counter(f"bandwidth {memory} (B/s)", begin + at, rates)
+
+    def counter(self, name: str, at: int, args: Event) -> None:
+        """The values of a counter from a time on."""
+        self.events.append({"ph": "C", "pid": CHIP, "ts": self.us(at), "name": name, "args": args})
 
     def bar(self, thread: int, name: str, start: int, end: int, args: Event, level: int = 0) -> None:
         """A complete event; nothing where it takes no time. ``level``: how many others it may lie within."""

@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.fft import next_fast_len
 from scipy.special import bdtrc
+from scipy.stats import poisson
 
 from accsim.errors import InputError
 from accsim.sparsity.mask import Mask, as_mask
+
+NEGLIGIBLE = 1e-9
+"""Chance below which the rest of a sum of falling chances is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,43 @@ def expected_max(positions: int, density: float, lanes: int) -> float:
     tail = bdtrc(np.arange(positions, dtype=np.float64), positions, density)
     with np.errstate(divide="ignore"):
         return float(-np.expm1(lanes * np.log1p(-np.minimum(tail, 1.0))).sum())
+
+
+@lru_cache(maxsize=256)
+def fullest_bank(sums: int, banks: int) -> float:
+    """Expected number of sums in the fullest of the banks that so many are spread over at random.
+
+    Parameters
+    ----------
+    sums
+        Each lies in any bank with the same chance, whatever the others do.
+    banks
+        Number of banks.
+
+    Notes
+    -----
+    E[max] = Σ_{c ≥ 0} (1 − P(max ≤ c)). Given their total, independent Poisson counts of mean λ = sums / banks are
+    multinomial, so P(max ≤ c) is the coefficient of x^sums in (Σ_{j ≤ c} e^−λ λ^j x^j / j!)^banks, over the Poisson
+    chance of the total; the power is that of a Fourier transform long enough not to wrap around.
+
+    Source: Feller, An Introduction to Probability Theory and Its Applications, volume 1 (occupancy).
+
+    Examples
+    --------
+    >>> round(fullest_bank(2, 2), 6), round(fullest_bank(128, 128), 2)
+    (1.5, 4.38)
+    """
+    least = math.ceil(sums / banks)
+    total, expected = poisson.pmf(sums, sums), float(least)
+    for most in range(least, sums):
+        counts = poisson.pmf(np.arange(most + 1), sums / banks)
+        length = next_fast_len(banks * most + 1, real=True)
+        within = np.fft.irfft(np.fft.rfft(counts, length) ** banks, length)[sums] / total
+        more = max(0.0, 1.0 - float(within))
+        expected += more
+        if more < NEGLIGIBLE:
+            break
+    return expected
 
 
 def uniform_imbalance(positions: int, density: float | Fraction, lanes: int, *, fixed_total: bool = False) -> Imbalance:

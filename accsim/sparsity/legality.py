@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 from typing import NamedTuple
 
+import numpy as np
+
 from accsim.errors import check_choice
 from accsim.sparsity.base import Axes, Bools, axis_index, groups, sides
+from accsim.sparsity.mask import Mask
 from accsim.sparsity.nm import NM, VENOM_COLUMNS, VNM, most_in_run
 from accsim.sparsity.patterns import Block, Channel, Dense, Unstructured, WeightPattern
 from accsim.sparsity.skipping import Lines, run_by_rows
@@ -148,7 +152,8 @@ def legality(
     Raises
     ------
     InputError
-        If the operand is unknown, has no axis that the pattern names, or is a mask that is no matrix.
+        If the operand is unknown, has no axis that the pattern names, is a mask that is no matrix, or does not have the
+        extents of its axes.
 
     Examples
     --------
@@ -168,28 +173,31 @@ def legality(
         sides("of one mask", pattern.mask.shape)
     entries = []
     for product, contracted in CONTRACTS.items():
-        length = (extents or {}).get(contracted)
-        entries.append(Eligibility(product, *_judge(pattern, unit, operand, contracted, length)))
+        entries.append(Eligibility(product, *_judge(pattern, unit, operand, contracted, extents or {})))
     return Legality(pattern, unit, operand, tuple(entries))
 
 
-def _judge(pattern: WeightPattern, unit: SparseUnit, operand: str, contracted: str, length: int | None) -> _Judged:
-    axes = OPERANDS[operand]
+def _judge(
+    pattern: WeightPattern, unit: SparseUnit, operand: str, contracted: str, extents: Mapping[str, int]
+) -> _Judged:
+    axes, length = OPERANDS[operand], extents.get(contracted)
     if isinstance(pattern, Dense) or pattern.density == 1:
         return _Judged(Verdict.DENSE, "nothing is pruned")
+    sized = all(axis in extents for axis in axes)
+    kept = pattern.density_in((extents[axes[0]], extents[axes[1]]), axes) if sized else pattern.density
     if isinstance(pattern, Channel):
-        return _channel(pattern, operand, contracted)
+        return _channel(pattern, kept, operand, contracted)
     if contracted not in axes:
         what = f"the product contracts {contracted}, which the operand {operand} does not have"
         return _Judged(Verdict.NOT_AN_OPERAND, what)
     if unit.unstructured:
-        return _Judged(Verdict.RUNS, "the unit skips single zeros", pattern.density, Way.ZEROS)
+        return _Judged(Verdict.RUNS, "the unit skips single zeros", kept, Way.ZEROS)
     if isinstance(pattern, Block):
-        return _block(pattern, unit, axes, contracted)
-    if not unit.modes:
-        return _Judged(Verdict.NO_UNIT, f"the unit {unit.name} has no N:M mode")
-    if isinstance(pattern, Unstructured):
+        return _block(pattern, kept, unit, axes, contracted)
+    if isinstance(pattern, Unstructured) and (unit.modes or unit.blocks):
         return _unstructured(pattern, unit, axes, contracted)
+    if isinstance(pattern, Unstructured) or not unit.modes:
+        return _Judged(Verdict.NO_UNIT, f"the unit {unit.name} has no N:M mode")
     both_ways = isinstance(pattern, NM) and pattern.transposable
     if pattern.axis != contracted and not both_ways:
         what = f"the pattern runs along {pattern.axis}, the product contracts {contracted}"
@@ -236,55 +244,76 @@ def _venom(pattern: VNM, unit: SparseUnit, length: int | None) -> _Judged:
     )
 
 
-def _block(pattern: Block, unit: SparseUnit, axes: Axes, contracted: str) -> _Judged:
+def _block(pattern: Block, kept: Fraction, unit: SparseUnit, axes: Axes, contracted: str) -> _Judged:
+    none = _Judged(Verdict.NO_UNIT, f"the unit {unit.name} skips no blocks")
     if unit.blocks is None:
-        return _Judged(Verdict.NO_UNIT, f"the unit {unit.name} skips no blocks")
+        return none if unit.row_wise is None else _by_rows(pattern, unit, axes, contracted, none)
     block = (pattern.rows, pattern.cols)
     along, other = block if axes[0] == contracted else block[::-1]
     if along % unit.blocks[0] or other % unit.blocks[1]:
         least = f"{unit.blocks[0]} by {unit.blocks[1]}"
         return _Judged(Verdict.RE_PRUNE, f"blocks of {along} along {contracted} by {other} are no multiple of {least}")
-    return _Judged(Verdict.RUNS, "whole blocks are skipped", pattern.density, Way.BLOCKS)
+    return _Judged(Verdict.RUNS, "whole blocks are skipped", kept, Way.BLOCKS)
 
 
-def _channel(pattern: Channel, operand: str, contracted: str) -> _Judged:
+def _channel(pattern: Channel, kept: Fraction, operand: str, contracted: str) -> _Judged:
     """A dropped channel makes all three products smaller, on any unit: each of them has all three axes."""
     how = "fewer terms a sum" if pattern.axis == contracted else "fewer sums"
     what = f"the product is smaller along {pattern.axis} of {operand}: {how}"
-    return _Judged(Verdict.RUNS, what, pattern.density, Way.SMALLER)
+    return _Judged(Verdict.RUNS, what, kept, Way.SMALLER)
 
 
 def _unstructured(pattern: Unstructured, unit: SparseUnit, axes: Axes, contracted: str) -> _Judged:
-    """A mask that fits a mode as a whole, else rows in modes of their own, if the unit has them."""
-    whole = _mask(pattern, unit, axes, contracted)
-    if whole.mode is not None or unit.row_wise is None:
+    """A mask with empty blocks, or that fits a mode as a whole; else rows in modes of their own, if there are such."""
+    if pattern.mask is None:
+        whole = _Judged(Verdict.NO_STRUCTURE, "zeros may lie anywhere: only a mask, or a structure, can tell")
+    else:
+        whole = _mask(pattern.mask, pattern.density, unit, axes, contracted)
+    if unit.row_wise is None or whole.way is not None:
         return whole
-    shape = (0, 0) if pattern.mask is None else pattern.mask.shape
+    return _by_rows(pattern, unit, axes, contracted, whole)
+
+
+def _by_rows(pattern: Block | Unstructured, unit: SparseUnit, axes: Axes, contracted: str, dense: _Judged) -> _Judged:
+    """Each row in the mode that it fits; `dense` is said where none gains."""
+    assert unit.row_wise is not None
+    shape = (0, 0) if not isinstance(pattern, Unstructured) or pattern.mask is None else pattern.mask.shape
     along = axes.index(contracted)
     operand = Lines(pattern, shape[1 - along], shape[along], axes, contracted)
     share = Fraction(run_by_rows(operand, unit.modes, *unit.row_wise).time).limit_denominator(10**6)
     m = unit.modes[0][1]
     fits = f"{'each row' if unit.row_wise[0] == 1 else f'groups of {unit.row_wise[0]} rows'} at the n of {m} that fits"
     if share == 1:
-        return whole._replace(reason=f"{fits} {unit.row_wise[1]} places: all are dense; {whole.reason}")
+        return dense._replace(reason=f"{fits} {unit.row_wise[1]} places: all are dense; {dense.reason}")
     return _Judged(
         Verdict.PADDED, f"{fits} {unit.row_wise[1]} places, {float(share * m):.3g} on average", share, Way.ROWS
     )
 
 
-def _mask(pattern: Unstructured, unit: SparseUnit, axes: Axes, contracted: str) -> _Judged:
-    """A mask by itself: the fastest mode in whose every run it fits."""
-    if pattern.mask is None:
-        return _Judged(Verdict.NO_STRUCTURE, "zeros may lie anywhere: only a mask, or pruning to N:M, can tell")
-    places = pattern.mask.array
+def _mask(mask: Mask, kept: Fraction, unit: SparseUnit, axes: Axes, contracted: str) -> _Judged:
+    """A mask by itself: its empty blocks, or the fastest mode in whose every run it fits."""
+    places, along = mask.array, axes.index(contracted)
+    if unit.blocks is not None:
+        return _empty_blocks(places, kept, unit.blocks if along == 0 else unit.blocks[::-1])
     fitting = [mode for mode in unit.modes if NM(*mode, axis=contracted).allows(places, axes)]
     if not fitting:
         over = ", ".join(f"{100 * _crowded(places, axes, contracted, n, m):.3g} % of {n}:{m}" for n, m in unit.modes)
         return _Judged(Verdict.RE_PRUNE, f"runs along {contracted} that hold too many: {over}")
     n, m = min(fitting, key=lambda mode: Fraction(*mode))
-    density, padding = _run_density(n, m, pattern.mask.shape[axes.index(contracted)])
-    verdict = Verdict.RUNS if density == pattern.density else Verdict.PADDED
+    density, padding = _run_density(n, m, places.shape[along])
+    verdict = Verdict.RUNS if density == kept else Verdict.PADDED
     return _Judged(verdict, f"every run along {contracted} fits {n}:{m}{padding}", density, Way.MODE, (n, m))
+
+
+def _empty_blocks(places: Bools, kept: Fraction, sides: tuple[int, int]) -> _Judged:
+    """A mask on a unit that skips blocks of these sides: all that hold a nonzero are executed."""
+    rows = np.logical_or.reduce(groups(places, 1, sides[1]), axis=-1)
+    held = groups(rows, 0, sides[0]).any(axis=-1)
+    share = min(Fraction(int(held.sum()) * math.prod(sides), places.size), _ONE)
+    said = f"{100 * float(held.mean()):.3g} % of the blocks of {sides[0]} by {sides[1]} hold a nonzero"
+    if share == 1:
+        return _Judged(Verdict.RE_PRUNE, said)
+    return _Judged(Verdict.RUNS if share == kept else Verdict.PADDED, said, share, Way.BLOCKS)
 
 
 def _crowded(places: Bools, axes: Axes, contracted: str, n: int, m: int) -> float:

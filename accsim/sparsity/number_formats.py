@@ -10,8 +10,8 @@ from accsim.errors import InputError, Problem, nearest, plain_name
 from accsim.sparsity.elements import Element, FixedElement, FloatElement
 from accsim.units import UnitError, canonical_dtype, dtype_layout
 
-Scaling: TypeAlias = Literal["none", "row", "mx", "hbfp", "nvfp4"]
-"""How a scale follows from the largest magnitude that shares it; `accsim.sparsity.quantize` has the rules."""
+Scaling: TypeAlias = Literal["none", "row", "group", "mx", "hbfp", "nvfp4"]
+"""How a scale follows from the values that share it; `accsim.sparsity.quantize` has the rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class NumberFormat:
     block
         Elements along an axis that share a scale; with the scaling ``"row"`` all of them do.
     element_bits, scale_bits
-        Bits in memory of a code, and of a block's scale.
+        Bits in memory of a code, and of a block's scale, with its zero point in the scaling ``"group"``.
     """
 
     name: str
@@ -71,6 +71,9 @@ _FORMATS: tuple[tuple[str, str, Element, Scaling], ...] = (
     ("fp8_e5m2", "fp8", E5M2, "none"),
     ("int8", "int8", FixedElement(8), "row"),
     ("int4", "int4", FixedElement(4), "row"),
+    ("int4_g32", "int4_g32", FixedElement(4), "group"),
+    ("int4_g64", "int4_g64", FixedElement(4), "group"),
+    ("int4_g128", "int4_g128", FixedElement(4), "group"),
     ("hbfp8", "hbfp8", FixedElement(8, 7, symmetric=True), "hbfp"),
     ("hbfp6", "hbfp6", FixedElement(6, 5, symmetric=True), "hbfp"),
     ("hbfp4", "hbfp4", FixedElement(4, 3, symmetric=True), "hbfp"),
@@ -94,6 +97,9 @@ _DEFAULTS: Mapping[str, str] = {"fp8": "fp8_e4m3", "mxfp8": "mxfp8_e4m3", "mxfp6
 
 WIDER: Mapping[str, tuple[str, ...]] = {
     "int4": ("int8", "fp8", "fp16", "bf16", "tf32", "fp32"),
+    "int4_g32": ("fp16", "bf16", "tf32", "fp32"),
+    "int4_g64": ("fp16", "bf16", "tf32", "fp32"),
+    "int4_g128": ("fp16", "bf16", "tf32", "fp32"),
     "int8": ("fp16", "bf16", "tf32", "fp32"),
     "fp8": ("fp16", "bf16", "tf32", "fp32"),
     "fp16": ("tf32", "fp32"),
@@ -108,7 +114,8 @@ WIDER: Mapping[str, tuple[str, ...]] = {
     "mxint8": ("bf16", "tf32", "fp32"),
     "nvfp4": ("fp16", "bf16", "tf32", "fp32"),
 }
-"""Data type to those that hold all of its values; of rows (`int8`, `int4`) and tensors (`nvfp4`), without their scale.
+"""Data type to those that hold all of its values; of rows and groups (`int8`, `int4`) and tensors (`nvfp4`), without
+their scale.
 
 Scales of powers of two are taken to stay within the exponents of fp32.
 """

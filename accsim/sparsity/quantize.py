@@ -17,6 +17,8 @@ MX_SCALE_EXPONENTS = (-127, 127)
 HBFP_SCALE_EXPONENTS = (-127, 128)
 """Exponents of HBFP's scales: what 8 bits tell apart, enough for the largest fp32."""
 
+_BF16 = number_format("bf16").element
+
 
 def quantize(values: ArrayLike, form: str | NumberFormat, axis: int = -1) -> NDArray[np.floating]:
     """Values rounded to a number format and read back.
@@ -41,7 +43,8 @@ def quantize(values: ArrayLike, form: str | NumberFormat, axis: int = -1) -> NDA
 
     Notes
     -----
-    A format without scales saturates infinities and keeps NaN. With scales, value = scale · element(x / scale).
+    A format without scales saturates infinities and keeps NaN. With scales, value = scale · element(x / scale); of
+    groups with a zero point, value = zero + scale · element((x − zero) / scale).
 
     Examples
     --------
@@ -55,12 +58,27 @@ def quantize(values: ArrayLike, form: str | NumberFormat, axis: int = -1) -> NDA
     if form.scaling == "none":
         return form.element.round(wide).reshape(array.shape).astype(_kept_type(array))
     blocks = _blocks(wide, form, axis)
-    scale = _scales(blocks, form)
-    usable = np.where(scale > 0, scale, 1.0)
-    rounded = np.where(scale > 0, form.element.round(blocks / usable) * usable, 0.0)
+    rounded = (
+        _rounded_groups(blocks, form) if form.scaling == "group" else _rounded(blocks, _scales(blocks, form), form)
+    )
     lines = np.moveaxis(wide, axis, -1).shape
     joined = rounded.reshape(*lines[:-1], -1)[..., : lines[-1]]
     return np.moveaxis(joined, -1, axis).reshape(array.shape).astype(_kept_type(array))
+
+
+def _rounded(blocks: Floats, scale: Floats, form: NumberFormat) -> Floats:
+    usable = np.where(scale > 0, scale, 1.0)
+    return np.where(scale > 0, form.element.round(blocks / usable) * usable, 0.0)
+
+
+def _rounded_groups(blocks: Floats, form: NumberFormat) -> Floats:
+    """Codes −8 to 7 of values from a group's least to its largest; scale and zero point are bf16.
+
+    Source: torchao, int4 weights in groups, `get_group_qparams_tinygemm`.
+    """
+    scale = _scales(blocks, form)
+    zero = _BF16.round(blocks.min(axis=-1, keepdims=True) + 2 ** (form.element_bits - 1) * scale)
+    return _rounded(blocks - zero, scale, form) + zero
 
 
 def block_scales(values: ArrayLike, form: str | NumberFormat, axis: int = -1) -> Floats:
@@ -100,19 +118,22 @@ def _kept_type(array: NDArray[np.generic]) -> type[np.floating]:
 
 
 def _blocks(wide: Floats, form: NumberFormat, axis: int) -> Floats:
-    """Shape (..., blocks, elements of a block), the last block filled up with zeros."""
+    """Shape (..., blocks, elements of a block), the last block filled up with zeros, or with its last value."""
     if not -wide.ndim <= axis < wide.ndim:
         raise InputError(f"read the axis {axis}, allowed are {-wide.ndim} to {wide.ndim - 1}")
     if not np.isfinite(wide).all():
         raise InputError(f"values that share a scale ({form.name}) must be finite")
     lines = np.moveaxis(wide, axis, -1)
     block = max(lines.shape[-1], 1) if form.scaling == "row" else form.block
-    padded = np.pad(lines, [(0, 0)] * (lines.ndim - 1) + [(0, -lines.shape[-1] % block)])
+    short = [(0, 0)] * (lines.ndim - 1) + [(0, -lines.shape[-1] % block)]
+    padded = np.pad(lines, short, mode="edge" if form.scaling == "group" and lines.shape[-1] else "constant")
     return padded.reshape(*lines.shape[:-1], -1, block)
 
 
 def _scales(blocks: Floats, form: NumberFormat) -> Floats:
     """Shape (..., blocks, 1)."""
+    if form.scaling == "group":
+        return _BF16.round(np.ptp(blocks, axis=-1, keepdims=True) / (2**form.element_bits - 1))
     largest = np.abs(blocks).max(axis=-1, keepdims=True, initial=0.0)
     return np.where(largest > 0, _RULES[form.scaling](largest, form.element), 0.0)
 

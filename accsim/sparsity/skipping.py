@@ -123,7 +123,8 @@ def run_by_rows(operand: Lines, modes: Sequence[tuple[int, int]], rows: int, win
     Notes
     -----
     The most of the window's runs of m places decides. With independent places P(most <= n) is F(n)^(runs · rows), F the
-    binomial distribution function of a run.
+    binomial distribution function of a run. A block counts as one place of a run, and of several runs or rows that lie
+    in it as one.
 
     Examples
     --------
@@ -134,7 +135,10 @@ def run_by_rows(operand: Lines, modes: Sequence[tuple[int, int]], rows: int, win
     steps = np.array([*sorted(n for n, _ in modes), m])
     known = operand.mask
     if known is None:
-        most = bdtr(steps.astype(np.float64), m, float(operand.pattern.density)) ** (window // m * rows)
+        across, size = operand.block
+        blocks = math.ceil(window / max(size, m)) * math.ceil(rows / across)
+        size = min(size, m)
+        most = bdtr((steps // size).astype(np.float64), math.ceil(m / size), float(operand.pattern.density)) ** blocks
         share = float((steps * np.diff(most, prepend=0.0)).sum()) / m
         return Left(share, share)
     runs = groups(known, 1, m).sum(axis=-1)

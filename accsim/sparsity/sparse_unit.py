@@ -76,6 +76,14 @@ DENSITY_BOUND_BLOCKS = SparseUnit("density_bound_blocks", modes=tuple((n, 8) for
 OUTER_PRODUCT = SparseUnit("outer_product", unstructured=True)
 """Outer products of the nonzeros of both operands. Source: Wang et al., Dual-side Sparse Tensor Core, ISCA 2021."""
 
+LANE_SKIPPING = SparseUnit("lane_skipping", unstructured=True)
+"""Lanes that skip the zeros of their own rows or columns, and wait for each other. Source: Zhang et al., Cambricon-X,
+MICRO 2016."""
+
+BLOCK_SKIPPING = SparseUnit("block_skipping", blocks=(16, 8))
+"""Whole blocks of weights as large as those of a tensor-core instruction (PTX ISA, mma.m16n8k16: 16 along k by 8).
+Source of such kernels: Gray et al., GPU Kernels for Block-Sparse Weights, 2017."""
+
 FLEXIBLE_TENSOR_CORE = SparseUnit("flexible_tensor_core", modes=((2, 4), (2, 6), (2, 8)))
 """The flexible sparse tensor core of Sparseloop's case study. Source: Wu et al., MICRO 2022, figure 15."""
 

@@ -12,7 +12,7 @@ from accsim.errors import AccsimError
 from accsim.mapping.compiled import CompiledDataflow
 from accsim.sweep.axes import Column, as_column
 from accsim.sweep.collectives import collective_kind, run_collective
-from accsim.sweep.columns import KNOWN_BEFORE, schema_of
+from accsim.sweep.columns import KNOWN_BEFORE, RESULTS, schema_of
 from accsim.sweep.direct import Job, run_direct
 from accsim.sweep.expressions import Expression
 from accsim.sweep.fields import SIZES, machine_field
@@ -46,32 +46,18 @@ def part_of(space: Space, start: int, stop: int) -> Part:
 def evaluate_part(space: Space, part: Part) -> pa.Table:
     """The rows of some points, each of them one: with its results, or with why there are none."""
     outcome = Outcome(part.points)
-    known: dict[str, Any] = dict(part.columns)
-    known |= {
-        "machine": space.machines[part.machine],
-        "workload": space.workloads[part.workload].workload,
-        "weight": space.workloads[part.workload].weight,
-    }
-    before, after = _split_constraints(space)
     outer = {key: column for key, column in part.columns.items() if key not in _numbers(part)}
     for at, values in _settings(outer, np.arange(part.points)):
-        _evaluate_setting(space, part, at, values, outcome, known, before)
-    for constraint in after:
-        columns = known | outcome.numbers | {name: _text_column(outcome, name) for name in outcome.codes}
-        broken = outcome.feasible & ~constraint.kept(columns | {"fidelity": space.fidelity}, part.points)
-        outcome.fail(np.flatnonzero(broken), f"does not keep {constraint.text}")
+        acc = _evaluate_setting(space, part, at, values, outcome)
+        if acc is not None:
+            _keep(space, part, _constraints(space, before=False), at[outcome.feasible[at]], acc, outcome)
     return _table(space, part, outcome)
 
 
 def _evaluate_setting(
-    space: Space,
-    part: Part,
-    at: IntArray,
-    values: Mapping[str, Any],
-    outcome: Outcome,
-    known: Mapping[str, Any],
-    before: Sequence[Expression],
-) -> None:
+    space: Space, part: Part, at: IntArray, values: Mapping[str, Any], outcome: Outcome
+) -> Accelerator | None:
+    """Run points that differ at most in whole numbers of the mapping; their machine, None where there is none."""
     setting, name = split(values, space.dimensions), space.workloads[part.workload].workload
     collective = collective_kind(name)
     try:
@@ -79,17 +65,17 @@ def _evaluate_setting(
         work = None if collective else workload_of(name, space.folder, setting.workload)
     except AccsimError as error:
         outcome.fail(at, str(error))
-        return
-    area = _area(space, acc)
-    outcome.numbers["area_mm2"][at] = np.nan if area is None else area
-    left = _keep(before, at, {**known, "area_mm2": area, "area": area}, acc, outcome)
+        return None
+    outcome.numbers["area_mm2"][at] = _area(space, acc)
+    left = _keep(space, part, _constraints(space, before=True), at, acc, outcome)
     if work is None:
         run_collective(name, setting, outcome, left)
-        return
+        return acc
     if setting.mapping and len(left) > 1:
         left = _directly(space, acc, work, part, values, outcome, left)
     for chosen, numbers in _settings({key: part.columns[key] for key in _numbers(part)}, left):
         _one_by_one(space, acc, work, (*setting.mapping, *split(numbers, {}).mapping), outcome, chosen)
+    return acc
 
 
 def _directly(
@@ -148,34 +134,43 @@ def _numbers(part: Part) -> list[str]:
 
 
 def _keep(
-    constraints: Sequence[Expression], at: IntArray, known: Mapping[str, Any], acc: Accelerator, outcome: Outcome
+    space: Space, part: Part, constraints: Sequence[Expression], at: IntArray, acc: Accelerator, outcome: Outcome
 ) -> IntArray:
-    """The points that keep what can be told before they are run."""
+    """Those of some points that keep constraints; the others are told which they do not keep."""
+    item = space.workloads[part.workload]
+    same = {
+        "machine": space.machines[part.machine],
+        "workload": item.workload,
+        "weight": item.weight,
+        "fidelity": space.fidelity,
+    }
+
+    def column(name: str) -> Any:
+        if name in part.columns:
+            return part.columns[name][at]
+        if name in outcome.codes:
+            return outcome.text(name)[at]
+        if name in ("area", *outcome.numbers):
+            return outcome.numbers["area_mm2" if name == "area" else name][at]
+        return same.get(name, machine_field(acc, name))
+
     for constraint in constraints:
-        columns = {
-            name: _chosen(known[name], at) if name in known else machine_field(acc, name) for name in constraint.names
-        }
-        kept = constraint.kept(columns, len(at))
+        kept = constraint.kept({name: column(name) for name in constraint.names}, len(at))
         outcome.fail(at[~kept], f"does not keep {constraint.text}")
         at = at[kept]
     return at
 
 
-def _chosen(value: Any, at: IntArray) -> Any:
-    return value[at] if isinstance(value, np.ndarray) else value
+def _constraints(space: Space, *, before: bool) -> list[Expression]:
+    """Constraints on what is known before a point is run, or those on its results."""
+    results = set(RESULTS) - {*KNOWN_BEFORE, *space.keys}
+    return [item for item in space.constraints if before == results.isdisjoint(item.names)]
 
 
-def _split_constraints(space: Space) -> tuple[list[Expression], list[Expression]]:
-    """Constraints on what is known before a point is run, and those on its results."""
-    results = {name for name in schema_of(space).names if name not in (*KNOWN_BEFORE, *space.keys)}
-    after = [item for item in space.constraints if results & set(item.names)]
-    return [item for item in space.constraints if item not in after], after
-
-
-def _area(space: Space, acc: Accelerator) -> float | None:
-    """Area of the chip; not known where an axis changes what it depends on and none gives it."""
+def _area(space: Space, acc: Accelerator) -> float:
+    """Area of the chip; not known (nan) where an axis changes what it depends on and none gives it."""
     changed = any(key.split(".")[0] in SIZES for key in space.keys)
-    return None if changed and "area" not in space.keys else acc.area_mm2
+    return np.nan if acc.area_mm2 is None or (changed and "area" not in space.keys) else acc.area_mm2
 
 
 def _settings(columns: Mapping[str, Column], at: IntArray) -> Iterator[tuple[IntArray, dict[str, Any]]]:
@@ -190,11 +185,6 @@ def _settings(columns: Mapping[str, Column], at: IntArray) -> Iterator[tuple[Int
     order = np.argsort(codes, kind="stable")
     for chosen in np.split(at[order], np.cumsum(np.bincount(codes))[:-1]):
         yield chosen, {key: plain(column[chosen[0]]) for key, column in columns.items()}
-
-
-def _text_column(outcome: Outcome, name: str) -> Column:
-    texts = np.array([*outcome.texts[name], ""], object)
-    return np.asarray(texts[outcome.codes[name]])
 
 
 def _table(space: Space, part: Part, outcome: Outcome) -> pa.Table:

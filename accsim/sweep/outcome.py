@@ -14,6 +14,7 @@ from accsim.sweep.columns import NUMBERS
 from accsim.sweep.roles import utilizations
 
 Numbers = npt.NDArray[np.float64]
+Texts = npt.NDArray[np.object_]
 IntArray = npt.NDArray[np.int64]
 
 
@@ -61,6 +62,10 @@ class Outcome:
         known += [text for text in dict.fromkeys(texts) if text not in known]
         places = np.array([known.index(text) for text in texts], np.int32)
         self.codes[column][at] = places[codes]
+
+    def text(self, column: str) -> Texts:
+        """A column of texts; empty where there is none."""
+        return np.asarray(np.array([*self.texts[column], ""], object)[self.codes[column]])
 
     def fail(self, at: IntArray | slice | int, why: str) -> None:
         """Some points are not feasible, for one reason; what is known of them stays."""

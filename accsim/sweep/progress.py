@@ -12,7 +12,7 @@ from accsim.sweep.run import OnProgress, Progress
 
 
 @contextmanager
-def showing() -> Iterator[OnProgress | None]:
+def showing(objective: str) -> Iterator[OnProgress | None]:
     """A bar on stderr where that is a terminal, else nothing."""
     if not sys.stderr.isatty():
         with compiling():
@@ -22,6 +22,7 @@ def showing() -> Iterator[OnProgress | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
+    unit = "J" if objective == "energy" else "s"
     columns = (
         BarColumn(), MofNCompleteColumn(), TextColumn("points"), TextColumn("{task.fields[about]}"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
@@ -30,21 +31,21 @@ def showing() -> Iterator[OnProgress | None]:
         task = bar.add_task("", total=None, about="")
 
         def show(state: Progress) -> None:
-            bar.update(task, total=state.all_points, completed=state.points, about=about(state))
+            bar.update(task, total=state.all_points, completed=state.points, about=about(state, unit))
 
         yield show
 
 
-def about(state: Progress) -> str:
+def about(state: Progress, unit: str) -> str:
     """Points a second, failures and the best so far in a few words.
 
     Examples
     --------
-    >>> about(Progress(100, 10, points=50, groups=5, failed=2, best=0.25, seconds=2.0))
-    '25/s, 2 failed, best 0.25'
+    >>> about(Progress(100, 10, points=50, groups=5, failed=2, best=0.25, seconds=2.0), "s")
+    '25/s, 2 failed, best 0.25 s'
     """
     rate = (state.points - state.kept) / state.seconds if state.seconds else 0.0
     parts = [f"{rate:,.0f}/s"] if rate else []
     parts += [f"{state.failed:,} failed"] if state.failed else []
-    parts += [f"best {state.best:.4g}"] if math.isfinite(state.best) else []
+    parts += [f"best {state.best:.4g} {unit}"] if math.isfinite(state.best) else []
     return ", ".join(parts)

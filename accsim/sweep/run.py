@@ -196,6 +196,7 @@ class _Job:
 
     def run(self, executor: Executor) -> None:
         """Run what is missing, and remove files of rows that the space no longer has."""
+        self.progress(self.state)
         for done in executor.run(RunGroup(self.space), self._missing()):
             self.store.put(self.asked.pop(done.group.number), done.content)
             self.state = self.state.with_done(done, time.perf_counter() - self.start)

@@ -14,7 +14,8 @@ from scipy.optimize import nnls
 from accsim.config.catalogue import list_accelerators, load_accelerator
 from accsim.config.links import NodeLinks
 from accsim.errors import InputError, Problem, plain_name
-from accsim.network.node import NODE_COLLECTIVES, node_times
+from accsim.network.message import MESSAGES
+from accsim.network.node import NODE_COLLECTIVES, NODE_OPERATIONS, node_times
 from accsim.validate.kind import Prediction, Quantity
 from accsim.validate.table import Column, Rows, count, positive, text
 
@@ -24,7 +25,7 @@ MEAN_TOLERANCE = 0.11
 SMALL, LARGE = 2**16, 2**24
 """Buffers, in bytes, at which the regimes part."""
 
-_BY_PLAIN_NAME = {plain_name(name): name for name in NODE_COLLECTIVES}
+_BY_PLAIN_NAME = {plain_name(name): name for name in NODE_OPERATIONS}
 
 
 def _collective(cell: str) -> str | None:
@@ -33,13 +34,13 @@ def _collective(cell: str) -> str | None:
 
 @dataclass(frozen=True)
 class CollectiveRows:
-    """Rows of one system: operator, chips, bytes of the full buffer, microseconds."""
+    """Rows of one system: operator, chips, bytes of the full buffer or of a message, microseconds."""
 
     name: str = "collective"
     summary: str = "collectives within a node against measured rows (warm buffers, launch included)"
     columns: tuple[Column, ...] = (
         text("system", needed=False),
-        Column("op_name", ", ".join(NODE_COLLECTIVES), _collective, among=tuple(NODE_COLLECTIVES), words=True),
+        Column("op_name", ", ".join(NODE_OPERATIONS), _collective, among=NODE_OPERATIONS, words=True),
         count("num_gpus", least=2),
         count("message_bytes"),
         positive("latency_us"),
@@ -119,7 +120,8 @@ def predicted_us(links: NodeLinks, rows: Rows) -> tuple[NDArray[np.float64], NDA
 def _baselines(rows: Rows, links: NodeLinks) -> dict[str, NDArray[np.float64]]:
     """Bytes over the link's rate, and launch + steps x hop + bytes / rate, its three numbers fitted to these rows."""
     p, size = rows["num_gpus"].astype(np.float64), rows["message_bytes"].astype(np.float64)
-    steps, moved = np.zeros(len(rows)), np.zeros(len(rows))
+    message = np.isin(rows["op_name"], MESSAGES)
+    steps, moved = message.astype(np.float64), np.where(message, size, 0.0)
     for name, ring in NODE_COLLECTIVES.items():
         of = rows["op_name"] == name
         steps[of], moved[of] = ring.steps(p[of]), ring.wire_bytes(p[of], size[of])

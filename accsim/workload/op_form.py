@@ -132,9 +132,11 @@ class GemmForm(OpForm):
     other_sparsity: PatternSpec = None
     """Pattern of the other operand; default: dense."""
     weight_dtype: Dtype | None = None
-    """Data type of a parameter B; default: dtype."""
+    """Data type of B; default: dtype."""
     out_dtype: Dtype | None = None
     """Data type of C; default: dtype."""
+    out_sparsity: PatternSpec = None
+    """Pattern of C as the next product's A, along k where its own axis is n; default: dense."""
 
 
 class AttentionForm(OpForm):
@@ -170,6 +172,8 @@ class AttentionForm(OpForm):
     """Queries of one sequence after the other, where they differ; without keys: as many of each."""
     kv_lens: Lengths = None
     """Keys of one sequence after the other, where they differ."""
+    kv_dtype: Dtype | None = None
+    """Data type of keys and values in memory; default: dtype."""
 
 
 class SoftmaxForm(OpForm):
@@ -207,6 +211,8 @@ class ElementwiseForm(OpForm):
     """What is done to each."""
     inputs: Annotated[int, Field(ge=1, le=MAX_INPUTS)] | None = None
     """Tensors read; default: what the function needs."""
+    out_dtype: Dtype | None = None
+    """Data type of the output; default: dtype."""
 
 
 class _WindowForm(OpForm):
@@ -243,6 +249,10 @@ class Conv2dForm(_WindowForm):
     """Channels of the output."""
     groups: Count = 1
     """Parts of the channels that do not meet, a divisor of both."""
+    weight_dtype: Dtype | None = None
+    """Data type of the filters; default: dtype."""
+    out_dtype: Dtype | None = None
+    """Data type of the output; default: dtype."""
 
 
 class Pool2dForm(_WindowForm):
@@ -295,6 +305,10 @@ class LstmCellForm(OpForm):
     """Width of the step's input."""
     hidden_size: Count
     """Width of state and output."""
+    weight_dtype: Dtype | None = None
+    """Data type of the weight; default: dtype."""
+    out_dtype: Dtype | None = None
+    """Data type of the output and the state that are written; default: dtype."""
 
 
 FORMS: Mapping[str, type[OpForm]] = {

@@ -20,10 +20,16 @@ if TYPE_CHECKING:
 
 SPARSE_OPERANDS = ("A", "B")
 """Operands of a product that may be sparse."""
+RESULTS = "C"
+"""Its results, as the operand A of a product that takes them."""
 
 
 def check_sparsity(op: Gemm, check: ArgumentChecks, sized: bool) -> None:
     """Read the patterns of a product and their operands, none if dense; `sized` is False if the extents are wrong."""
+    if op.out_sparsity is not None:
+        _check_pattern(op, check, "out_sparsity", RESULTS if sized else None)
+        if isinstance(op.out_sparsity, Dense):
+            object.__setattr__(op, "out_sparsity", None)
     if op.sparsity is None:
         for name in ("sparse_operand", "other_sparsity"):
             if getattr(op, name) is not None:
@@ -67,7 +73,9 @@ def operand_patterns(op: Gemm) -> dict[str, WeightPattern]:
 
 
 def operand_tensor(op: Gemm, operand: str) -> tuple[Shape, Axes]:
-    """Shape and axes of an operand of one of the products that share none."""
+    """Shape and axes of an operand, or of the results, of one of the products that share none."""
+    if operand == RESULTS:
+        return (op.rows, op.n), OPERANDS["A"]
     return (op.rows, op.k) if operand == "A" else (op.k, op.n), OPERANDS[operand]
 
 

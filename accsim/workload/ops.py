@@ -5,7 +5,8 @@ read once and each result written once. How often a machine moves them is the bu
 
 Every op has ``kind``, ``macs``, ``macs_effectual`` (those by values that are not pruned), ``flop`` (2 a MAC),
 ``weight_bytes``, ``input_bytes``, ``output_bytes``, ``vector_ops``, ``key`` and ``to_dict()``. Weights, inputs and
-outputs all have the op's one data type; only the weights and the results of a product may have others.
+outputs all have the op's one data type; only the weights and the results of a product, the keys and values of an
+attention, and the results of an element-wise function may have others.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from accsim.config.checks import ArgumentChecks
 from accsim.sparsity.patterns import WeightPattern
 from accsim.workload.op_sparsity import check_sparsity, effectual_macs
 from accsim.workload.ops_attention import Attention
-from accsim.workload.ops_base import Counted, tensor_bytes
+from accsim.workload.ops_base import Counted, Product, check_own_dtypes, tensor_bytes
 from accsim.workload.ops_image import Conv2d, Pool2d
 from accsim.workload.ops_sequence import Embedding, EmbeddingBag, LstmCell
 from accsim.workload.ops_vector import Elementwise, Norm, Softmax
@@ -43,7 +44,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Gemm(Counted):
+class Gemm(Product, Counted):
     """Matrix product C[m,n] = A[m,k] B[k,n], once for every batch element.
 
     Parameters
@@ -71,9 +72,12 @@ class Gemm(Counted):
     other_sparsity
         With `sparsity`, the pattern of the other operand, or None.
     weight_dtype
-        Data type of B where it is a parameter, None for `dtype`.
+        Data type of B, a parameter or not, None for `dtype`.
     out_dtype
         Data type of C, None for `dtype`.
+    out_sparsity
+        Pattern of C as the product that takes it for its A has it, with the axes m and k (C's n), or None. A machine
+        with a compressor stores C compressed.
 
     Raises
     ------
@@ -105,6 +109,7 @@ class Gemm(Counted):
     other_sparsity: WeightPattern | None = None
     weight_dtype: str | None = None
     out_dtype: str | None = None
+    out_sparsity: WeightPattern | None = None
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)
@@ -117,24 +122,8 @@ class Gemm(Counted):
         if self.batch == 1:
             object.__setattr__(self, "grouped", False)
         check_sparsity(self, check, sized)
-        self._check_operand_dtypes(check)
+        check_own_dtypes(self, check, "weight_dtype", "out_dtype")
         check.finish()
-
-    def _check_operand_dtypes(self, check: ArgumentChecks) -> None:
-        """Data types of B and C, none where they are that of A."""
-        for field in ("weight_dtype", "out_dtype"):
-            if getattr(self, field) is None:
-                continue
-            check.dtype(field)
-            if getattr(self, field) == self.dtype:
-                object.__setattr__(self, field, None)
-        if self.weight_dtype is not None and self.weights is False:
-            check.fail("weight_dtype", f"read {self.weight_dtype}, allowed without weights is none: B has that of A")
-
-    @property
-    def operand_dtypes(self) -> tuple[str, str, str]:
-        """Data types of A, B and C."""
-        return self.dtype, self.weight_dtype or self.dtype, self.out_dtype or self.dtype
 
     @property
     def products(self) -> int:
@@ -164,8 +153,10 @@ class Gemm(Counted):
     @property
     def input_bytes(self) -> int:
         """Bytes of A, and of B where it is an activation."""
-        operand = 0 if self.weights else self.k * self.n
-        return tensor_bytes(self.batch * (self.m * self.k + operand), self.dtype)
+        a, b = self.batch * self.m * self.k, 0 if self.weights else self.batch * self.k * self.n
+        if self.weight_dtype is None:
+            return tensor_bytes(a + b, self.dtype)
+        return tensor_bytes(a, self.dtype) + tensor_bytes(b, self.weight_dtype)
 
     @property
     def output_bytes(self) -> int:

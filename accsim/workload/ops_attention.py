@@ -10,7 +10,7 @@ from itertools import repeat
 from typing import ClassVar
 
 from accsim.config.checks import COUNT_TEXT, ArgumentChecks
-from accsim.workload.ops_base import FROM_OTHERS, Counted, tensor_bytes
+from accsim.workload.ops_base import FROM_OTHERS, Counted, check_own_dtypes, tensor_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,13 @@ class Attention(Counted):
         be left out. `q_lens` without keys: as many of each. Kept from the longest keys to the shortest; of equal
         lengths they become None, the default.
     dtype
-        Data type of Q, K, V, the weights after the softmax, and the output, in any spelling.
+        Data type of Q, the weights after the softmax, the output, and of K and V unless they have their own, in any
+        spelling.
     name
         Name in reports.
+    kv_dtype
+        Data type of keys and values as they lie in memory, None for `dtype`; with `latent_dim` of what the KV cache
+        keeps in their place alone.
 
     Raises
     ------
@@ -82,6 +86,7 @@ class Attention(Counted):
     latent_dim: int | None = None
     q_lens: tuple[int, ...] | None = None
     kv_lens: tuple[int, ...] | None = None
+    kv_dtype: str | None = None
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)
@@ -109,6 +114,7 @@ class Attention(Counted):
             elif self.v_dim == self.head_dim:
                 object.__setattr__(self, "v_dim", None)
         check.dtype()
+        check_own_dtypes(self, check, "kv_dtype")
         check.name()
         check.finish()
 
@@ -183,9 +189,19 @@ class Attention(Counted):
         return self.head_dim if self.shared_kv else self.head_dim + self.value_dim
 
     @property
+    def cache_dtype(self) -> str:
+        """Data type of what a KV cache keeps."""
+        return self.kv_dtype or self.dtype
+
+    @property
+    def read_dtype(self) -> str:
+        """Data type in which keys and values lie in memory: that of the cache, unless they are made from it."""
+        return self.cache_dtype if self.latent_dim is None else self.dtype
+
+    @property
     def kv_bytes(self) -> int:
         """Bytes of the keys and values that any query sees."""
-        return tensor_bytes(self.kv_heads * self._all_keys * self.kv_width, self.dtype)
+        return tensor_bytes(self.kv_heads * self._all_keys * self.kv_width, self.read_dtype)
 
     @property
     def _all_keys(self) -> int:
@@ -201,7 +217,7 @@ class Attention(Counted):
         """Bytes that a KV cache keeps of the keys and values that any query sees."""
         if self.latent_dim is None:
             return self.kv_bytes
-        return tensor_bytes(self._all_keys * self.latent_dim, self.dtype)
+        return tensor_bytes(self._all_keys * self.latent_dim, self.cache_dtype)
 
     @property
     def input_bytes(self) -> int:

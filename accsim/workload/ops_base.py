@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, ClassVar, TypeVar, cast
 
+from accsim.config.checks import ArgumentChecks
 from accsim.sparsity.base import Pattern
 from accsim.units import tensor_bits
 
@@ -26,11 +27,22 @@ def tensor_bytes(elements: int, dtype: str) -> int:
     return -(-tensor_bits(elements, dtype) // 8)
 
 
+def check_own_dtypes(op: Counted, check: ArgumentChecks, *fields: str) -> None:
+    """Data types that an op has beside `dtype`, None where they are that."""
+    for field in fields:
+        if getattr(op, field) is None:
+            continue
+        check.dtype(field)
+        if getattr(op, field) == op.dtype:
+            object.__setattr__(op, field, None)
+
+
 class Counted:
     """What all ops have in common; an op without matrix work or weights overrides nothing here."""
 
     __slots__ = ()
     kind: ClassVar[str]
+    dtype: str
 
     @property
     def macs(self) -> int:
@@ -66,6 +78,20 @@ class Counted:
     def key(self: T) -> T:
         """The op without its name: equal keys need equal work, and take equal time."""
         return replace(self, name=self.kind)  # type: ignore[type-var]
+
+
+class Product:
+    """What ops that are a product C[m,n] = A[m,k] B[k,n] have in common; they have these fields."""
+
+    __slots__ = ()
+    dtype: str
+    weight_dtype: str | None
+    out_dtype: str | None
+
+    @property
+    def operand_dtypes(self) -> tuple[str, str, str]:
+        """Data types of A, B and C."""
+        return self.dtype, self.weight_dtype or self.dtype, self.out_dtype or self.dtype
 
 
 def _plain(value: object) -> object:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from accsim.config.checks import ArgumentChecks
-from accsim.workload.ops_base import FROM_OTHERS, Counted, tensor_bytes
+from accsim.workload.ops_base import FROM_OTHERS, Counted, Product, check_own_dtypes, tensor_bytes
 from accsim.workload.vector_counts import POOLS
 
 
@@ -83,7 +83,7 @@ class _Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Conv2d(_Window, Counted):
+class Conv2d(Product, _Window, Counted):
     """Convolution of feature maps with learned filters, as deep learning has it (no flip of the filter).
 
     It is the product of the im2col matrix with the filters, for each group C[m,n] = A[m,k] B[k,n] with
@@ -109,9 +109,13 @@ class Conv2d(_Window, Counted):
     groups
         Parts of the channels that do not meet, a divisor of both; in_channels of them make it a depthwise convolution.
     dtype
-        Data type of input, filters and output, in any spelling.
+        Data type of the input in any spelling, and of filters and output unless they have their own.
     name
         Name in reports.
+    weight_dtype
+        Data type of the filters, None for `dtype`.
+    out_dtype
+        Data type of the output, None for `dtype`.
 
     Raises
     ------
@@ -147,6 +151,8 @@ class Conv2d(_Window, Counted):
     groups: int = 1
     dtype: str = "bf16"
     name: str = "conv2d"
+    weight_dtype: str | None = None
+    out_dtype: str | None = None
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)
@@ -157,6 +163,7 @@ class Conv2d(_Window, Counted):
         check.count("batch")
         self._check_window(check)
         check.dtype()
+        check_own_dtypes(self, check, "weight_dtype", "out_dtype")
         check.name()
         check.finish()
 
@@ -188,7 +195,7 @@ class Conv2d(_Window, Counted):
     @property
     def weight_bytes(self) -> int:
         """Bytes of the filters."""
-        return tensor_bytes(self.out_channels * self.k, self.dtype)
+        return tensor_bytes(self.out_channels * self.k, self.operand_dtypes[1])
 
     @property
     def input_bytes(self) -> int:
@@ -198,7 +205,7 @@ class Conv2d(_Window, Counted):
     @property
     def output_bytes(self) -> int:
         """Bytes of the output map."""
-        return tensor_bytes(self.rows * self.out_channels, self.dtype)
+        return tensor_bytes(self.rows * self.out_channels, self.operand_dtypes[2])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from accsim.config.checks import ArgumentChecks
-from accsim.workload.ops_base import Counted, tensor_bytes
-from accsim.workload.vector_counts import ELEMENTWISE
+from accsim.workload.ops_base import Counted, Product, check_own_dtypes, tensor_bytes
+from accsim.workload.ops_vector import Elementwise
 
 INDEX_BYTES = 4
 """Bytes of the number of a token, or of a row (int32)."""
@@ -151,7 +151,7 @@ class EmbeddingBag(Counted):
 
 
 @dataclass(frozen=True, slots=True)
-class LstmCell(Counted):
+class LstmCell(Product, Counted):
     """One step of an LSTM layer: the products with the step's input and with the last output as one, and the gates.
 
     Each step needs the one before it, so a layer over a sequence is this op, repeated, with weights that its repeats
@@ -166,9 +166,13 @@ class LstmCell(Counted):
     hidden_size
         Width of the cell state and of the output.
     dtype
-        Data type of weights, inputs, states and outputs, in any spelling.
+        Data type of inputs and states in any spelling, and of weights and outputs unless they have their own.
     name
         Name in reports.
+    weight_dtype
+        Data type of the weight, None for `dtype`.
+    out_dtype
+        Data type of the output and the cell state that are written, None for `dtype`, in which the last ones are read.
 
     Raises
     ------
@@ -193,11 +197,14 @@ class LstmCell(Counted):
     hidden_size: int
     dtype: str = "bf16"
     name: str = "lstm_cell"
+    weight_dtype: str | None = None
+    out_dtype: str | None = None
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)
         check.count("batch", "input_size", "hidden_size")
         check.dtype()
+        check_own_dtypes(self, check, "weight_dtype", "out_dtype")
         check.name()
         check.finish()
 
@@ -209,7 +216,7 @@ class LstmCell(Counted):
     @property
     def weight_bytes(self) -> int:
         """Bytes of the weight."""
-        return tensor_bytes((self.input_size + self.hidden_size) * 4 * self.hidden_size, self.dtype)
+        return tensor_bytes((self.input_size + self.hidden_size) * 4 * self.hidden_size, self.operand_dtypes[1])
 
     @property
     def input_bytes(self) -> int:
@@ -219,11 +226,10 @@ class LstmCell(Counted):
     @property
     def output_bytes(self) -> int:
         """Bytes of the output and the cell state."""
-        return tensor_bytes(2 * self.batch * self.hidden_size, self.dtype)
+        return tensor_bytes(2 * self.batch * self.hidden_size, self.operand_dtypes[2])
 
     @property
     def vector_ops(self) -> Mapping[str, int]:
         """Operations of the gates: those of the function ``lstm_gates`` for each element of the state."""
-        return {
-            op: count * self.batch * self.hidden_size for op, count in ELEMENTWISE["lstm_gates"].per_element.items()
-        }
+        gates = Elementwise(self.batch * self.hidden_size, "lstm_gates", dtype=self.dtype, out_dtype=self.out_dtype)
+        return gates.vector_ops

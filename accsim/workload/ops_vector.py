@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from accsim.config.checks import ArgumentChecks
-from accsim.workload.ops_base import FROM_OTHERS, Counted, tensor_bytes
-from accsim.workload.vector_counts import ELEMENTWISE, NORMS
+from accsim.workload.ops_base import FROM_OTHERS, Counted, check_own_dtypes, tensor_bytes
+from accsim.workload.vector_counts import ELEMENTWISE, NORMS, quantizing
 
 MAX_INPUTS = 64
 """Most tensors an element-wise op may read."""
@@ -164,11 +165,18 @@ class Elementwise(Counted):
         Data type of inputs and output, in any spelling.
     name
         Name in reports.
+    out_dtype
+        Data type of the output, None for `dtype`. Each element is converted; where blocks share a scale, that is found.
 
     Raises
     ------
     InputError
         With every field that is out of range.
+
+    Notes
+    -----
+    A block with a scale takes a max an element for its largest magnitude, a divide for the inverse of the scale, a
+    convert of the scale itself, and a multiply an element; with a zero point also a max an element for the least value.
 
     Examples
     --------
@@ -183,6 +191,7 @@ class Elementwise(Counted):
     inputs: int = FROM_OTHERS
     dtype: str = "bf16"
     name: str = "elementwise"
+    out_dtype: str | None = None
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)
@@ -193,6 +202,7 @@ class Elementwise(Counted):
             if check.count("inputs", most=MAX_INPUTS) and not needs.any_inputs and self.inputs != needs.inputs:
                 check.fail("inputs", f"read {self.inputs}, allowed for {self.function} is {needs.inputs}")
         check.dtype()
+        check_own_dtypes(self, check, "out_dtype")
         check.name()
         check.finish()
 
@@ -204,11 +214,18 @@ class Elementwise(Counted):
     @property
     def output_bytes(self) -> int:
         """Bytes of the output."""
-        return tensor_bytes(ELEMENTWISE[self.function].outputs * self.elements, self.dtype)
+        return tensor_bytes(self._results, self.out_dtype or self.dtype)
+
+    @property
+    def _results(self) -> int:
+        return ELEMENTWISE[self.function].outputs * self.elements
 
     @property
     def vector_ops(self) -> Mapping[str, int]:
         """Operations an element times the elements; empty for a copy, which only moves data."""
         needs = ELEMENTWISE[self.function]
         times = max(1, self.inputs - 1) if needs.any_inputs else 1
-        return {op: times * count * self.elements for op, count in needs.per_element.items()}
+        counts = {op: times * count * self.elements for op, count in needs.per_element.items()}
+        if self.out_dtype is None:
+            return counts
+        return dict(Counter(counts) + Counter(quantizing(self._results, self.out_dtype)))

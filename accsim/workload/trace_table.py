@@ -24,7 +24,9 @@ MOST_PROBLEMS = 20
 _MOST_KNOWN = 4096
 """Rows that differ in more than their name whose op is remembered while reading."""
 
-_TEXTS = ("op", "dtype", "weight_dtype", "out_dtype", "function", "sparsity", "sparse_operand", "other_sparsity")
+_DTYPES = ("dtype", "weight_dtype", "out_dtype", "kv_dtype")
+_PATTERNS = ("sparsity", "other_sparsity", "out_sparsity")
+_TEXTS = ("op", *_DTYPES, "function", "sparse_operand", *_PATTERNS)
 """Columns whose cells are texts whatever they look like."""
 
 

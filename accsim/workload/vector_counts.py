@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from accsim.units import dtype_layout
+
 VECTOR_OPERATIONS: tuple[str, ...] = ("max", "exp", "add", "multiply", "divide", "rescale", "convert")
 """Names of all operations of the vector unit."""
 
@@ -77,3 +79,18 @@ and h' = s(o) t(c') with s a sigmoid and t a tanh, of i, f, g, o and c (Zaremba 
 
 POOLS: Mapping[str, PoolCount] = {"max": PoolCount("max", False), "average": PoolCount("add", True)}
 """Kinds of pooling."""
+
+
+def quantizing(results: int, dtype: str) -> Mapping[str, int]:
+    """Operations that make results of a data type: a conversion each, and, where blocks share a scale, finding it.
+
+    Examples
+    --------
+    >>> quantizing(64, "fp8"), quantizing(64, "mxfp8")
+    ({'convert': 64}, {'convert': 66, 'max': 64, 'multiply': 64, 'divide': 2})
+    """
+    layout = dtype_layout(dtype)
+    if layout.scale_bits == 0:
+        return {"convert": results}
+    blocks, bounds = -(-results // layout.block), 1 + layout.zero_point
+    return {"convert": results + blocks, "max": bounds * results, "multiply": results, "divide": blocks}

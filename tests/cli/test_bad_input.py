@@ -22,7 +22,17 @@ BAD = [
     ((*RUN, "bert_bse"), 2, ["unknown workload 'bert_bse'", "Did you mean 'bert_base'?"]),
     (("run", "", ""), 2, ["unknown machine ''", "unknown workload ''"]),
     (("run", "flat_edg", "bert_bse"), 2, ["'flat_edge'?", "'bert_base'?"]),
-    (("run", "tpu_v4:4x4x8", "bert_base"), 2, ["slices of several chips", "allowed is 'tpu_v4'"]),
+    (("describe", "tpu_v4:4x4x8"), 2, ["a slice of several chips", "allowed is 'tpu_v4'"]),
+    (("run", "tpu_v4:4x4x8", "bert_base"), 2, ["'bert_base' has no embedding tables", "recommendation models"]),
+    (("run", "tpu_v4:4x4x8", "dlrm_v1", "--dataflow", "flat"), 2, ["--dataflow: allowed for a single chip"]),
+    (
+        ("run", "tpu_v4", "dlrm_v1", "--schedule", "serial"),
+        2,
+        ["--schedule: allowed for a slice, such as tpu_v4:4x4x8"],
+    ),
+    (("run", "tpu_v4:4x4x8", "dlrm_v1", "--schedule", "pipeline"), 2, ["schedule", "Did you mean 'pipelined'"]),
+    (("run", "tpu_v4:4x4x8", "dlrm_v1", "--where", "sparsecore"), 2, ["Did you mean 'sparse_core'"]),
+    (("run", "tpu_v4:4x4x8", "dlrm_v1?batch=64"), 2, ["read a batch of 64 samples", "each of 128 chips"]),
     ((*BERT, "--dataflow", "flta"), 2, ["unknown dataflow 'flta'", "Did you mean 'flat'?"]),
     (
         (*BERT, "--objective", "latncy"),

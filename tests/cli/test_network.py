@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import accsim
 from accsim.cli import app
 from accsim.network.goodput import Machine
+from accsim.network.job_replay import Stream, replay_jobs
 from accsim.network.slice_mix import mix_goodput
 from accsim.report.words import percent, si
 
@@ -92,6 +93,27 @@ def test_goodput_of_one_slice_from_samples() -> None:
     assert "fixed, wrap" in told(*arguments)
 
 
+def test_channels_of_every_scheme() -> None:
+    data = plain("channels", "--topology", "twisted:4x4x8")
+    assert {row["scheme"]: row["per_link"] for row in data["schemes"]} == {
+        "escape": 3, "hops": 6, "negative_hops": 4, "orthants": 12
+    }  # fmt: skip
+    assert all(row["deadlock_free"] for row in data["schemes"])
+    text = told("channels", "--topology", "hypercube:4")
+    assert "dimension order needs axes" in text
+    assert "negative_hops                3  yes" in text
+
+
+def test_jobs_by_wiring() -> None:
+    arguments = ("jobs", "--load", "0.5", "--jobs", "200", "--mean", "3600 s", "--durations", "constant")
+    rows = plain(*arguments)["rows"]
+    assert [row["placement"] for row in rows] == [None, "partition", "orientations", "offsets", "wrap"]
+    stream = Stream(0.5, 3600.0, "constant", 200)
+    assert rows[0]["utilization"] == replay_jobs(Machine(1.0), stream).utilization
+    assert rows[1]["mean_wait_s"] == replay_jobs(Machine(1.0), stream, placement="partition").mean_wait_s
+    assert "load 50.0 %, constant of 1 h" in told(*arguments)
+
+
 def test_goodput_of_the_published_mix() -> None:
     arguments = ("goodput", "--mix", "--host", "0.99", "--waiting", "1", "--samples", "500")
     found = mix_goodput(Machine(0.99), waiting=1, samples=500)
@@ -125,6 +147,7 @@ def test_topologies_are_those_of_the_library() -> None:
         (("goodput", "--placement", "wrapped"), ["Did you mean 'wrap'?"]),
         (("goodput", "--placement", "wrap"), ["no closed form"]),
         (("goodput", "--confidence", "0"), ["read the confidence 0.0"]),
+        (("jobs", "--load", "0", "--durations", "constan"), ["Stream.load: read 0.0", "Did you mean 'constant'"]),
     ],
     ids=lambda part: " ".join(part),
 )

@@ -48,7 +48,7 @@ def test_paths(tmp_path: Path) -> None:
         ("x" * 5000, "unknown machine", None),
         ("absent.yaml", "cannot read the file", None),
         ("no/such", "cannot read the file", None),
-        ("tpu_v4:4x4x8", "slices of several chips ('4x4x8') are not supported, allowed is 'tpu_v4'", None),
+        ("tpu_v4:4x4x8", "a slice of several chips, where one chip is asked for: allowed is 'tpu_v4'", None),
         (7, "read a int as a machine, allowed is a name or a path", None),
     ],
 )

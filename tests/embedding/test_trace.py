@@ -133,6 +133,27 @@ def test_hot_rows_are_the_same_in_all_batches() -> None:
     assert len(hottest) == 1
 
 
+def test_arrays_that_do_not_fit_together() -> None:
+    good = {
+        "samples": 2, "indices": np.array([0, 8, 4]), "offsets": np.array([0, 1, 2, 2, 3]),
+        "tables": np.array([0, 1]), "rows": np.array([9, 5]), "names": ("user", "item"),
+    }  # fmt: skip
+    assert TraceBatch(**good).lengths.tolist() == [[1, 1], [0, 1]]  # type: ignore[arg-type]
+    bad = [
+        ({"samples": 3}, "offsets: read 5, allowed is one for each bag of 2 features of 3 samples and the end"),
+        ({"offsets": np.array([0, 1, 2, 2, 4])}, "offsets: read some from 0 to 4, allowed are those from 0 to the 3"),
+        ({"offsets": np.array([0, 1, 3, 2, 3])}, "offsets: the bag of feature 1, sample 0 ends before it begins"),
+        ({"rows": np.array([9, 0])}, "rows: read 0 of table 1, allowed is at least one row"),
+        ({"tables": np.array([0, 2])}, "tables: read 2 of feature 1, allowed are those of the 2 tables"),
+        ({"names": ("user",)}, "names: read 1, allowed is one for each of the 2 features"),
+    ]
+    for changed, message in bad:
+        with pytest.raises(InputError) as error:
+            TraceBatch(**(good | changed))  # type: ignore[arg-type]
+        assert message in str(error.value)
+        assert len(error.value.problems) == 1
+
+
 def test_bad_numbers() -> None:
     tables = EmbeddingSet((Table("t", 5, 8),), (Feature("f", "t"),))
     with pytest.raises(InputError) as error:

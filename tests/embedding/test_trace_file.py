@@ -106,8 +106,8 @@ def test_files_that_are_cut_off(kind: str, tmp_path: Path) -> None:
         read_batch(path)
     with pytest.raises(InputError, match="cannot read the file"):
         read_batch(tmp_path / f"none.{kind}")
-    with pytest.raises(InputError, match=r"allowed are \.npz, \.parquet"):
-        read_batch(tmp_path / "t.pt")
+    with pytest.raises(InputError, match=r"allowed are \.npz, \.parquet, \.pt, \.pt\.gz"):
+        read_batch(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize(

@@ -305,3 +305,39 @@ def test_diameters_and_all_reduces_of_large_tori(tpuv4: Figures) -> None:
     cubes = [shape for shape in both.index if len(set(shape.split("x"))) == 1]
     assert both.loc[cubes, "steps on links"].tolist() == pytest.approx(both.loc[cubes, "closed form"].tolist())
     assert (both["steps on links"] >= both["closed form"] * (1 - 1e-9)).all(), "the closed form is a bound"
+
+
+def test_a_step_takes_as_long_as_its_longer_half_and_balance_is_where_they_cross(tpuv4: Figures) -> None:
+    rows = tpuv4("balance").rows
+    timed = rows[rows["quantity"].str.startswith("time of") & rows["case"].str.startswith("widths")]
+    each = timed.pivot(index="x", columns="quantity", values="simulated")
+    halves = each[["time of SparseCore and links", "time of TensorCore and all-reduce"]]
+    assert (each["time of step"] >= halves.max(axis=1) * (1 - 1e-9)).all()
+    assert (each["time of step"] <= halves.sum(axis=1)).all()
+    assert halves.iloc[:, 1].is_monotonic_increasing
+
+
+def test_twice_the_links_gain_at_most_two_times_and_twice_the_units_little(tpuv4: Figures) -> None:
+    rows = tpuv4("lookups").rows.set_index(["case", "x"])["simulated"]
+    for valency in (1, 10, 100):
+        gain = rows["links twice as fast", valency] / rows["as built", valency]
+        assert 1.5 < gain <= 2.0
+        # Links bind: an all-to-all of 128 chips at 45 GB/s takes longer than 64 tiles to fetch what it moves.
+        assert rows["8 SparseCores", valency] == pytest.approx(rows["as built", valency], rel=0.01)
+
+
+def test_distinct_rows_of_the_fitted_mixture_are_those_counted(tpuv4: Figures) -> None:
+    rows = tpuv4("dedup").rows
+    counted = rows[rows["published"].notna()]
+    assert len(counted) == 1
+    assert abs(counted["relative_error"].iloc[0]) < 0.1
+    for _, line in rows[rows["quantity"] == "unique fraction"].groupby("case"):
+        assert line.sort_values("x")["simulated"].is_monotonic_decreasing
+
+
+def test_published_samples_of_a_unit_and_scaling_of_a_capped_batch(tpuv4: Figures) -> None:
+    rows = tpuv4("scaling").rows
+    samples = rows[rows["quantity"].str.startswith("samples")]
+    assert samples["simulated"].tolist() == samples["published"].tolist() == [128]
+    even = rows[rows["quantity"].str.startswith("throughput of a chip") & (rows["case"] == "MLPerf DLRM")]
+    assert even.sort_values("chips")["simulated"].is_monotonic_decreasing

@@ -9,12 +9,18 @@ from dataclasses import asdict
 import numpy as np
 
 import accsim
-from accsim.embedding.trace import draw_batches
-from accsim.embedding.unique import count_unique
+from accsim.embedding import (
+    SCOPES,
+    count_step_work,
+    count_unique,
+    draw_batches,
+    expected_imbalance,
+    row_sharded,
+)
 from accsim.engine.program import Program
 from accsim.engine.run import run_program
 from accsim.kernels.engine import run_plain
-from accsim.network import DimensionOrder, FatTree, Torus, is_deadlock_free
+from accsim.network import DimensionOrder, FatTree, Torus, is_deadlock_free, minimal_channels
 from accsim.network.goodput import Machine
 from accsim.network.slice_mix import mix_goodput
 from accsim.workload.embeddings import EmbeddingSet, Feature, Popularity, Table, Valency
@@ -58,8 +64,23 @@ TABLES = EmbeddingSet(
 )
 
 
+def embedding_results() -> dict[str, object]:
+    """Lookups of tables, what a step asks of chips, and loads expected; these to nine digits."""
+    batch = next(draw_batches(TABLES, 40, seed=3))
+    lookups = count_unique(batch, chips=3, shards=5)
+    work = count_step_work(batch, TABLES, row_sharded(TABLES, 3), dedup="source", tiles=2)
+    loads = [expected_imbalance(TABLES, 40, shards=9, dedup=dedup, chips=3).largest for dedup in SCOPES]
+    return {
+        "lookups": lookups.lookups.tolist(),
+        "unique": lookups.unique.tolist(),
+        "stacks": [asdict(stack) for stack in work.stacks],
+        "pairs": np.asarray(work.exchange.ids).tolist(),
+        "loads": [f"{load:.9g}" for load in loads],
+    }
+
+
 def network_results() -> dict[str, object]:
-    """Link loads and times of uneven traffic, freedom from deadlock, goodput, and lookups of embedding tables."""
+    """Link loads and times of uneven traffic, freedom from deadlock, and goodput."""
     found: dict[str, object] = {}
     for network in NETWORKS:
         demand = np.arange(network.chips**2, dtype=np.float64).reshape(network.chips, -1) % 7
@@ -67,17 +88,19 @@ def network_results() -> dict[str, object]:
             if network.graph.lattice is not None or rule != "dimension_order":
                 carried = network.link_loads(demand, routing=rule, contention=level)
                 found[f"{network}, {rule}"] = [carried.time_s, *carried.link_bytes.tolist()]
+        found[f"{network}, channels"] = [
+            minimal_channels(network.graph, name).per_link for name in ("hops", "negative_hops")
+        ]
+        found[f"{network}, broadcast"] = network.collective("broadcast", 1e6).time_s
         if network.graph.lattice is not None:
             found[f"{network}, deadlock"] = [is_deadlock_free(network.graph, DimensionOrder(), n) for n in (1, 2)]
-    lookups = count_unique(next(draw_batches(TABLES, 40, seed=3)), chips=3, shards=5)
-    found |= {"lookups": lookups.lookups.tolist(), "unique": lookups.unique.tolist()}
     sampled = Machine(0.99, switch=0.999).sample((2, 2, 2), "offsets", samples=200)
     mixed = mix_goodput(Machine(0.99, switch=0.999), samples=20)
     return found | {"goodput": [asdict(one) for one in (*sampled, mixed.switched, mixed.fixed)]}
 
 
 def results() -> dict[str, object]:
-    """Counters of every program, jumped and played, the plain data of every mapped op, and loads of networks."""
+    """Counters of every program, jumped and played, the plain data of every mapped op, networks and embeddings."""
     found: dict[str, object] = {}
     for name, program in PROGRAMS.items():
         for jump in (False, True):
@@ -87,7 +110,7 @@ def results() -> dict[str, object]:
         rep = accsim.simulate(op, machine, dataflow=dataflow)
         bound = accsim.simulate(op, machine, dataflow=dataflow, fidelity="analytic")
         found[name] = rep.to_dict() | {"analytic": bound.total_cycles}
-    return found | network_results()
+    return found | network_results() | embedding_results()
 
 
 if __name__ == "__main__":

@@ -42,6 +42,12 @@ jit.announce = lambda name: print("compiled", name)
 import caller
 print("result", caller.outer(int(sys.argv[1])))
 """
+PARTS = """
+import caller, inner
+assert caller.outer(3) == 106
+assert [len(called.overloads) for called in (inner.twice, inner.twice.part)] == [0, 1]
+print("result", inner.twice(3))  # Python may call it as well
+"""
 
 
 @pytest.fixture
@@ -116,6 +122,11 @@ def test_a_damaged_file_is_replaced(package: Path, damage: Callable[[bytes], byt
     assert run(package) == ({"outer", "twice"}, 106)
     assert kernels(package) == sorted(whole)
     assert run(package) == (set(), 106)
+
+
+def test_a_kernel_of_other_kernels_is_machine_code_only_inside_them(package: Path) -> None:
+    (package / "main.py").write_text(PARTS)
+    assert run(package) == (set(), 6)
 
 
 # The fingerprint

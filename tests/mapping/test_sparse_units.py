@@ -106,6 +106,25 @@ def test_outer_products_and_their_accumulators() -> None:
     assert few.compute_cycles > found.compute_cycles
 
 
+def test_sums_that_meet_in_a_bank() -> None:
+    """Two sums in two banks take 1.5 cycles on average, one sum at a time a cycle; many are spread evenly."""
+    op = Gemm(512, 512, 256, dtype="fp16", sparsity="unstructured(0.5)", sparse_operand="A")
+    tile = accsim.ThreadBlocks(tile_m=128, tile_n=128)
+
+    def cycles(**sparse: Any) -> float:
+        return run(op, machine("dstc_like", **sparse), tile).compute_cycles
+
+    spread = cycles(accumulator_banks=2)
+    assert spread == pytest.approx(
+        4 * 128 * 128 * 64 / 2 / (2 * 4)
+    )  # 4 steps of 64 places, half of them with a nonzero
+    assert cycles(accumulator_banks=2, accumulator_queue=2) == pytest.approx(1.5 * spread, rel=1e-6)
+    assert cycles(accumulator_banks=2, accumulator_queue=1) == pytest.approx(2 * spread, rel=1e-6)
+    longer = [cycles(accumulator_banks=2, accumulator_queue=queue) for queue in (1, 2, 8, 64, 4096)]
+    assert longer == sorted(longer, reverse=True)
+    assert longer[-1] == pytest.approx(spread, rel=0.02)
+
+
 @pytest.mark.parametrize(("a", "b", "values"), [("1:8", "4:8", 4), ("1:8", None, 8), ("4:8", None, 8)])
 def test_the_select_network_limits_a_bound_block(a: str, b: str | None, values: int) -> None:
     """32 columns take a block of B, of 4 or 8 bytes, at 128 bytes a cycle; a block of A takes a cycle a nonzero."""
@@ -255,6 +274,7 @@ BAD = [
     ({"modes": {"bf16": ["*:1"]}}, "allowed is n:m with n below m"),
     ({"operand_width": 42}, "operand_width"),
     ({"accumulator_banks": 0}, "accumulator_banks"),
+    ({"accumulator_banks": 8, "accumulator_queue": 8}, "accumulator_queue: allowed beside accumulator_banks and outer"),
 ]  # fmt: skip
 
 

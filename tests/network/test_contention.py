@@ -80,6 +80,31 @@ def test_no_time_lies_below_the_bound_of_a_link_and_merging_only_adds(
     assert merged.max() >= ends.max() * (1 - 0.011)
 
 
+@settings(max_examples=60)
+@given(shared(), st.integers(0, 100), st.sampled_from((0.0, 1e-3, 0.3)))
+def test_ends_equal_those_with_all_rates_solved_anew(
+    drawn: tuple[list[float], list[dict[int, float]], list[float]], seed: int, merged: float
+) -> None:
+    """In plain Python, every rate after every end; the kernel keeps those that cannot have changed."""
+    capacity, classes, count = drawn
+    size = np.random.default_rng(seed).choice([1.0, 2.0, 2.5, 7.0], len(classes))
+    left, active, ends, now, solves = size.tolist(), list(count), [0.0] * len(classes), 0.0, 0
+    while any(active):
+        rate = fair_rates(capacity, classes, active)
+        solves += 1
+        end = {f: now + left[f] / rate[f] for f in range(len(classes)) if active[f]}
+        gone = [f for f in end if end[f] <= min(end.values()) * (1 + merged)]
+        step = max(end[f] for f in gone) - now
+        for f in end:
+            left[f] -= rate[f] * step
+        for f in gone:
+            ends[f], active[f] = end[f], 0.0
+        now += step
+    found, counted = FairShare(np.array(capacity), routes_of(classes)).ends(size, np.array(count), merged)
+    assert found.tolist() == pytest.approx(ends, rel=1e-9)
+    assert merged == 0.0 or counted == solves, "without merging, rounding tells equal ends apart"
+
+
 SYMMETRIC: list[Topology] = [
     Torus((4, 4)),
     Torus((2, 4), twisted=True),

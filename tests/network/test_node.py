@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accsim.config.catalogue import load_accelerator
-from accsim.config.links import InSwitch, NodeLinks, Protocol
+from accsim.config.links import InSwitch, NodeLinks, Protocol, SendRecv
 from accsim.errors import InputError
+from accsim.network.message import channels_of
 from accsim.network.node import NODE_COLLECTIVES, node_times
 
 ROUND = NodeLinks.model_validate(
@@ -28,6 +29,16 @@ ROUND = NodeLinks.model_validate(
             "bulk": {"setup": "20 us", "hop": "2 us", "efficiency": 0.8, "ramp": 0.5},
         },
         "in_switch": {"setup": "60 us", "efficiency": 0.5, "chips": 8},
+        "send_recv": {
+            "bandwidth": "80 GB/s",
+            "channels": 16,
+            "channel_bandwidth": "10 GB/s",
+            "least_part": "64 KiB",
+            "most_part": "16 MiB",
+            "latency": "12 us",
+            "flagged": {"latency": "7 us", "most": "16 KiB", "efficiency": 0.5},
+            "source": "by hand",
+        },
     }
 )
 
@@ -72,6 +83,48 @@ def twin(links: NodeLinks, collective: str, p: int, size: float) -> float:
     return links.launch_s + min(found)
 
 
+MIB = 2**20
+
+
+@pytest.mark.parametrize(
+    ("chips", "size", "protocol", "channels", "microseconds"),
+    [
+        # flags take half of a channel's 10 GB/s, whatever the chips
+        (2, 10_000, "flagged", 1, 7 + 2),
+        (8, 2**14, "flagged", 1, 7 + 2**14 / 5e3),
+        # a byte more goes without flags, over one channel still
+        (2, 2**14 + 1, "bulk", 1, 12 + (2**14 + 1) / 10e3),
+        # three parts of 64 KiB at most: three channels
+        (2, 3 * 2**16, "bulk", 3, 12 + 2**16 / 10e3),
+        # 16 channels for messages to 2 chips: 8 each, 80 GB/s, which is what the links reach
+        (2, MIB, "bulk", 8, 12 + MIB / 80e3),
+        # to 8 chips: 2 each, until parts would be longer than 16 MiB
+        (8, 32 * MIB, "bulk", 2, 12 + 32 * MIB / 20e3),
+        (8, 33 * MIB, "bulk", 4, 12 + 33 * MIB / 40e3),
+        # and 16 at most, of which the links carry 8
+        (8, 1024 * MIB, "bulk", 16, 12 + 1024 * MIB / 80e3),
+    ],
+)  # fmt: skip
+def test_messages_by_hand(chips: int, size: int, protocol: str, channels: int, microseconds: float) -> None:
+    assert ROUND.send_recv is not None
+    assert channels_of(ROUND.send_recv, np.array([float(chips)]), np.array([float(size)])).tolist() == [channels]
+    for operation in ("send_recv", "permute"):
+        times, protocols = node_times(ROUND, operation, chips, size)
+        assert protocols.item() == protocol
+        assert times.item() * 1e6 == pytest.approx(microseconds, rel=1e-12)
+
+
+def test_a_message_knows_nothing_of_the_ladder_of_collectives() -> None:
+    """Other constants for a ring change no message, and other constants for messages no ring."""
+    sizes = 2 ** np.arange(8, 32)
+    ring = ROUND.model_copy(update={"launch_s": 1.0, "hop_s": 1.0, "protocols": {}, "in_switch": None})
+    assert (node_times(ring, "send_recv", 4, sizes)[0] == node_times(ROUND, "send_recv", 4, sizes)[0]).all()
+    without = ROUND.model_copy(update={"send_recv": None})
+    assert (node_times(without, "all_gather", 4, sizes)[0] == node_times(ROUND, "all_gather", 4, sizes)[0]).all()
+    with pytest.raises(InputError, match="send_recv: missing, needed for single messages"):
+        node_times(without, "send_recv", 4, sizes)
+
+
 SIZES = st.lists(st.integers(1, 2**40), min_size=1, max_size=8)
 
 
@@ -82,6 +135,15 @@ def shipped(machine: str) -> NodeLinks:
 
 
 SHIPPED = {machine: shipped(machine) for machine in ("a100_sxm", "h100_sxm", "h200_sxm")}
+
+
+@given(st.sampled_from(sorted(SHIPPED)), st.integers(2, 8), st.integers(1, 2**40))
+def test_laws_of_messages(machine: str, chips: int, size: int) -> None:
+    links = SHIPPED[machine]
+    assert isinstance(links.send_recv, SendRecv)
+    time = node_times(links, "send_recv", chips, size)[0].item()
+    assert time >= size / links.bandwidth_bytes_per_s
+    assert time >= node_times(links, "send_recv", 2, size)[0].item(), "fewer chips leave more channels"
 
 
 @given(st.sampled_from(sorted(SHIPPED)), st.sampled_from(sorted(NODE_COLLECTIVES)), st.integers(2, 8), SIZES)

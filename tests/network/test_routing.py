@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from accsim.errors import InputError
 from accsim.network import (
+    Cable,
     DimensionOrder,
     Dragonfly,
     FatTree,
@@ -158,6 +160,21 @@ def test_rings_and_lines_have_the_loads_of_the_closed_forms(length: int) -> None
 def test_hypercube_loads(dimensions: int) -> None:
     graph = Hypercube(dimensions).graph
     assert Minimal().folded(graph, np.ones(graph.chips)).bytes.tolist() == pytest.approx([graph.chips / 2] * dimensions)
+
+
+@pytest.mark.parametrize(
+    "topology",
+    [Torus((4, 3)), Torus((2, 4), twisted=True), Torus((2, 2, 5)), Torus((4, 4, 8), twisted=True), Hypercube(4),
+     FullyConnected(5), Torus((8, 4), optical=Cable("optical", 50.0))],
+    ids=str,
+)  # fmt: skip
+def test_paths_of_one_chip_stand_for_those_of_all(topology: Topology) -> None:
+    """A graph that looks the same from every chip is routed by moving one chip's paths; without knowing it, anew."""
+    graph, demand = topology.graph, random_demand(topology.chips, 3)
+    assert graph.symmetric
+    moved, anew = Minimal().loads(graph, demand), Minimal().loads(replace(graph, symmetric=False), demand)
+    assert moved.bytes == pytest.approx(anew.bytes, rel=1e-12)
+    assert moved.latency_s == pytest.approx(anew.latency_s, rel=1e-12)
 
 
 def test_fat_tree_loads_double_with_the_taper() -> None:

@@ -91,5 +91,5 @@ def test_what_cannot_be_is_told() -> None:
     ):
         with pytest.raises(InputError, match=told):
             mix_goodput(Machine(), mix)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="1 job that waits"):
+    with pytest.raises(InputError, match="read 0 waiting jobs"):
         mix_goodput(Machine(), waiting=0)

@@ -15,8 +15,9 @@ from accsim.engine.run import run_program
 from accsim.errors import InputError
 from accsim.network import Endpoint
 from accsim.network.graph import Graph
+from accsim.network.paths import Path, take_apart
 from accsim.network.routings import read_routing
-from accsim.network.store_and_forward import CHUNKS, CLOCK_HZ, Path, forward_program, paths_of
+from accsim.network.store_and_forward import CHUNKS, CLOCK_HZ, forward_program
 
 B, ALPHA = 50e9, 1e-6
 SINGLE = "dimension_order?ties=shortest"
@@ -72,7 +73,7 @@ def test_the_engine_plays_every_chunk(shape: tuple[int, ...], data: st.DataObjec
     if not len(source):
         return
     graph, rule = torus.graph, read_routing("dimension_order")
-    paths = paths_of(graph, rule.routes(graph, source, goal), source, goal, matrix[source, goal])
+    paths = rule.paths(graph, source, goal, matrix[source, goal])
     program = forward_program(graph, paths, None, None)
     shifts = [stage.shift or 0 for stage in program.stages if stage.name.endswith(".1")]
     wanted = naive(graph, paths, shifts[0] if shifts else 1)
@@ -107,10 +108,68 @@ def test_ends_of_a_chip_are_links_too() -> None:
     assert wide.link_loads(crowd, routing=SINGLE, contention="chunks").time_s >= 4 * size / 40e9
 
 
-def test_what_has_no_paths_is_refused() -> None:
-    with pytest.raises(InputError, match="needs paths from end to end, allowed is dimension_order"):
-        accsim.Torus((4, 4)).all_to_all(1e6, contention="chunks")
+ROUTINGS = ("minimal", "dimension_order", "valiant", "optimal")
+
+
+@given(
+    st.sampled_from(("torus:5", "twisted:2x4", "torus:2x2x3", "mesh:3x3", "hypercube:3", "fat_tree:2x3?taper=2")),
+    st.sampled_from(ROUTINGS),
+    st.integers(0, 1000),
+)
+@settings(max_examples=40)
+def test_every_routing_has_paths_that_carry_what_it_puts_on_links(text: str, name: str, seed: int) -> None:
+    graph, rule = accsim.read_topology(text).graph, read_routing(name)
+    if graph.lattice is None and name == "dimension_order":
+        return
+    rng = np.random.default_rng(seed)
+    demand = rng.uniform(1.0, 9.0, (graph.chips, graph.chips)) * (rng.random((graph.chips, graph.chips)) < 0.3)
+    np.fill_diagonal(demand, 0.0)
+    source, goal = (index.astype(np.int32) for index in np.nonzero(demand))
+    paths = rule.paths(graph, source, goal, demand[source, goal])
+    load, brought = np.zeros(len(graph.target)), np.zeros_like(demand)
+    for path in paths:
+        ends = [path.source, *graph.target[list(path.links)].tolist()]
+        assert ends[-1] == path.goal
+        assert graph.source[list(path.links)].tolist() == ends[:-1]
+        load += np.bincount(path.links, minlength=len(load)) * path.size
+        brought[path.source, path.goal] += path.size
+    assert brought == pytest.approx(demand, rel=1e-9)
+    wanted = rule.loads(graph, demand).bytes
+    if name == "optimal":  # circles, which a linear program may leave on links that have room, go nowhere
+        assert (load <= wanted * (1 + 1e-6) + 1e-6).all()
+    else:
+        assert load == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ROUTINGS)
+def test_chunks_of_every_routing_take_as_long_as_the_busiest_link(name: str) -> None:
+    """Of a shift on a torus: its links carry their bytes one chunk after the other, and wait for the first ones."""
+    torus = accsim.Torus((3, 3))
+    goal = [(chip + 4) % 9 for chip in range(9)]
+    chunks, links = (torus.permute(goal, 64e6, routing=name, contention=level) for level in ("chunks", "links"))
+    assert chunks.algorithm == f"{name}, chunks"
+    assert chunks.link_bytes.max() == pytest.approx(links.link_bytes.max(), rel=1e-6)
+    assert links.bounds_s["links"] + ALPHA <= chunks.time_s * (1 + 1e-6)
+    assert chunks.time_s <= 1.1 * links.time_s
+
+
+def test_circles_are_taken_out_of_a_flow() -> None:
+    """On a ring of four, 3 bytes from 0 to 1 and a circle of 2 in the other direction: one path of one link is left."""
+    graph = accsim.Torus((4,)).graph
+    flow = np.where(graph.port == 1, 2.0, 0.0)
+    flow[graph.link_at[0, 0]] = 3.0
+    (path,) = take_apart(graph, flow, 0, {1: 3.0})
+    assert (path.links, path.size) == ((graph.link_at[0, 0],), 3.0)
+    (short,) = take_apart(graph, np.zeros_like(flow), 0, {1: 3.0})
+    assert short == path, "what a flow has lost goes the shortest way"
+
+
+def test_what_is_too_large_is_refused() -> None:
     with pytest.raises(InputError, match="hops in all, allowed are at most 8,192"):
         accsim.Torus((4, 4, 4)).all_to_all(1e6, routing="dimension_order", contention="chunks")
+    with pytest.raises(InputError, match="by way of 64 chips, allowed are at most 65,536 ways"):
+        accsim.Torus((4, 4, 4)).all_to_all(1e6, routing="valiant", contention="chunks")
+    with pytest.raises(InputError, match="260,610 pairs of chips, allowed are at most 65,536"):
+        accsim.Torus((511,)).all_to_all(1e6, contention="chunks")
     assert accsim.Torus((4,)).all_to_all(0.0, routing="dimension_order", contention="chunks").time_s == 0
     assert math.isfinite(accsim.Torus((4,)).all_to_all(1.0, routing="dimension_order", contention="chunks").time_s)

@@ -90,3 +90,11 @@ def nvfp4(blocks: Sequence[Sequence[float]], fp32: type) -> list[list[float]]:
         scale = float(nearest(F(ratio), NUMBERS["e4m3"])) * tensor
         found.append([float(nearest(F(x / scale), NUMBERS["e2m1"])) * scale if scale else 0.0 for x in block])
     return found
+
+
+def group(values: Sequence[float], bf16: type) -> list[float]:
+    """Codes 0 to 15 from the least value to the largest: a scale, and the value of code 8, both as bf16."""
+    scale = float(bf16((max(values) - min(values)) / 15))
+    middle = float(bf16(min(values) + 8 * scale))
+    codes = [min(max(round(F((x - middle) / scale)), -8), 7) if scale else 0 for x in values]
+    return [code * scale + middle for code in codes]

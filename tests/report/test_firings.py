@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import HealthCheck, given, reject, settings
 
-import accsim
 from accsim.engine.program import Program
 from accsim.engine.run import run_program
 from accsim.errors import MappingError
-from accsim.report.firings import Firing, first_firings, slots_in_use
+from accsim.report.firings import Firing, bytes_per_tick, first_firings, slots_in_use
 from tests.property.programs import programs
 from tests.reference import engine_naive as twin
 from tests.reference.order_naive import holds, issue, value
+from tests.report.shipped import report
 
 MOST = 2_000
 law = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
@@ -90,8 +91,7 @@ def test_slots_in_use_are_those_that_the_engine_counts(program: Program) -> None
 
 
 def test_what_is_shown_of_a_model_is_what_the_engine_counted() -> None:
-    report = accsim.simulate("llama3_8b_prefill?seq=64", "tpu_v4")
-    for row in report.ops:
+    for row in report("tpu_v4", "llama3_8b_prefill").ops:
         for step, part in zip(row.steps, row.parts, strict=True):
             counters = part.counters
             found = first_firings(step.program, 100_000)
@@ -102,3 +102,22 @@ def test_what_is_shown_of_a_model_is_what_the_engine_counted() -> None:
                 for name, ticks in ((firing.stage.unit, firing.ticks), *firing.rates):
                     busy[name] += ticks
             assert busy == counters.busy
+
+
+@pytest.mark.parametrize("machine", ["flat_edge", "h100_sxm", "tpu_v4"])
+def test_bytes_a_tick_add_up_to_what_the_engine_counted(machine: str) -> None:
+    rep = report(machine, "llama3_8b_prefill")
+    memories = {memory.name for memory in rep.accelerator.memories}
+    shown = 0
+    for row in rep.ops:
+        for step, part in zip(row.steps, row.parts, strict=True):
+            rates = bytes_per_tick(first_firings(step.program, 100_000))
+            for memory, changes in rates.items():
+                assert changes[-1][1] == (0.0, 0.0)
+                for place, way in enumerate(("read", "write")):
+                    area = sum(rate[place] * (after - at) for (at, rate), (after, _) in pairwise(changes))
+                    assert area == pytest.approx(part.counters.actions.get(f"{way}.{memory}", 0.0))
+            moved = {name.partition(".")[2] for name, size in part.counters.actions.items() if size}
+            assert set(rates) == moved & memories
+            shown += len(rates)
+    assert shown > 10

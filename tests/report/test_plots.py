@@ -351,3 +351,12 @@ def test_texts_of_a_timeline_with_buffers_are_apart(flow: str, by: str) -> None:
 def test_what_a_row_of_a_timeline_can_be() -> None:
     with pytest.raises(accsim.InputError, match="Did you mean 'stage'"):
         by_hand().plot_timeline(by="stages")
+
+
+def test_launches_that_take_no_time_do_not_end_a_timeline() -> None:
+    # Blocks of a GPU's grid are all launched at 0, those of the next wave after the first firings in issue order.
+    work = "gemm?m=6&n=2816&k=2048&batch=64"
+    rep = accsim.simulate(work, "h100_pcie", dataflow=accsim.ThreadBlocks(tile_m=8, tile_n=16, split_k=1))
+    shown = excerpt(rep, None, 60)
+    assert shown.end > 0
+    assert sum(firing.end > firing.start for part in shown.programs for firing in part.firings) >= 20

@@ -29,8 +29,8 @@ from tests.report.shipped import report
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {
-    "summary.json", "ops.csv", "ops.parquet", "trace.json", "roofline.png", "energy.png", "utilization.png",
-    "timeline.png", "buffers.png", "manifest.json",
+    "summary.json", "inputs.json", "figures.json", "ops.csv", "ops.parquet", "trace.json", "roofline.png", "energy.png",
+    "utilization.png", "timeline.png", "buffers.png", "manifest.json",
 }  # fmt: skip
 OP = "gemm?m=64&n=64&k=64"
 
@@ -115,7 +115,7 @@ def test_manifest(saved: Path) -> None:
 def test_saved_again_the_data_are_the_same(saved: Path, tmp_path: Path) -> None:
     code = f"import accsim; accsim.simulate('bert_base?seq=64', 'tpu_v4').save({str(tmp_path / 'run')!r})"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
-    for name in ("summary.json", "ops.csv", "trace.json"):
+    for name in ("summary.json", "inputs.json", "figures.json", "ops.csv", "trace.json"):
         assert (tmp_path / "run" / name).read_bytes() == (saved / name).read_bytes()
 
 

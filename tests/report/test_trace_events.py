@@ -95,15 +95,16 @@ def check_flows(events: list[Event]) -> None:
 
 
 def check_counters(events: list[Event]) -> None:
-    last: dict[str, int] = {}
+    last: dict[tuple[str, str], int] = {}
     for event in events:
         if event["ph"] == "C":
-            assert list(event["args"]) == ["slots"]
-            held = event["args"]["slots"]
-            assert isinstance(held, int)
-            assert held >= 0
-            last[event["name"]] = held
-    assert not any(last.values()), "what is held is given back"
+            series = ["slots"] if event["name"].startswith("buffer ") else ["read", "write"]
+            assert list(event["args"]) == series
+            for name, value in event["args"].items():
+                assert isinstance(value, int)
+                assert value >= 0
+                last[event["name"], name] = value
+    assert not any(last.values()), "what is held is given back, and what is moved has arrived"
 
 
 @pairs
@@ -114,7 +115,7 @@ def test_rules_of_the_format(machine: str, workload: str) -> None:
     assert json.loads("".join(trace_text(events, rep)))["traceEvents"] == json.loads(json.dumps(events))
 
 
-@pytest.mark.parametrize("broken", ["order", "overlap", "flow", "thread", "counter"])
+@pytest.mark.parametrize("broken", ["order", "overlap", "flow", "thread", "counter buffer", "counter bandwidth"])
 def test_the_rules_see_what_is_wrong(broken: str) -> None:
     events = [dict(event) for event in report("flat_edge", "attention_layer").trace_events()]
     by_phase = {phase: [i for i, event in enumerate(events) if event["ph"] == phase] for phase in "XsC"}
@@ -128,7 +129,9 @@ def test_the_rules_see_what_is_wrong(broken: str) -> None:
     elif broken == "thread":
         events[by_phase["X"][-1]]["tid"] = 999
     else:
-        events[by_phase["C"][-1]]["args"] = {"slots": 1}
+        kind = broken.removeprefix("counter ")
+        last = next(i for i in reversed(by_phase["C"]) if events[i]["name"].startswith(kind))
+        events[last]["args"] = dict.fromkeys(events[last]["args"], 1)
     with pytest.raises(AssertionError):
         check_rules(events)
 
@@ -199,6 +202,50 @@ def test_a_pool_has_a_thread_for_each_server() -> None:
     check_rules(events)
     assert spans(events, "multiplier 0") == [("multiply", 1, 3), ("multiply", 4, 6)]
     assert spans(events, "multiplier 1") == [("multiply", 2, 4)]
+
+
+SLOW = accsim.load_accelerator("flat_edge", set={"clock": "1 MHz"})
+"""Where a cycle is a microsecond, so that a trace rounds next to nothing."""
+WHOLE = {
+    "flash": accsim.Attention(batch=1, heads=2, q_len=64, kv_len=64, head_dim=32),
+    "flat": accsim.Attention(batch=1, heads=2, q_len=64, kv_len=64, head_dim=32),
+    "output_stationary": accsim.Gemm(m=128, n=96, k=64),
+}
+
+
+def whole_trace(dataflow: str) -> tuple[accsim.Report, list[Event]]:
+    """Return a report of one op, and its trace with all firings."""
+    rep = accsim.simulate(WHOLE[dataflow], SLOW, dataflow=dataflow)
+    return rep, rep.trace_events(most_firings=10**6)
+
+
+@pytest.mark.parametrize("dataflow", WHOLE)
+def test_bars_of_a_thread_are_its_busy_time(dataflow: str) -> None:
+    # A port is held for its own bytes; a unit as long as the slowest, so the stalls `held` are among its bars.
+    rep, events = whole_trace(dataflow)
+    check_rules(events)
+    (row,) = rep.ops
+    drawn = {name: bars(events)[number] for name, number in threads(events).items() if name != "ops"}
+    busy: dict[str, float] = {}
+    for part in row.parts:
+        for name, ticks in part.counters.busy.items():
+            held = sum(t for cause, t in part.counters.stalls[name].items() if cause.startswith("held:"))
+            busy[name] = busy.get(name, 0.0) + (ticks + held) / accsim.TICKS_PER_CYCLE
+    assert {name for name, ticks in busy.items() if ticks} == set(drawn)
+    for name, found in drawn.items():
+        assert sum(bar["dur"] for bar in found) == pytest.approx(busy[name], abs=0.001 * len(found)), name
+
+
+@pytest.mark.parametrize("dataflow", WHOLE)
+def test_the_integral_of_a_bandwidth_is_the_bytes_moved(dataflow: str) -> None:
+    rep, events = whole_trace(dataflow)
+    for memory, moved in rep.traffic_bytes.items():
+        counts = [e for e in events if e["ph"] == "C" and e["name"] == f"bandwidth {memory} (B/s)"]
+        for way, size in moved.items():
+            spans = [(a["args"][way], (b["ts"] - a["ts"]) * 1e-6) for a, b in pairwise(counts)]
+            rounding = sum(rate * 1e-9 + 0.5 * seconds for rate, seconds in spans)
+            assert rounding < 0.1 * size + 1
+            assert sum(rate * seconds for rate, seconds in spans) == pytest.approx(size, abs=rounding), (memory, way)
 
 
 def test_repeats_are_one_bar_with_the_first_run_in_it() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accsim.errors import InputError
-from accsim.sparsity.imbalance import expected_max, mask_imbalance, uniform_imbalance
+from accsim.sparsity.imbalance import expected_max, fullest_bank, mask_imbalance, uniform_imbalance
 from accsim.sparsity.mask import Mask
 from accsim.sparsity.masks import draw_mask
 from accsim.sparsity.nm import NM
@@ -126,6 +126,20 @@ def test_left_overs_are_smaller_tiles() -> None:
     # Tiles: rows 0 and 1 hold (2, 1) and (1, 0), row 2 alone (0) and (1).
     assert got.longest == (2 + 1 + 0 + 1) / 4
     assert got.mean == 5 / 8
+
+
+@pytest.mark.parametrize(("sums", "banks"), [(1, 4), (2, 2), (3, 3), (5, 3), (4, 5), (7, 1), (6, 2)])
+def test_the_fullest_bank_by_enumeration(sums: int, banks: int) -> None:
+    places = itertools.product(range(banks), repeat=sums)
+    mean = np.mean([np.bincount(place, minlength=banks).max() for place in places])
+    assert fullest_bank(sums, banks) == pytest.approx(mean, rel=1e-9)
+
+
+@pytest.mark.parametrize(("sums", "banks"), [(128, 128), (1024, 128), (4096, 64)])
+def test_the_fullest_bank_of_many_by_throwing(sums: int, banks: int) -> None:
+    thrown = np.random.default_rng(0).multinomial(sums, [1 / banks] * banks, size=2000).max(axis=1)
+    error = thrown.std() / math.sqrt(len(thrown))
+    assert abs(fullest_bank(sums, banks) - thrown.mean()) < 4 * error
 
 
 def test_no_work_is_in_balance() -> None:

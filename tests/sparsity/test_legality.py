@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -10,14 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import accsim
 from accsim.errors import InputError
-from accsim.sparsity.legality import CONTRACTS, OPERANDS, Verdict, Way, legality
+from accsim.mapping.sparse_run import sparse_unit
+from accsim.sparsity.legality import CONTRACTS, OPERANDS, Eligibility, Verdict, Way, legality
 from accsim.sparsity.masks import conforms, draw_mask
 from accsim.sparsity.nm import NM, VNM, most_in_run
 from accsim.sparsity.patterns import Block, Channel, Dense, Unstructured, WeightPattern
 from accsim.sparsity.sparse_unit import (
+    BLOCK_SKIPPING,
     DENSITY_BOUND_BLOCKS,
     FLEXIBLE_TENSOR_CORE,
+    LANE_SKIPPING,
     NO_SPARSE_UNIT,
     OUTER_PRODUCT,
     SPARSE_TENSOR_CORE,
@@ -27,61 +32,85 @@ from accsim.sparsity.sparse_unit import (
     VENOM_KERNEL,
     SparseUnit,
 )
+from tests.reference.legality_by_hand import by_hand
 
 RUNS, PADDED, PRUNE = Verdict.RUNS, Verdict.PADDED, Verdict.RE_PRUNE
-UNITS = (
-    NO_SPARSE_UNIT, SPARSE_TENSOR_CORE, SPARSE_TENSOR_CORE_TF32, VEGETA, FLEXIBLE_TENSOR_CORE, VENOM_KERNEL,
-    DENSITY_BOUND_BLOCKS, VEGETA_ROW_WISE, OUTER_PRODUCT,
+UNITS = {
+    unit.name: unit
+    for unit in (
+        NO_SPARSE_UNIT, SPARSE_TENSOR_CORE, SPARSE_TENSOR_CORE_TF32, VEGETA, FLEXIBLE_TENSOR_CORE, VENOM_KERNEL,
+        DENSITY_BOUND_BLOCKS, VEGETA_ROW_WISE, OUTER_PRODUCT, LANE_SKIPPING, BLOCK_SKIPPING,
+    )
+}  # fmt: skip
+RULES: tuple[NM | VNM, ...] = (
+    NM(2, 4), NM(1, 2), NM(1, 4), NM(2, 8), NM(2, 6), NM(4, 8), NM(1, 8), NM(3, 4), VNM(64, 2, 8), VNM(64, 2, 10),
+    VNM(8, 2, 8),
 )  # fmt: skip
 
-# What each unit makes of a pattern along the axis that a product contracts: verdict, and the density executed.
-# Columns as UNITS without the first, which has no sparse mode whatever the pattern, and the last two: rows in modes
-# of their own are those of VEGETA where a pattern has one for all, and single zeros are skipped along any axis.
-TABLE: dict[NM | VNM, list[tuple[Verdict, str]]] = {
-    NM(2, 4): [(RUNS, "1/2"), (PRUNE, "1"), (RUNS, "1/2"), (RUNS, "1/2"), (RUNS, "1/2"), (RUNS, "1/2")],
-    NM(1, 2): [(RUNS, "1/2"), (RUNS, "1/2"), (RUNS, "1/2"), (RUNS, "1/2"), (RUNS, "1/2"), (RUNS, "1/2")],
-    NM(1, 4): [(PADDED, "1/2"), (PADDED, "1/2"), (RUNS, "1/4"), (RUNS, "1/4"), (PADDED, "1/2"), (RUNS, "1/4")],
-    NM(2, 8): [(PADDED, "1/2"), (PRUNE, "1"), (PADDED, "1/2"), (RUNS, "1/4"), (PADDED, "1/2"), (RUNS, "1/4")],
-    NM(2, 6): [(PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (RUNS, "1/3"), (PRUNE, "1"), (PADDED, "1/2")],
-    NM(4, 8): [(PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (RUNS, "1/2")],
-    NM(1, 8): [(PADDED, "1/2"), (PADDED, "1/2"), (PADDED, "1/4"), (PADDED, "1/4"), (PADDED, "1/2"), (RUNS, "1/8")],
-    NM(3, 4): [(PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (RUNS, "3/4")],
-    VNM(64, 2, 8): [(PADDED, "1/2"), (PRUNE, "1"), (PADDED, "1/2"), (RUNS, "1/4"), (RUNS, "1/4"), (RUNS, "1/4")],
-    VNM(64, 2, 10): [(PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (PRUNE, "1"), (RUNS, "1/5"), (PADDED, "1/2")],
-    VNM(8, 2, 8): [(PADDED, "1/2"), (PRUNE, "1"), (PADDED, "1/2"), (RUNS, "1/4"), (PADDED, "1/2"), (RUNS, "1/4")],
-}
+
+def placed(rule: NM | VNM, axes: str) -> list[NM | VNM]:
+    """A rule along either axis of an operand, and of N:M along both."""
+    found: list[NM | VNM] = [replace(rule, axis=axis) for axis in axes]
+    return [*found, *(replace(rule, axis=axis, transposable=True) for axis in axes if isinstance(rule, NM))]
 
 
-def placed(pattern: NM | VNM, axis: str, transposable: bool) -> NM | VNM:
-    if isinstance(pattern, NM):
-        return NM(pattern.n, pattern.m, axis, transposable)
-    return VNM(pattern.v, pattern.n, pattern.m, axis)
+def shown(cell: Eligibility) -> tuple[Verdict, Fraction]:
+    assert cell.legal == (cell.executed_density < 1)
+    assert cell.reason
+    assert (cell.way is not None) == cell.legal
+    return cell.verdict, cell.executed_density.limit_denominator(10**6)
 
 
-@pytest.mark.parametrize("pattern", TABLE, ids=str)
-@pytest.mark.parametrize("column", range(len(UNITS)))
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("operand", OPERANDS)
-def test_every_cell(pattern: NM | VNM, column: int, operand: str) -> None:
-    unit = UNITS[column]
-    for axis, transposable in itertools.product(OPERANDS[operand], (False, True)):
-        one = placed(pattern, axis, transposable)
-        both_ways = isinstance(one, NM) and transposable
-        got = legality(one, unit, operand)
-        for product, contracted in CONTRACTS.items():
-            cell = got[product]
-            if contracted not in OPERANDS[operand]:
-                want = (Verdict.NOT_AN_OPERAND, "1")
-            elif column == 0:
-                want = (Verdict.NO_UNIT, "1")
-            elif unit is OUTER_PRODUCT:
-                want = (RUNS, str(one.density))
-            elif contracted != axis and not both_ways:
-                want = (Verdict.WRONG_AXIS, "1")
-            else:
-                want = TABLE[pattern][UNITS.index(VEGETA if unit is VEGETA_ROW_WISE else unit) - 1]
-            assert (cell.verdict, cell.executed_density) == (want[0], Fraction(want[1])), (axis, transposable, product)
-            assert cell.legal == (cell.executed_density < 1)
-            assert cell.reason
+def test_every_cell(rule: NM | VNM, unit: str, operand: str) -> None:
+    for pattern in placed(rule, "".join(OPERANDS[operand])):
+        got = legality(pattern, UNITS[unit], operand)
+        for product in CONTRACTS:
+            assert shown(got[product]) == by_hand(pattern, unit, operand, product), (pattern, product)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("operand", OPERANDS)
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *(Block(rows, cols, Fraction(1, 4)) for rows, cols in ((32, 32), (16, 8), (8, 16), (4, 4))),
+        Unstructured(Fraction(1, 4)),
+        Channel(Fraction(1, 4), "k"),
+        Channel(Fraction(1, 4), "n"),
+    ],
+    ids=str,
+)
+def test_every_cell_of_blocks_channels_and_single_zeros(pattern: WeightPattern, unit: str, operand: str) -> None:
+    if isinstance(pattern, Channel) and pattern.axis not in OPERANDS[operand]:
+        pattern = replace(pattern, axis=OPERANDS[operand][0])
+    got = legality(pattern, UNITS[unit], operand)
+    for product in CONTRACTS:
+        assert shown(got[product]) == by_hand(pattern, unit, operand, product), product
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("rule", [NM(2, 4), NM(1, 4)], ids=str)
+def test_every_cell_where_runs_do_not_divide_the_axes(rule: NM, unit: str) -> None:
+    for pattern in (rule, replace(rule, axis="n")):
+        got = legality(pattern, UNITS[unit], extents={"m": 10, "n": 10, "k": 10})
+        for product in CONTRACTS:
+            assert shown(got[product]) == by_hand(pattern, unit, "B", product, length=10), product
+
+
+@pytest.mark.parametrize(
+    ("machine", "dtype", "unit"),
+    [
+        ("a100_sxm", "bf16", SPARSE_TENSOR_CORE), ("a100_sxm", "tf32", SPARSE_TENSOR_CORE_TF32),
+        ("h100_sxm", "fp8", SPARSE_TENSOR_CORE), ("stc_flexible", "int8", FLEXIBLE_TENSOR_CORE),
+        ("vegeta_like", "bf16", VEGETA_ROW_WISE), ("s2ta_like", "int8", DENSITY_BOUND_BLOCKS),
+        ("dstc_like", "fp16", OUTER_PRODUCT), ("tpu_v4", "bf16", NO_SPARSE_UNIT),
+    ],
+)  # fmt: skip
+def test_the_units_are_those_of_the_machines(machine: str, dtype: str, unit: SparseUnit) -> None:
+    assert replace(sparse_unit(accsim.load_accelerator(machine), dtype), name=unit.name) == unit
 
 
 @pytest.mark.parametrize("n", range(1, 4))
@@ -105,7 +134,10 @@ def test_most_in_a_run_by_enumeration(n: int, m: int, run: int) -> None:
     assert most_in_run(n, m, run) == most
 
 
-@given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 999), st.sampled_from(UNITS[1:-2]))
+ONE_MODE_FOR_ALL = [unit for unit in UNITS.values() if unit.modes and unit.row_wise is None]
+
+
+@given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 999), st.sampled_from(ONE_MODE_FOR_ALL))
 def test_no_mask_of_a_pattern_that_runs_breaks_the_unit(n: int, m: int, seed: int, unit: SparseUnit) -> None:
     pattern = NM(min(n, m), m)
     cell = legality(pattern, unit)["forward"]
@@ -157,19 +189,36 @@ def test_training_is_capped_by_the_products_that_do_not_gain(
     assert 1 / legality(pattern, unit).training_density == speedup
 
 
-def test_blocks_channels_and_single_zeros() -> None:
-    blocks = SparseUnit("tiles", blocks=(16, 8))
-    good, bad = Block(32, 8, Fraction(1, 4)), Block(8, 32, Fraction(1, 4))
-    assert [e.verdict for e in legality(good, blocks).products] == [RUNS, PRUNE, Verdict.NOT_AN_OPERAND]
-    assert [e.verdict for e in legality(bad, blocks).products] == [PRUNE, RUNS, Verdict.NOT_AN_OPERAND]
-    assert legality(good, SPARSE_TENSOR_CORE)["forward"].verdict is Verdict.NO_UNIT
-    single = SparseUnit("dual_side", unstructured=True)
-    for pattern in (Unstructured(Fraction(1, 5)), NM(1, 5, "n"), Block(2, 2, Fraction(1, 5))):
-        report = legality(pattern, single)
-        assert [e.executed_density for e in report.products] == [Fraction(1, 5), Fraction(1, 5), 1]
-    for pattern in (Dense(), NM(4, 4), Unstructured(Fraction(1))):
-        assert {e.verdict for e in legality(pattern, SPARSE_TENSOR_CORE).products} == {Verdict.DENSE}
-    assert all(e.executed_density == Fraction(1, 3) for e in legality(Channel(Fraction(1, 3)), NO_SPARSE_UNIT).products)
+def test_nothing_is_pruned() -> None:
+    for pattern in (Dense(), NM(4, 4), Unstructured(Fraction(1)), Block(8, 8, Fraction(1))):
+        for unit in UNITS.values():
+            assert {shown(e) for e in legality(pattern, unit).products} == {(Verdict.DENSE, Fraction(1))}
+
+
+@pytest.mark.parametrize("sides", [(32, 32), (16, 8), (8, 16), (2, 4), (64, 1)])
+def test_rows_of_drawn_blocks_run_as_the_closed_form_has_it(sides: tuple[int, int]) -> None:
+    pattern = Block(*sides, Fraction(1, 4))
+    for product in ("forward", "dgrad"):
+        masks = [draw_mask(pattern, (512, 512), seed) for seed in range(12)]
+        drawn = [float(legality(Unstructured(mask=mask), VEGETA_ROW_WISE)[product].executed_density) for mask in masks]
+        closed = float(legality(pattern, VEGETA_ROW_WISE)[product].executed_density)
+        assert abs(np.mean(drawn) - closed) <= 4 * np.std(drawn, ddof=1) / 12**0.5 + 1e-9
+
+
+def test_a_mask_on_a_unit_that_skips_blocks_is_counted() -> None:
+    mask = np.zeros((64, 32), dtype=bool)  # 4 x 4 blocks of 16 along k by 8
+    mask[17, 3] = mask[63, 31] = mask[:32, 8:16] = True
+    cell = legality(Unstructured(mask=mask), BLOCK_SKIPPING)["forward"]
+    assert (cell.verdict, cell.way, cell.executed_density) == (PADDED, Way.BLOCKS, Fraction(4, 16))
+    turned = legality(Unstructured(mask=mask), BLOCK_SKIPPING)["dgrad"]  # 8 along k by 16 along n: 8 x 2 blocks
+    assert turned.executed_density == Fraction(4 + 1, 16)
+    whole = legality(Unstructured(mask=draw_mask(Block(16, 8, Fraction(1, 4)), (64, 32))), BLOCK_SKIPPING)["forward"]
+    assert shown(whole) == (RUNS, Fraction(1, 4))
+    everywhere = legality(Unstructured(mask=draw_mask(NM(2, 4), (64, 32))), BLOCK_SKIPPING)["forward"]
+    assert (everywhere.verdict, everywhere.legal) == (PRUNE, False)
+    assert legality(Unstructured(mask=mask), NO_SPARSE_UNIT)["forward"].verdict is Verdict.NO_UNIT
+    ragged = legality(Unstructured(mask=mask[:60]), BLOCK_SKIPPING)["forward"]  # the last blocks are filled up
+    assert ragged.executed_density == Fraction(3 * 16 * 8, 60 * 32)
 
 
 def test_rows_in_modes_of_their_own() -> None:
@@ -195,6 +244,8 @@ def test_the_way_of_each_unit() -> None:
         (VEGETA, NM(2, 4), Way.MODE),
         (VENOM_KERNEL, VNM(64, 2, 10), Way.GATHER),
         (VENOM_KERNEL, NM(2, 4), Way.MODE),
+        (BLOCK_SKIPPING, Block(16, 8, Fraction(1, 2)), Way.BLOCKS),
+        (VEGETA_ROW_WISE, Block(16, 8, Fraction(1, 2)), Way.ROWS),
     ]
     cases += [(OUTER_PRODUCT, NM(2, 4), Way.ZEROS), (SPARSE_TENSOR_CORE, Channel(Fraction(1, 2)), Way.SMALLER)]
     for unit, pattern, way in cases:

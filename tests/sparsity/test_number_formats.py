@@ -151,6 +151,7 @@ def test_tables_of_the_mx_specification() -> None:
 
 BITS = {
     "fp32": 32, "tf32": 32, "bf16": 16, "fp16": 16, "fp8_e4m3": 8, "fp8_e5m2": 8, "int8": 8, "int4": 4,
+    "int4_g32": 4 + 32 / 32, "int4_g64": 4 + 32 / 64, "int4_g128": 4 + 32 / 128,
     "hbfp8": 8.125, "hbfp6": 6.125, "hbfp4": 4.125, "mxfp8_e4m3": 8.25, "mxfp8_e5m2": 8.25, "mxfp6_e3m2": 6.25,
     "mxfp6_e2m3": 6.25, "mxfp4": 4.25, "mxint8": 8.25, "nvfp4": 4.5,
 }  # fmt: skip
@@ -161,7 +162,7 @@ def test_bits_a_value() -> None:
     for name, form in NUMBER_FORMATS.items():
         assert form.bits == dtype_bits(form.dtype)
         assert form.element.bits == (19 if name == "tf32" else form.element_bits)
-        blocks = {"hbfp": 64, "mx": 32, "nvfp4": 16}
+        blocks = {"hbfp": 64, "mx": 32, "nvfp4": 16, "group": int(name.partition("_g")[2] or 0)}
         assert form.block == blocks.get(form.scaling, 1)
 
 
@@ -194,6 +195,24 @@ def test_rows_of_whole_numbers_are_those_of_the_definition(kind: tuple[str, int]
     assert got.tolist() == naive.row(values, kind[1], np.float32)
 
 
+@given(st.sampled_from((32, 64, 128)), st.lists(ORDINARY, min_size=1, max_size=140), st.integers(1, 3))
+def test_groups_are_those_of_the_definition(size: int, values: list[float], repeats: int) -> None:
+    line = values * repeats
+    groups = [line[at : at + size] for at in range(0, len(line), size)]
+    want = [x for each in groups for x in naive.group(each, ml_dtypes.bfloat16)]
+    assert quantize(np.array(line), f"int4_g{size}").tolist() == want
+
+
+def test_a_group_reaches_from_its_least_to_its_largest_value() -> None:
+    """Sixteen numbers in even steps, whatever the group's mean, so that 100 to 115 are exact where int4 is 15 apart."""
+    values = np.arange(100.0, 116.0)
+    assert quantize(values, "int4_g32").tolist() == values.tolist()
+    assert np.abs(quantize(values, "int4") - values).max() > 5
+    noise = np.random.default_rng(7).standard_normal((64, 1024))
+    lost = {name: float(((quantize(noise, name) - noise) ** 2).mean()) for name in BITS if name.startswith("int4")}
+    assert lost["int4_g32"] < lost["int4_g64"] < lost["int4_g128"] < lost["int4"]
+
+
 @given(st.lists(ORDINARY | st.floats(-(2.0**-10), 2.0**-10, width=32), min_size=1, max_size=70))
 def test_nvfp4_is_that_of_the_definition(values: list[float]) -> None:
     blocks = [values[at : at + 16] for at in range(0, len(values), 16)]
@@ -211,7 +230,7 @@ def test_mx_scales_are_e8m0(name: str) -> None:
     assert (np.abs(values / scales).max(axis=1) < 2 * 2.0 ** NUMBER_FORMATS[name].element.largest_exponent).all()
 
 
-@pytest.mark.parametrize("name", NUMBER_FORMATS)
+@pytest.mark.parametrize("name", [name for name, form in NUMBER_FORMATS.items() if form.scaling != "group"])
 def test_laws(name: str) -> None:
     rng = np.random.default_rng(5)
     values = rng.standard_normal((6, 200)).astype(np.float32)
@@ -229,7 +248,9 @@ def test_laws(name: str) -> None:
         assert same(quantize(got, name), got)
 
 
-@pytest.mark.parametrize("name", [name for name, form in NUMBER_FORMATS.items() if form.scaling != "none"])
+@pytest.mark.parametrize(
+    "name", [name for name, form in NUMBER_FORMATS.items() if form.scaling not in ("none", "group")]
+)
 @pytest.mark.parametrize("pattern", [NM(2, 4), NM(1, 4), NM(1, 8)])
 def test_what_pruning_first_costs_and_what_rounding_costs_do_not_overlap(name: str, pattern: NM) -> None:
     """x − q(s(x)) = (x − s(x)) + kept · (x − q(x)) where s keeps the largest magnitude of each block."""
@@ -266,7 +287,7 @@ def test_spellings(spelled: str, name: str) -> None:
 )
 def test_types_and_shapes(dtype: type, out: type) -> None:
     for shape in ((), (0,), (3, 0), (1, 5)):
-        for name in ("bf16", "mxfp4", "int8", "nvfp4"):
+        for name in ("bf16", "mxfp4", "int8", "int4_g32", "nvfp4"):
             got = quantize(np.ones(shape, dtype=dtype), name)
             assert (got.dtype, got.shape) == (out, shape)
             assert np.allclose(got, 1, rtol=1e-6)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import accsim
 from accsim.config.data_files import data_folder, shipped_names
 from accsim.errors import InputError
 from accsim.sweep.axes import read_axis
@@ -188,3 +189,20 @@ def test_expressions(text: str, wanted: list[bool]) -> None:
 def test_what_is_no_expression(text: str) -> None:
     with pytest.raises(ExpressionError):
         Expression.parse(text)
+
+
+def test_constraints_read_axes_fields_of_the_machine_and_results_together(write_space: WriteSpace) -> None:
+    text = (
+        'machines: [flat_edge]\nworkloads: ["gemm?m=64&n=64&k=64"]\n'
+        "axes: {vector_unit.lanes: [8, 16, 32], clock: [470 MHz, 940 MHz]}\n"
+        "constraints: ['vector_unit.lanes * matrix_unit.rows <= 512', 'total_cycles / clock <= 1 us',\n"
+        "  'energy_j / cores > 0', \"bound_by != 'dram/nothing' and memories.sg.capacity == 512 KiB\"]\n"
+    )
+    frame = accsim.sweep(write_space(text))
+    assert frame["error"][4:].tolist() == ["does not keep vector_unit.lanes * matrix_unit.rows <= 512"] * 2
+    assert frame["latency_s"][4:].isna().all()  # not run
+    slow = frame["total_cycles"][:4] / frame["clock"][:4] > 1e-6
+    assert slow.any()
+    assert frame["latency_s"][:4].notna().all()  # run, and kept though the constraint is not
+    assert (frame["error"][:4][slow] == "does not keep total_cycles / clock <= 1 us").all()
+    assert frame["feasible"][:4].tolist() == (~slow).tolist()

@@ -104,3 +104,26 @@ def test_a_fit_needs_as_many_rows_as_constants(tmp_path: Path) -> None:
     assert "needed are 10, one for each constant" in errors
     code, _, errors = told("calibrate", "stc", "--machine", "a100_sxm", "--data", str(path))
     assert (code, "allowed are collective" in errors) == (2, True)
+
+
+def test_messages_have_constants_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of messages that other constants would give: those of messages are found again, no others are touched."""
+    monkeypatch.setattr("accsim.validate.calibrate.STARTS", 1)
+    set_to = {"links.send_recv.latency": "20 us", "links.send_recv.bandwidth": "200 GB/s"}
+    links = load_accelerator("a100_sxm", set=set_to).links
+    assert links is not None
+    path = tmp_path / "rows.csv"
+    rows = [
+        f"sendrecv,{chips},{size},{1e6 * node_times(links, 'send_recv', chips, size)[0].item()!r}"
+        for chips in (2, 8)
+        for size in (2**i for i in range(9, 32))
+    ]
+    path.write_text("\n".join(["op_name,num_gpus,message_bytes,latency_us", *rows]) + "\n")
+    code, shown, errors = told("calibrate", "collective", "--machine", "a100_sxm", "--data", str(path), "--json")
+    assert (code, errors) == (0, "")
+    found = json.loads(shown)
+    assert found["after"]["mape"] < 0.01 < found["before"]["mape"]
+    fitted = {path: constant["fitted"] for path, constant in found["constants"].items()}
+    assert all(name.startswith("links.send_recv.") for name in fitted)
+    assert fitted["links.send_recv.latency"] == pytest.approx(20e-6, rel=0.05)
+    assert fitted["links.send_recv.bandwidth"] == pytest.approx(200e9, rel=0.05)

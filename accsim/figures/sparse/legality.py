@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,50 +19,83 @@ from accsim.figures.paper_figure import PaperFigure, beside, read_published
 from accsim.report.plot_style import COLOURS, LIGHT, SMALL
 from accsim.sparsity.legality import CONTRACTS, Verdict, legality
 from accsim.sparsity.nm import NM, VNM
+from accsim.sparsity.patterns import Block, Channel, Unstructured, WeightPattern
 from accsim.sparsity.sparse_unit import (
+    BLOCK_SKIPPING,
+    DENSITY_BOUND_BLOCKS,
     FLEXIBLE_TENSOR_CORE,
+    LANE_SKIPPING,
+    OUTER_PRODUCT,
     SPARSE_TENSOR_CORE,
     SPARSE_TENSOR_CORE_TF32,
     VEGETA,
+    VEGETA_ROW_WISE,
     VENOM_KERNEL,
+    SparseUnit,
 )
 
-UNITS = (SPARSE_TENSOR_CORE, SPARSE_TENSOR_CORE_TF32, VEGETA, FLEXIBLE_TENSOR_CORE, VENOM_KERNEL)
+UNITS: Mapping[SparseUnit, str] = {
+    SPARSE_TENSOR_CORE: "2:4\na100, h100, h200", SPARSE_TENSOR_CORE_TF32: "1:2\nthe same, in TF32",
+    VEGETA: "1:4, 2:4 of a tile", FLEXIBLE_TENSOR_CORE: "2:4, 2:6, 2:8\nstc_flexible",
+    VENOM_KERNEL: "2:4, gathers columns", DENSITY_BOUND_BLOCKS: "1:8 to 7:8\ns2ta_like",
+    VEGETA_ROW_WISE: "1:4, 2:4 of each row\nvegeta_like", OUTER_PRODUCT: "zeros of both operands\ndstc_like",
+    LANE_SKIPPING: "zeros of one operand", BLOCK_SKIPPING: "blocks of 16 by 8",
+}  # fmt: skip
+"""What each unit takes, and the shipped machines that have it."""
+
 RULES: tuple[NM | VNM, ...] = (
     NM(2, 4), NM(1, 2), NM(1, 4), NM(2, 8), NM(2, 6), NM(4, 8), VNM(64, 2, 8), VNM(64, 2, 10),
 )  # fmt: skip
 BOTH = "k and n"
+QUARTER = Fraction(1, 4)
+BLOCKS = tuple(Block(rows, cols, QUARTER) for rows, cols in ((32, 32), (16, 8), (8, 16), (4, 4)))
+SHORT = {"m": 10, "n": 10, "k": 10}
+"""Extents of a product that runs of 4 do not divide."""
 QUANTITY, MODE = "executed density", "legality rule"
 MOST_RUN = 16
-"""Largest denominator of a density."""
+"""Largest denominator of a density that is shown as a fraction."""
 
 TINTS = {
     Verdict.RUNS: COLOURS[2],
     Verdict.PADDED: COLOURS[4],
     Verdict.RE_PRUNE: COLOURS[1],
     Verdict.WRONG_AXIS: COLOURS[3],
+    Verdict.NO_STRUCTURE: COLOURS[6],
+    Verdict.NO_UNIT: "#AAAAAA",
     Verdict.NOT_AN_OPERAND: LIGHT,
 }
 """Colours of the verdicts that occur."""
 
 
-def placed() -> list[tuple[str, str, NM | VNM]]:
-    """(rule, axes, pattern): each rule along k, along n, and, of N:M, along both."""
-    found: list[tuple[str, str, NM | VNM]] = []
+class Placed(NamedTuple):
+    """A pattern of the table: what it is called, the axes that it runs along, the extents that it is judged with."""
+
+    rule: str
+    along: str
+    pattern: WeightPattern
+    extents: Mapping[str, int] | None = None
+
+
+def placed() -> list[Placed]:
+    """Each rule along k, along n, and, of N:M, along both; blocks, channels and single zeros as they are."""
+    found = []
     for rule in RULES:
-        found += [(str(rule), axis, replace(rule, axis=axis)) for axis in ("k", "n")]
+        found += [Placed(str(rule), axis, replace(rule, axis=axis)) for axis in ("k", "n")]
         if isinstance(rule, NM):
-            found.append((str(rule), BOTH, replace(rule, transposable=True)))
-    return found
+            found.append(Placed(str(rule), BOTH, replace(rule, transposable=True)))
+    found += [Placed("2:4 of 10 places", axis, NM(2, 4, axis), SHORT) for axis in ("k", "n")]
+    found += [Placed(f"1/4 of blocks {block.rows} by {block.cols}", BOTH, block) for block in BLOCKS]
+    found += [Placed("1/4 of channels", axis, Channel(QUARTER, axis)) for axis in ("k", "n")]
+    return [*found, Placed("1/4 of all places", BOTH, Unstructured(QUARTER))]
 
 
 def rows() -> pd.DataFrame:
     """A row for each pattern, unit and product."""
     found = [
-        (rule, along, unit.name, entry.product, entry.verdict.value, entry.reason, float(entry.executed_density))
-        for rule, along, pattern in placed()
+        (one.rule, one.along, unit.name, e.product, e.verdict.value, e.reason, float(e.executed_density))
+        for one in placed()
         for unit in UNITS
-        for entry in legality(pattern, unit).products
+        for e in legality(one.pattern, unit, extents=one.extents).products
     ]
     columns = ["pattern", "along", "hardware", "product", "verdict", "reason", "simulated"]
     table = pd.DataFrame(found, columns=columns).assign(quantity=QUANTITY, unit="1", mode=MODE)
@@ -70,7 +104,7 @@ def rows() -> pd.DataFrame:
 
 def plot(rows: pd.DataFrame) -> Figure:
     """A table of colours: patterns down, units and their products across."""
-    figure, (axes,) = draw.panels("Patterns against units: which products gain, and how much is executed", 11.0, 6.6)
+    figure, (axes,) = draw.panels("Patterns against units: which products gain, and how much is executed", 17.5, 8.4)
     patterns = list(rows[["pattern", "along"]].drop_duplicates().itertuples(index=False, name=None))
     columns = [(unit.name, product) for unit in UNITS for product in CONTRACTS]
     cells = rows.set_index(["pattern", "along", "hardware", "product"])
@@ -93,7 +127,8 @@ def _cell(axes: Axes, x: int, y: int, cell: pd.Series[Any]) -> None:
     """A coloured field, with the executed density where something is gained."""
     axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=TINTS[Verdict(cell["verdict"])], edgecolor="white"))
     if cell["simulated"] < 1:
-        shown = str(Fraction(cell["simulated"]).limit_denominator(MOST_RUN))
+        share = Fraction(cell["simulated"]).limit_denominator(MOST_RUN)
+        shown = str(share) if abs(share - cell["simulated"]) < 1e-6 else f"{cell['simulated']:.3f}"
         axes.text(x, y, shown, ha="center", va="center", fontsize=SMALL)
 
 
@@ -101,8 +136,8 @@ def _divide(axes: Axes, patterns: list[tuple[str, str]]) -> None:
     """Lines between units, whose names stand above, and between rules."""
     for place, unit in enumerate(UNITS):
         first = len(CONTRACTS) * place - 0.5
-        modes = ", ".join(f"{n}:{m}" for n, m in unit.modes) + (", gathers" if unit.gathered_rows else "")
-        axes.text(first + len(CONTRACTS) / 2, -0.7, f"{unit.name}\n{modes}", ha="center", va="bottom", fontsize=SMALL)
+        said = f"{unit.name}\n{UNITS[unit]}"
+        axes.text(first + len(CONTRACTS) / 2, -0.7, said, ha="center", va="bottom", fontsize=SMALL)
         axes.axvline(first, color=PUBLISHED_COLOUR, linewidth=0.8)
     for place, (before, after) in enumerate(pairwise(patterns)):
         if before[0] != after[0]:
@@ -118,8 +153,12 @@ def notes(rows: pd.DataFrame) -> list[str]:
         "of each cell is in the CSV file. B[k,n] holds the weights; forward contracts k, dgrad n, wgrad m.",
         f"Published densities: {known - len(differ)} of {known} are met. 2:6 on a 2:4 unit is not: the artefact runs "
         "it at 1/2, but an aligned run of 4 of a 2:6 mask can hold 4 nonzeros: such a mask would need re-pruning.",
-        "4:8 runs on none: a run of 4 can hold 4 of its nonzeros. Measured speedups of VEGETA and VENOM are of whole "
-        "kernels or engines, not of the executed share, and are not compared here.",
+        "4:8 runs where runs are of 8, or zeros are skipped one by one: a run of 4 can hold 4 of its nonzeros. "
+        "Measured speedups of VEGETA and VENOM are of whole kernels or engines, not of the executed share, and are not "
+        "compared here.",
+        "Runs that do not divide the 10 places are filled up. Rows in modes of their own: each 64 places long, at the "
+        "n of 4 of its fullest run. Where single zeros are skipped the density is a bound: lanes and packed vectors "
+        "wait for the fullest. A dropped channel makes all three products smaller, on any unit.",
         "Sparse weights alone gain 3 / (1/2 + 1 + 1) = 1.2 x in a training step with 2:4, and 1.5 x if transposable: "
         "wgrad writes the weights, so that their zeros are no operand's.",
     ]

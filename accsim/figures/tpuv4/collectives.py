@@ -130,7 +130,8 @@ def notes(rows: pd.DataFrame) -> list[str]:
         "errors.",
         f"all_reduce of 1 KiB: {least}.",
         "Large buffers: three axes of 2 x 50 GB/s reach half of 300 GB/s in an all-reduce whatever the slice's size "
-        "(4x4x8 twisted a tenth less, its rings being unlike); an all-to-all gets slower with the longest axis.",
+        "(4x4x8 twisted by trees that share no link, its rings being unlike); an all-to-all gets slower with the "
+        "longest axis.",
         "Of algorithms, the fastest for the size is taken and drawn; 4096 chips are too many for those that are "
         "routed pair by pair, so only rings along the axes are tried there.",
     ]

@@ -137,6 +137,11 @@ class Block:
         op = Gemm(rows, n, k, groups, self.dtype, self.prefix + name, grouped=True, weight_dtype=self.weight_dtype)
         return self._entry(op, ())
 
+    def kv_append(self, elements: int, kv_dtype: str | None) -> Entry:
+        """New keys and values on their way to the cache, in its data type."""
+        op = Elementwise(elements, "copy", dtype=self.dtype, name=f"{self.prefix}kv_append", out_dtype=kv_dtype)
+        return self._entry(op, ())
+
     def product(self, name: str, batch: int, m: int, n: int, k: int) -> Entry:
         """A product of two activations for every batch element."""
         return self._entry(Gemm(m, n, k, batch, self.dtype, self.prefix + name, weights=False), ())

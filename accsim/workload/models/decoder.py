@@ -69,6 +69,8 @@ class DecoderParameters(Parameters):
     """Keys of each sequence, the new tokens' included; for prefill, default seq."""
     weight_dtype: Dtype | None = None
     """Data type of the weights of the layers' products; default: dtype, as embeddings and output product have."""
+    kv_dtype: Dtype | None = None
+    """Data type of the KV cache, which attention reads also in prefill; default: dtype."""
 
     @model_validator(mode="after")
     def _lengths_fit_the_phase(self) -> Self:
@@ -77,7 +79,7 @@ class DecoderParameters(Parameters):
             if self.kv_len is None:
                 wrong.append(Wrong(("kv_len",), f"missing, needed for the phase decode is {COUNT_TEXT}"))
             if self.seq is not None:
-                allowed = "allowed are batch, dtype, kv_len, weight_dtype"
+                allowed = "allowed are batch, dtype, kv_dtype, kv_len, weight_dtype"
                 message = f"not a parameter of the phase decode, which makes one token; {allowed}"
                 wrong.append(Wrong(("seq",), message, "kv_len", key=True))
         elif self.seq is None:
@@ -137,12 +139,13 @@ class Decoder(ModelFile):
             causal=True,
             dtype=p.dtype,
             window=h.window,
+            kv_dtype=p.kv_dtype,
         )
         return [
             block.norm("attention_norm", rows, h.d_model, "rms"),
             block.linear("qkv_proj", rows, (h.heads + 2 * h.kv_heads) * width, h.d_model),
             block.elementwise("rope", rows * (h.heads + h.kv_heads) * width, "rope"),
-            block.elementwise("kv_append", rows * 2 * h.kv_heads * width, "copy"),
+            block.kv_append(rows * 2 * h.kv_heads * width, p.kv_dtype),
             Entry(attention, h.layers),
             block.linear("o_proj", rows, h.d_model, h.heads * width),
             block.elementwise("attention_residual", rows * h.d_model, "add"),

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from accsim.config.checks import MAX_SIZE
 from accsim.config.fields import Wording
 from accsim.config.reader import PlacedError, Wrong
+from accsim.workload.backward import backward, update
 from accsim.workload.embedding_form import FeatureForm, Features, TableForm, Tables, embedding_set, placed
 from accsim.workload.embeddings import EmbeddingSet
 from accsim.workload.models.base import Block, Count, Hyperparameters, ModelFile, Parameters
@@ -110,10 +111,13 @@ class DlrmParameters(Parameters):
     """Samples at a time."""
     part: Literal["all", "dense"] = "all"
     """dense: without the lookups."""
+    phase: Literal["inference", "training"] = "inference"
+    """training: the dense network's backward pass and update behind the forward pass. Those of the tables are the
+    embedding unit's."""
 
 
 class Dlrm(ModelFile):
-    """One forward pass over a batch of samples, as in inference."""
+    """One pass over a batch of samples: forward, or a training step's."""
 
     shape = DlrmHyperparameters
 
@@ -158,11 +162,13 @@ class Dlrm(ModelFile):
         return super().parameter_count() + self.tables_and_features().parameter_count
 
     def entries(self) -> tuple[Entry, ...]:
-        """Lookups, bottom layers, interaction, top layers."""
+        """Lookups, bottom layers, interaction, top layers; in training, their gradients and the update."""
         p, h = self.parameters, self.hyperparameters
         lookups = self._lookups() if p.part == "all" else []
         bottom = self._layers("bottom", h.bottom, "relu")
-        return (*lookups, *bottom, *self._interaction(), *self._layers("top", h.top, "sigmoid"))
+        dense = (*bottom, *self._interaction(), *self._layers("top", h.top, "sigmoid"))
+        trained = (*backward(dense, first=bottom[0].name), *update(dense)) if p.phase == "training" else ()
+        return (*lookups, *dense, *trained)
 
     def _lookups(self) -> list[Entry]:
         """The bags of each feature; features alike are repeats."""

@@ -69,11 +69,13 @@ class Gpt(ModelFile):
     def _layers(self, rows: int) -> list[Entry]:
         p, h = self.parameters, self.hyperparameters
         block, width = Block(p.dtype, h.layers, weight_dtype=p.weight_dtype), h.d_model // h.heads
-        attention = Attention(p.batch, h.heads, p.new_tokens, p.keys, width, causal=True, dtype=p.dtype)
+        attention = Attention(
+            p.batch, h.heads, p.new_tokens, p.keys, width, causal=True, dtype=p.dtype, kv_dtype=p.kv_dtype
+        )
         return [
             block.norm("attention_norm", rows, h.d_model, "layer"),
             block.linear("qkv_proj", rows, 3 * h.d_model, h.d_model),
-            block.elementwise("kv_append", rows * 2 * h.d_model, "copy"),
+            block.kv_append(rows * 2 * h.d_model, p.kv_dtype),
             Entry(attention, h.layers),
             block.linear("o_proj", rows, h.d_model, h.d_model),
             block.elementwise("attention_residual", rows * h.d_model, "add"),

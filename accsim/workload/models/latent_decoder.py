@@ -129,7 +129,7 @@ class LatentDecoder(ModelFile):
             block.linear("kv_down", rows, latent, h.d_model),
             block.norm("kv_norm", rows, h.kv_rank, "rms"),
             block.elementwise("rope", rows * (h.heads + 1) * h.rope_dim, "rope"),
-            block.elementwise("kv_append", rows * latent, "copy"),
+            block.kv_append(rows * latent, self.parameters.kv_dtype),
             *attend,
             block.linear("o_proj", rows, h.d_model, h.heads * h.v_dim),
             block.elementwise("attention_residual", rows * h.d_model, "add"),
@@ -141,6 +141,7 @@ class LatentDecoder(ModelFile):
         op = Attention(
             p.batch, h.heads, p.new_tokens, p.keys, h.qk_dim, causal=True, dtype=p.dtype,
             name=f"{block.prefix}attention", v_dim=h.v_dim, latent_dim=h.kv_rank + h.rope_dim,
+            kv_dtype=p.kv_dtype,
         )  # fmt: skip
         up = block.linear("kv_up", p.batch * p.keys, h.heads * (h.nope_dim + h.v_dim), h.kv_rank)
         return [up, Entry(op, block.repeat)]
@@ -150,7 +151,7 @@ class LatentDecoder(ModelFile):
         p, h = self.parameters, self.hyperparameters
         op = Attention(
             p.batch, h.heads, p.new_tokens, p.keys, h.kv_rank + h.rope_dim, kv_heads=1, causal=True, dtype=p.dtype,
-            name=f"{block.prefix}attention", v_dim=h.kv_rank, shared_kv=True,
+            name=f"{block.prefix}attention", v_dim=h.kv_rank, shared_kv=True, kv_dtype=p.kv_dtype,
         )  # fmt: skip
         return [
             block.grouped("q_absorb", self._rows, h.kv_rank, h.nope_dim, h.heads),

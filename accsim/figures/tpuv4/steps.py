@@ -1,0 +1,65 @@
+"""Steps of recommendation models on slices of TPU v3 and v4 that have as many chips: what several figures run."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from accsim.embedding.placement import Placement
+from accsim.figures.tpuv4.bisection import SLICES
+from accsim.system import StepReport, read_slice, train_step
+from accsim.system.placing import BEST, placements
+from accsim.workload.catalogue import load_workload
+
+V3, V4 = "tpu_v3", "tpu_v4"
+SAMPLES: Final = 8192
+"""Of a chip: 2048 for each of the four embedding units of TPU v4, the smaller end of what section 7.9 says of internal
+models; as many on TPU v3, so that batches of as many chips are equal."""
+
+
+def slice_name(machine: str, chips: int, *, twisted: bool = True) -> str:
+    """The slice of a machine with so many chips, as square or cubic as they get; twisted where it can be."""
+    flat, solid = SLICES[chips]
+    if machine == V3:
+        return f"{V3}:{flat[0]}x{flat[1]}"
+    twist = "twisted:" if twisted and max(solid) == 2 * min(solid) else ""
+    return f"{V4}:{twist}{'x'.join(map(str, solid))}"
+
+
+@lru_cache(maxsize=256)
+def step(
+    model: str,
+    machine: str,
+    chips: int,
+    *,
+    twisted: bool = True,
+    samples: int = SAMPLES,
+    where: str = "sparse_core",
+    changes: tuple[tuple[str, object], ...] = (),
+) -> StepReport:
+    """A step of so many samples a chip, embeddings beside the dense half of the step before.
+
+    Tables lie where the placer puts them, and owners drop duplicates and send sums of bags.
+
+    Parameters
+    ----------
+    changes
+        Settings of the machine.
+    """
+    on = read_slice(slice_name(machine, chips, twisted=twisted), set=dict(changes))
+    wires = tuple(change for change in changes if change[0].startswith("interconnect"))
+    placed = placed_tables(model, machine, chips, twisted, samples, wires)
+    named = f"{model}?batch={samples * chips}"
+    return train_step(named, on, placement=placed, where=where, dedup="owner", schedule="pipelined")
+
+
+@lru_cache(maxsize=64)
+def placed_tables(
+    model: str, machine: str, chips: int, twisted: bool, samples: int, wires: tuple[tuple[str, object], ...]
+) -> Placement:
+    """What the placer finds for a slice, whatever else is changed about it; a tenth of the memory is left free."""
+    on = read_slice(slice_name(machine, chips, twisted=twisted), set=dict(wires))
+    tables = load_workload(model).embeddings
+    assert tables is not None
+    room = 0.9 * on.chip.main_memory.capacity_bytes
+    return placements(tables, samples, on, BEST, room)[-1][0]

@@ -1,0 +1,80 @@
+"""Steps on a slice as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.text import Text
+
+from accsim.report.render import TRUST, show
+from accsim.report.sheet import GAP, Sheet, put
+from accsim.report.words import binary, parameters, percent, si
+from accsim.system.step import StepReport
+
+TOP_CAUSES = 3
+LEAST_SHARE = 0.0005
+
+
+def print_step(console: Console, step: StepReport) -> None:
+    """A step: summary, its parts, what runs at once, resources and energy."""
+    chips = f"{step.slice.chips} chips, {step.work.samples:g} samples each"
+    given = parameters({name: step.workload.parameters[name] for name in ("batch", "dtype")})
+    put(console, Text(f"{step.workload.name} ({given}) on {step.slice.name}: {chips}", style="bold"))
+    trust = TRUST[step.slice.chip.trust]
+    put(console, Text(f"training step, {step.schedule}; rows looked up by {step.where}, dedup {step.work.dedup}"))
+    put(console, Text(f"trust: {trust}; machine {step.slice.chip.hash}"))
+    summary = Sheet(("", ""), words=(0, 1), wrap=(1,))
+    for name, text in _summary(step):
+        summary.add(name, text)
+    console.print()
+    put(console, summary, GAP)
+    show(console, "Parts, each alone", _parts(step))
+    show(console, "One after the other, and within a row at once", _spans(step))
+    show(console, "Resources", _resources(step))
+    show(console, "Energy of a chip", _energy(step))
+
+
+def _summary(step: StepReport) -> Iterable[tuple[str, str]]:
+    yield "step time", si(step.step_s, "s")
+    yield "throughput", f"{si(step.samples_per_s, '')} samples/s"
+    causes = ((cause, seconds / step.step_s) for cause, seconds in step.critical_path_s.items())
+    yield "bound by", ", ".join(f"{cause} {percent(share)}" for cause, share in list(causes)[:TOP_CAUSES])
+    yield "halves alone", f"embedding {si(step.embedding_s, 's')}, dense {si(step.dense_s, 's')}"
+    yield "energy of a chip", f"{si(step.energy_j, 'J')}, average power {si(step.power_w, 'W')}"
+    capacity = step.slice.chip.main_memory.capacity_bytes
+    yield "tables", f"{binary(step.table_bytes)} on the fullest chip, of {binary(capacity)}"
+
+
+def _parts(step: StepReport) -> Sheet:
+    found = Sheet(("part", "on", "time", "bound by"), words=(0, 1, 3))
+    legs = [(leg.name, leg.unit, leg.alone) for leg in step.legs]
+    dense = [(name, "tensor_core", run) for name, run in step.dense.segments.items()]
+    for name, unit, run in [*legs[:3], *dense, ("all_reduce", "ici", step.all_reduce), *legs[3:]]:
+        found.add(name, unit, si(run.time_s, "s"), run.bound_by)
+    return found
+
+
+def _spans(step: StepReport) -> Sheet:
+    found = Sheet(("runs", "ends after", "alone", "lasts"), words=(0,), wrap=(0,))
+    for span in step.spans:
+        for i, (run, end) in enumerate(zip(span.runs, span.ends_s, strict=True)):
+            found.add(run.name, si(end, "s"), si(run.time_s, "s"), si(span.time_s, "s") if i == 0 else "")
+    return found
+
+
+def _resources(step: StepReport) -> Sheet:
+    found = Sheet(("resource", "busy"), words=(0,))
+    for name, share in sorted(step.utilization.items(), key=lambda item: -item[1]):
+        if share >= LEAST_SHARE:
+            found.add(name, percent(share))
+    return found
+
+
+def _energy(step: StepReport) -> Sheet:
+    found = Sheet(("part", "energy", "share"), words=(0,))
+    parts = step.energy_breakdown_j
+    for name, joules in sorted(parts.items(), key=lambda item: -item[1]):
+        if joules:
+            found.add(name, si(joules, "J"), percent(joules / step.energy_j))
+    return found

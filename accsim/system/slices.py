@@ -1,0 +1,107 @@
+"""Slices: chips of one machine on a network, by name such as ``tpu_v4:4x4x8``."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from accsim.config.catalogue import is_path, load_accelerator
+from accsim.config.checks import shown
+from accsim.config.interconnect import Interconnect
+from accsim.config.machine import Accelerator
+from accsim.errors import InputError, Problem
+from accsim.network.fat_tree import FatTree
+from accsim.network.topology import Topology
+from accsim.network.torus import Torus
+
+TWISTED = "twisted"
+_SHAPE = re.compile(r"\d{1,6}(x\d{1,6}){0,5}")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Equal chips and the network that joins them.
+
+    Attributes
+    ----------
+    name
+        As it is spelled: ``tpu_v4:4x4x8``.
+    """
+
+    name: str
+    chip: Accelerator
+    network: Topology
+
+    @property
+    def chips(self) -> int:
+        """Their number."""
+        return self.network.chips
+
+
+def is_slice(name: object) -> bool:
+    """Whether a name is that of several chips and not that of one."""
+    return isinstance(name, str) and ":" in name and not is_path(name)
+
+
+def read_slice(spec: str, *, set: Mapping[str, object] | None = None) -> Slice:  # noqa: A002
+    """The slice of a text.
+
+    Parameters
+    ----------
+    spec
+        A machine and the chips along each axis of its torus, ``tpu_v4:4x4x8``; ``tpu_v4:twisted:4x4x8`` with the twist
+        of axes of k and 2k chips; of a machine with a node's switch, the chips under it, ``h100_sxm:8``.
+    set
+        Changes of the machine, as for `accsim.load_accelerator`.
+
+    Raises
+    ------
+    InputError
+        If there is no such machine or it has no such slices.
+
+    Examples
+    --------
+    >>> read_slice("tpu_v4:4x4x8").chips
+    128
+    """
+    name, _, rest = spec.partition(":")
+    chip = load_accelerator(name, set=set)
+    head, _, tail = rest.partition(":")
+    twisted = head == TWISTED
+    text = tail if twisted else rest
+    if not _SHAPE.fullmatch(text):
+        raise _wrong(spec, f"read the shape {shown(text)}, allowed are numbers of chips with 'x' in between")
+    shape = tuple(int(length) for length in text.split("x"))
+    if chip.interconnect is not None:
+        return Slice(spec, chip, _torus(spec, shape, twisted, chip.interconnect))
+    if chip.links is None:
+        raise _wrong(spec, f"{chip.name} has neither an interconnect nor links to other chips, allowed is '{name}'")
+    if twisted or len(shape) > 1 or not 2 <= shape[0] <= chip.links.chips:
+        raise _wrong(spec, f"read {shown(rest)}, allowed are 2 to {chip.links.chips} chips of a node of {chip.name}")
+    links = chip.links
+    node = FatTree(shape, link_bytes_per_s=links.bandwidth_bytes_per_s, hop_latency_s=links.hop_s / 2)
+    return Slice(spec, chip, node)
+
+
+def _torus(spec: str, shape: tuple[int, ...], twisted: bool, links: Interconnect) -> Torus:
+    """The machine's own torus; one of fewer axes than it has lies in it, with the others one chip long."""
+    if len(shape) > links.axes:
+        raise _wrong(spec, f"read {len(shape)} axes, allowed are at most {links.axes}")
+    if math.prod(shape) > links.most_chips or min(shape) < 1:
+        raise _wrong(spec, f"read {math.prod(shape):,} chips, allowed are 1 to {links.most_chips:,}")
+    whole = shape + (1,) * (links.axes - len(shape)) if links.wrap_all else shape
+    wrap = links.closed(whole)[: len(shape)]
+    return Torus(
+        shape,
+        twisted=twisted,
+        wrap=True if twisted else wrap,
+        link_bytes_per_s=links.link_bandwidth_bytes_per_s,
+        hop_latency_s=links.hop_s,
+        link_efficiency=links.link_efficiency,
+    )
+
+
+def _wrong(spec: str, message: str) -> InputError:
+    return InputError(Problem("", "", f"{spec}: {message}"))
