@@ -46,9 +46,10 @@ def optimize(
     from accsim.sweep.search import OBJECTIVES
     from accsim.sweep.search import optimize as search
 
-    with showing() as progress:
+    objectives = objective or OBJECTIVES
+    with showing(objectives[0]) as progress:
         found = search(
-            space, objective or OBJECTIVES, trials=trials, sampler=sampler, batch=batch, seed=seed, baseline=baseline,
+            space, objectives, trials=trials, sampler=sampler, batch=batch, seed=seed, baseline=baseline,
             executor=executor_of(jobs, dask), out=out, resume=resume, progress=progress,
             command=" ".join(["accsim", *sys.argv[1:]]),
         )  # fmt: skip

@@ -67,7 +67,7 @@ def sweep(
     from accsim.sweep.run import sweep_into
     from accsim.sweep.summary import summary_of
 
-    with showing(read.objective) as progress:
+    with showing("J" if read.objective == "energy" else "s") as progress:
         sweep_into(
             out, read, executor_of(jobs, dask), resume=resume, shard=part, progress=progress,
             command=" ".join(["accsim", *sys.argv[1:]]),
