@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from accsim.report.plot_style import COLOURS, GREY, LARGE, LIGHT, NORMAL, SMALL, new_panels
 from accsim.sweep.pareto import Points, front
@@ -75,6 +76,7 @@ def _growth(axes: Axes, result: SearchResult) -> None:
             np.arange(1, len(curve) + 1), curve, where="post", color=COLOURS[i], linestyle=("-", "--")[i],
             linewidth=1.5, label=sampler,
         )  # fmt: skip
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("evaluated designs", fontsize=NORMAL)
     axes.set_ylabel("hypervolume (share of the box of all designs)", fontsize=NORMAL)
     axes.set_ylim(0, 1.02)
