@@ -85,6 +85,7 @@ _PUBLIC = {
     "Span": "accsim.engine.program",
     "TICKS_PER_CYCLE": "accsim.engine.program",
     "vary": "accsim.engine.program",
+    "optimize": "accsim.sweep.search",
     "run_program": "accsim.engine.run",
     "stand_for": "accsim.engine.inner",
     "at_once": "accsim.engine.compose",

@@ -38,6 +38,7 @@ FILES = {
     "workloads.md": "my_trace.yaml",
     "embeddings.md": "my_model.yaml",
     "sweeps.md": "my_space.yaml",
+    "optimize.md": "my_space.yaml",
 }
 LOOSE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 ENVIRONMENT = os.environ | {

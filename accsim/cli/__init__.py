@@ -12,6 +12,7 @@ from accsim.cli.app import INTERRUPTED, app
 from accsim.cli.describe import describe, machines, schema, workloads
 from accsim.cli.figures import calibrate, figure, validate
 from accsim.cli.network import network
+from accsim.cli.optimize import optimize
 from accsim.cli.report import report
 from accsim.cli.run import diff, run
 from accsim.cli.sweep import sweep
@@ -23,6 +24,7 @@ app.command(short_help="Simulate a workload on a machine.")(run)
 app.command(short_help="Write the HTML page of a saved run or sweep.")(report)
 app.command(short_help="Explain why one run is faster than another.")(diff)
 app.command(short_help="Simulate every point of a space of designs.")(sweep)
+app.command(short_help="Search a space for the best designs.")(optimize)
 app.command()(machines)
 app.command()(workloads)
 app.command(short_help="Explain a machine, workload, dataflow, op or mapped program.")(describe)

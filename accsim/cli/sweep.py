@@ -67,9 +67,9 @@ def sweep(
     from accsim.sweep.run import sweep_into
     from accsim.sweep.summary import summary_of
 
-    with showing(read.objective) as progress:
+    with showing("J" if read.objective == "energy" else "s") as progress:
         sweep_into(
-            out, read, _executor(jobs, dask), resume=resume, shard=part, progress=progress,
+            out, read, executor_of(jobs, dask), resume=resume, shard=part, progress=progress,
             command=" ".join(["accsim", *sys.argv[1:]]),
         )  # fmt: skip
     say(f"wrote the table to {out}")
@@ -77,7 +77,8 @@ def sweep(
     write_json(summary.to_dict()) if as_json else summary.show(console())
 
 
-def _executor(jobs: int, dask: str | None) -> Executor | None:
+def executor_of(jobs: int, dask: str | None) -> Executor | None:
+    """Where points are run, as the options say; None for this process."""
     if dask is not None and jobs > 1:
         raise InputError(Problem("--jobs", "", "--jobs and --dask exclude each other, allowed is one of them"))
     if dask is not None:

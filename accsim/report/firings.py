@@ -127,7 +127,7 @@ def bytes_per_tick(found: Sequence[Firing]) -> dict[str, list[tuple[int, tuple[f
     users: dict[str, list[Firing]] = {}
     for firing in found:
         if firing.end > firing.start:
-            for memory in {action.partition(".")[2] for action, size in firing.moves if size}:
+            for memory in dict.fromkeys(action.partition(".")[2] for action, size in firing.moves if size):
                 users.setdefault(memory, []).append(firing)
     return {memory: list(_rates(memory, firings)) for memory, firings in users.items()}
 

@@ -53,6 +53,11 @@ class Axis:
         return self.key.startswith("mapping.") and self.ends.dtype.kind == "i"
 
     @property
+    def whole(self) -> bool:
+        """Whether the values of an interval are whole numbers."""
+        return self.dimension == "bytes" or all(isinstance(end, int) for end in self.values)
+
+    @property
     def ends(self) -> Column:
         """Its first and last value."""
         return as_column((self.values[0], self.values[-1]))
@@ -67,13 +72,12 @@ class Axis:
         if not self.interval:
             return np.asarray(self.column[np.minimum((unit * self.size).astype(np.int64), self.size - 1)])
         low, high = (float(end) for end in self.values)
-        whole = self.dimension == "bytes" or all(isinstance(end, int) for end in self.values)
         if self.interval == "loguniform":
             found = np.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
         else:
             found = low + unit * (high - low)
         found = np.clip(found, low, high)
-        return np.rint(found).astype(np.int64) if whole else found
+        return np.rint(found).astype(np.int64) if self.whole else found
 
 
 def as_column(values: Sequence[Scalar]) -> Column:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -227,6 +227,14 @@ def evaluate(space: Space, points: Sequence[Point]) -> pd.DataFrame:
     ----------
     points : machines and workloads are those of the space; values in base units, linked fields left out or given.
     """
+    frame: pd.DataFrame = evaluate_points(space, points).to_pandas()
+    return frame
+
+
+def evaluate_points(
+    space: Space, points: Sequence[Point], run: Callable[[Space, Part], pa.Table] = evaluate_part
+) -> pa.Table:
+    """The same as Arrow's table; ``run`` says what becomes of points of one machine and workload."""
     import pyarrow as pa
 
     tables = []
@@ -238,12 +246,13 @@ def evaluate(space: Space, points: Sequence[Point]) -> pd.DataFrame:
     for (machine, workload), chosen in groups.items():
         given = {axis.key: as_column([points[i].values[axis.key] for i in chosen]) for axis in space.axes}
         part = Part(machine, workload, 0, space.with_linked(given, len(chosen)), len(chosen))
-        tables.append(evaluate_part(space, part))
+        tables.append(run(space, part))
         order += chosen
     table = pa.concat_tables(tables) if tables else schema_of(space).empty_table()
-    frame: pd.DataFrame = table.to_pandas()
-    frame[["point", "design"]] = np.array(order, np.int64)[:, None]
-    return frame.sort_values("point", ignore_index=True)
+    table = table.unify_dictionaries().take(np.argsort(np.array(order, np.int64)))
+    for name in ("point", "design"):
+        table = table.set_column(table.column_names.index(name), name, pa.array(np.arange(len(points))))
+    return table
 
 
 def failed_part(space: Space, part: Part, why: str) -> pa.Table:

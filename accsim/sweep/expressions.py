@@ -91,6 +91,20 @@ class Expression:
         """Whether it is true of each of so many points; false where a number is missing (nan)."""
         return np.broadcast_to(np.asarray(self.of(columns), bool), (points,)).copy()
 
+    def excess(self, columns: Mapping[str, Any]) -> float:
+        """By how much it fails to be true of one point: 0 where it is true, at most 1.
+
+        A comparison counts the difference of its sides over the greater of them, ``and`` the most that is missing,
+        ``or`` the least; all else that is not true counts 1, and so does a number that is missing (nan).
+
+        Examples
+        --------
+        >>> Expression.parse("area_mm2 <= 6").excess({"area_mm2": 8.0})
+        0.25
+        """
+        with np.errstate(all="ignore"):
+            return _excess(_tree(self.text), columns)
+
 
 def _tree(text: str) -> ast.expr:
     if len(text) > MOST_LETTERS:
@@ -189,3 +203,17 @@ def _compared(left: Any, ops: list[ast.cmpop], others: list[ast.expr], columns: 
             holds = np.logical_and(holds, _COMPARE[type(op)](left, right))
             left = right
     return holds
+
+
+def _excess(node: ast.expr, columns: Mapping[str, Any]) -> float:
+    match node:
+        case ast.BoolOp(op=op, values=values):
+            parts = [_excess(value, columns) for value in values]
+            return max(parts) if isinstance(op, ast.And) else min(parts)
+        case _ if np.all(_value(node, columns)):
+            return 0.0
+        case ast.Compare(left=left, ops=[ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE()], comparators=[right]):
+            sides = [float(_value(side, columns)) for side in (left, right)]
+            most = max(abs(side) for side in sides)
+            return min(abs(sides[0] - sides[1]) / most, 1.0) if 0 < most < np.inf else 1.0
+    return 1.0

@@ -12,8 +12,8 @@ from accsim.sweep.run import OnProgress, Progress
 
 
 @contextmanager
-def showing(objective: str) -> Iterator[OnProgress | None]:
-    """A bar on stderr where that is a terminal, else nothing."""
+def showing(unit: str) -> Iterator[OnProgress | None]:
+    """A bar on stderr where that is a terminal, else nothing; the best so far is shown in a unit."""
     if not sys.stderr.isatty():
         with compiling():
             yield None
@@ -22,7 +22,6 @@ def showing(objective: str) -> Iterator[OnProgress | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    unit = "J" if objective == "energy" else "s"
     columns = (
         BarColumn(), MofNCompleteColumn(), TextColumn("points"), TextColumn("{task.fields[about]}"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),

@@ -23,6 +23,7 @@ from accsim.kernels.engine import run_plain
 from accsim.network import DimensionOrder, FatTree, Torus, is_deadlock_free, minimal_channels
 from accsim.network.goodput import Machine
 from accsim.network.slice_mix import mix_goodput
+from accsim.sweep import pareto
 from accsim.workload.embeddings import EmbeddingSet, Feature, Popularity, Table, Valency
 from accsim.workload.ops import Attention, Conv2d, Elementwise, Gemm, Op
 from tests.engine.test_hard_cases import accumulator, causal, copies, flat, one_queue, pipeline
@@ -99,6 +100,16 @@ def network_results() -> dict[str, object]:
     return found | {"goodput": [asdict(one) for one in (*sampled, mixed.switched, mixed.fixed)]}
 
 
+def front_results() -> dict[str, object]:
+    """Fronts, layers and volumes of points, many of them equal in some objectives."""
+    found: dict[str, object] = {}
+    for objectives in (2, 3, 4, 5):
+        points = np.random.default_rng(objectives).integers(0, 20, (150, objectives)).astype(np.float64)
+        front, layers = pareto.front(points).tolist(), pareto.layers(points).tolist()
+        found[f"{objectives} objectives"] = [front, layers, pareto.hypervolume(points[:20], np.full(objectives, 18.0))]
+    return found
+
+
 def results() -> dict[str, object]:
     """Counters of every program, jumped and played, the plain data of every mapped op, networks and embeddings."""
     found: dict[str, object] = {}
@@ -110,7 +121,7 @@ def results() -> dict[str, object]:
         rep = accsim.simulate(op, machine, dataflow=dataflow)
         bound = accsim.simulate(op, machine, dataflow=dataflow, fidelity="analytic")
         found[name] = rep.to_dict() | {"analytic": bound.total_cycles}
-    return found | network_results() | embedding_results()
+    return found | network_results() | front_results() | embedding_results()
 
 
 if __name__ == "__main__":

@@ -296,6 +296,6 @@ def test_without_a_mode_for_it_a_pattern_does_not_change_how_a_product_runs() ->
     assert json.dumps(describe_row(sparse.ops[0])["op"]) == json.dumps(
         {"kind": "gemm", "m": 96, "n": 64, "k": 128, "batch": 1, "dtype": "bf16", "name": "gemm", "weights": True,
          "grouped": False, "sparsity": "2:4", "sparse_operand": "B", "other_sparsity": None, "weight_dtype": None,
-         "out_dtype": None}
+         "out_dtype": None, "out_sparsity": None}
     )  # fmt: skip
     assert "sparsity 2:4" in op_shape(sparse.ops[0].op)

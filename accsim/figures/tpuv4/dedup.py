@@ -28,13 +28,15 @@ UNIQUE, RATIO = "unique fraction", "busiest tile over mean"
 
 def rows() -> pd.DataFrame:
     """Unique fractions by batch, and imbalance by exponent of the rows' popularity."""
-    found: list[tuple[object, ...]] = [(META, None, UNIQUE, "", "fitted mixture", _unique(_mixture(), TRACE_SAMPLES))]
+    found: list[tuple[object, ...]] = [
+        (META, None, UNIQUE, "part", "fitted mixture", _unique(_mixture(), TRACE_SAMPLES))
+    ]
     for case, model in MODELS.items():
         tables = load_workload(model).embeddings
         assert tables is not None
-        found += [(case, samples, UNIQUE, "", "expected", _unique(tables, samples)) for samples in SAMPLES]
+        found += [(case, samples, UNIQUE, "part", "expected", _unique(tables, samples)) for samples in SAMPLES]
     found += [
-        (f"{META}, mixture", samples, UNIQUE, "", "expected", _unique(_mixture(), samples)) for samples in SAMPLES
+        (f"{META}, mixture", samples, UNIQUE, "part", "expected", _unique(_mixture(), samples)) for samples in SAMPLES
     ]
     for exponent in EXPONENTS:
         law = Popularity(exponent, 10)

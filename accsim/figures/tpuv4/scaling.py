@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from accsim.figures import draw
 from accsim.figures.paper_figure import PaperFigure, beside, read_published
-from accsim.figures.tpuv4.steps import SAMPLES
+from accsim.figures.tpu_steps import SAMPLES
 from accsim.report.plot_style import LIGHT
 from accsim.system import StepReport, train_step
 
@@ -40,11 +40,11 @@ def rows() -> pd.DataFrame:
             rate = step.samples_per_s
             found.append((case, chips, THROUGHPUT, "M samples/s", "pipelined", rate / 1e6))
             even = rate / chips / (steps[base].samples_per_s / base)
-            found.append((case, chips, EFFICIENCY, "", "pipelined", even))
+            found.append((case, chips, EFFICIENCY, "x", "pipelined", even))
             found += [(case, chips, f"time of {part}", "ms", "alone", 1e3 * _parts(step)[part]) for part in PARTS]
         found.append((case, None, LARGEST, "chips", f"doubling gains {USEFUL} x", _largest(steps)))
     units = 4 * 128
-    found.append((MLPERF, None, "samples of an embedding unit at 128 chips", "", "arithmetic", BATCH / units))
+    found.append((MLPERF, None, "samples of an embedding unit at 128 chips", "samples", "arithmetic", BATCH / units))
     table = pd.DataFrame(found, columns=["case", "chips", "quantity", "unit", "mode", "simulated"])
     return beside(table, read_published(__file__))
 

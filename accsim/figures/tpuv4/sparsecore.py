@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from accsim.figures import draw
 from accsim.figures.paper_figure import PaperFigure, beside, read_published
-from accsim.figures.tpuv4.steps import SAMPLES, V3, V4, step
+from accsim.figures.tpu_steps import SAMPLES, V3, V4, step
 from accsim.report.plot_style import LIGHT
 
 MODEL: Final = "dlrm0_like"

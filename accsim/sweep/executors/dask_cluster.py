@@ -56,6 +56,12 @@ class DaskCluster:
             yield from _results(client, work, iter(groups), str(self))
 
     @contextlib.contextmanager
+    def kept(self) -> Iterator[DaskCluster]:
+        """The same cluster for several runs: a local one is begun once, and ends with the block."""
+        with _quiet(), self._client() as client:
+            yield DaskCluster(str(client.scheduler_info()["address"]))
+
+    @contextlib.contextmanager
     def _client(self) -> Iterator[Client]:
         try:
             from distributed import Client, LocalCluster

@@ -1,0 +1,50 @@
+"""What a search of designs minimizes: expressions of a design's numbers, ``latency_s`` or ``-matrix_utilization``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from accsim.errors import InputError, Problem, nearest
+from accsim.sweep.columns import NUMBERS
+from accsim.sweep.expressions import Expression, ExpressionError
+from accsim.sweep.space import Space
+
+MOST = 4
+
+
+def read_objectives(space: Space, texts: Sequence[str]) -> tuple[Expression, ...]:
+    """The objectives of a search.
+
+    Raises
+    ------
+    InputError
+        For none or too many, one twice, what is no expression, and names that are no numbers of a design.
+    """
+    columns = space.columns(0, 1)
+    known = (*NUMBERS, *(key for key, column in columns.items() if column.dtype.kind in "if"))
+    found, problems = [], []
+    if not 1 <= len(texts) <= MOST:
+        problems.append(Problem("--objective", "", f"read {len(texts)} objectives, allowed are 1 to {MOST}"))
+    for i, text in enumerate(texts):
+        try:
+            expression = Expression.parse(text)
+        except ExpressionError as error:
+            problems.append(Problem("--objective", text, str(error)))
+            continue
+        found.append(expression)
+        if text in texts[:i]:
+            problems.append(Problem("--objective", text, "is given twice"))
+        for name in expression.names:
+            if name not in known:
+                allowed = f"'{name}' is no number of a design, allowed are {', '.join(known)}"
+                problems.append(Problem("--objective", text, allowed, nearest(name, known)))
+    if problems:
+        raise InputError(problems)
+    return tuple(found)
+
+
+def values_of(objectives: Sequence[Expression], numbers: Mapping[str, float]) -> list[float]:
+    """The objectives of a design; infinite where a number is missing."""
+    values = [float(objective.of(numbers)) for objective in objectives]
+    return [math.inf if math.isnan(value) else value for value in values]
