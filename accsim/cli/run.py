@@ -81,8 +81,16 @@ def run(
     if where is not None:
         of_slices["where"] = where
     if is_slice(machine):
-        of_chips = {"dataflow": dataflow, "compare": compare, "constraint": constraints, "out": out}
-        refuse(of_chips | {"prefetch_weights": prefetch_weights}, "allowed for a single chip, not for a slice")
+        of_chips: dict[str, object] = {"dataflow": dataflow, "compare": compare, "constraint": constraints, "out": out}
+        of_chips |= {
+            "prefetch_weights": prefetch_weights,
+            "objective": objective != "latency",
+            "effort": effort != "standard",
+            "fidelity": fidelity != "tile",
+            "no_power_cap": not power_cap,
+            "no_ops": not ops,
+        }
+        refuse(of_chips, "allowed for a single chip, not for a slice")
         run_step(machine, workload, read_settings(settings or []), of_slices, as_json)
         return
     refuse(of_slices, "allowed for a slice, such as tpu_v4:4x4x8")

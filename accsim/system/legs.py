@@ -29,6 +29,7 @@ def embedding_legs(on: Slice, counts: StepWork, where: str) -> tuple[tuple[Leg, 
         lookup,
         vectors,
         replace(vectors, name="gradients"),  # links, routes and demand all reversed: as long
+        *_row_sums(on, passed.all_reduced),
         update,
     )
     return legs, spent
@@ -50,6 +51,15 @@ def _unit_leg(name: str, on: Slice, programs: UnitPrograms, program: Program, sp
         resource, _, why = cause.partition("/")
         inside[f"{own[resource]}/{why}"] = ticks / counters.total_ticks
     return Leg(name, programs.where, time, 0.0, {programs.where: time, **busy}, inside)
+
+
+def _row_sums(on: Slice, size: float) -> tuple[Leg, ...]:
+    """The sum of gradients of replicated rows over all chips, before any of them is updated; none without such rows."""
+    if on.chips == 1 or size == 0:
+        return ()
+    found = on.network.all_reduce(size)
+    time = found.time_s - found.latency_s
+    return (Leg("row_sums", ICI, time, found.latency_s, {ICI: time}, {f"{ICI}/all_reduce": 1.0}),)
 
 
 def _exchange(name: str, on: Slice, pattern: float | NDArray[np.float64]) -> Leg:

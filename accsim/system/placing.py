@@ -8,7 +8,7 @@ from accsim.embedding.chip_time import ChipRates
 from accsim.embedding.imbalance import SCOPES
 from accsim.embedding.placement import Placement, row_sharded
 from accsim.embedding.placer import place
-from accsim.errors import check_choice
+from accsim.errors import InputError, check_choice
 from accsim.mapping.embedding_rows import random_efficiency
 from accsim.system.slices import Slice
 from accsim.workload.embeddings import EmbeddingSet
@@ -34,6 +34,8 @@ def placements(
         For an unknown name, and tables that do not fit.
     """
     if isinstance(wanted, Placement):
+        if wanted.chips != on.chips:
+            raise InputError(f"read a placement over {wanted.chips} chips, allowed is one over the slice's {on.chips}")
         wanted.check_memory(embeddings, chip_bytes)
         return ((wanted, SCOPES),)
     check_choice("placement", wanted, PLACEMENTS)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import cache, partial
 from typing import Final
 
 from accsim.config.frozen import FrozenDict
@@ -81,6 +80,11 @@ def train_step(
     settings = {**query, **set}
     work = load_workload(name, set=settings)
     tables = embeddings or model_tables(work)
+    for name_ in ("part", "phase"):
+        if name_ in settings:
+            raise InputError(
+                f"{name_}: read {settings[name_]!r}, a step on a slice is a training step of the whole model"
+            )
     check_choice("schedule", schedule, tuple(SCHEDULES))
     check_choice("dedup", dedup, DEDUP)
     samples = int(work.parameters["batch"])
@@ -90,12 +94,11 @@ def train_step(
     dense = dense_half(name, settings, on.chip, each)
     room = math.inf if where in ELSEWHERE else on.chip.main_memory.capacity_bytes - dense.held_bytes
     tried = placements(tables, each, on, placement, room)
-    all_reduce_of = cache(partial(_all_reduce, on))
+    all_reduce = _all_reduce(on, dense.gradient_bytes)
 
     def run(placed: Placement, scope: str) -> StepReport:
         counts = step_work(tables, each, placed, dedup=scope, tiles=tiles_of(on))
         legs, energy = embedding_legs(on, counts, where)
-        all_reduce = all_reduce_of(dense.gradient_bytes + counts.exchange.all_reduced)
         parts = Parts(legs[:3], legs[3:], dense.segments, all_reduce, min(STACKS, tables.feature_count))
         spans = tuple(SCHEDULES[schedule](parts))
         return StepReport(
@@ -108,7 +111,7 @@ def train_step(
 
 
 def _all_reduce(on: Slice, size: float) -> Run:
-    """The sum of gradients over all chips."""
+    """The sum of the dense gradients over all chips."""
     if on.chips == 1:
         return Run("all_reduce", 0.0, {}, {})
     found = on.network.all_reduce(size)

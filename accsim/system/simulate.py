@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any, overload
 
 from accsim.config.machine import Accelerator
 from accsim.embedding.placement import Placement
-from accsim.errors import InputError
+from accsim.errors import InputError, check_choice
 from accsim.mapping.base import Dataflow
 from accsim.mapping.goal import Constraint
 from accsim.report.result import Report
@@ -63,5 +64,8 @@ def simulate(workload: Any, accelerator: Any, **options: Any) -> Any:
         if not isinstance(workload, str):
             kind = type(workload).__name__
             raise InputError(f"read a {kind}, allowed on a slice is the name of a recommendation model")
+        allowed = [name for name in signature(train_step).parameters if name not in ("model", "slice")]
+        for name in options:
+            check_choice("option of a step on a slice", name, allowed)
         return train_step(workload, accelerator, **options)
     return simulate_chip(workload, accelerator, **options)

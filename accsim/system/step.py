@@ -34,7 +34,7 @@ class StepReport:
     dense
         The dense half.
     all_reduce
-        Sum of the dense gradients, and of those of replicated tables, over all chips.
+        Sum of the dense gradients over all chips.
     spans
         What runs at once.
     embedding_energy_j

@@ -7,6 +7,7 @@ import pickle
 import pytest
 
 import accsim
+from accsim.embedding.placement import Placement, Sharding
 from accsim.errors import InputError
 from accsim.system import SCHEDULES, StepReport, read_slice, train_step
 from accsim.workload.embeddings import EmbeddingSet, Feature, Table
@@ -92,3 +93,32 @@ def test_simulate_takes_slices_by_name() -> None:
 def test_what_cannot_be_run_says_why(model: str, slice_: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         train_step(model, slice_)
+
+
+def test_gradients_of_replicated_rows_are_summed_before_they_are_updated() -> None:
+    tables = EmbeddingSet((Table("t", 20_000, 64, count=4),), (Feature("f", "t", count=4),))
+    placed = Placement(128, {"t": Sharding("replicated")})
+    step = train_step("dlrm_fig8_like?batch=65536", SLICE, placement=placed, dedup="owner", embeddings=tables)
+    legs = [leg.name for leg in step.legs]
+    assert legs.index("row_sums") == legs.index("table_update") - 1
+    assert {leg.name: leg.alone_s for leg in step.legs if leg.name in ("ids", "vectors")} == {
+        "ids": 0.0,
+        "vectors": 0.0,
+    }
+    # Every chip's rows travel as a sum over all chips: the published bound of an all-reduce is 2 V / 6 b.
+    size = 4 * 20_000 * 64 * 4
+    assert step.parts_s["row_sums"] >= 2 * size * (127 / 128) / (6 * 45e9)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("dlrm_v1?phase=inference", {}, "phase: read 'inference'"),
+        ("dlrm_v1?part=dense", {}, "part: read 'dense'"),
+        ("dlrm_v1", {"placement": Placement(64, {})}, "a placement over 64 chips, allowed is one over the slice's 128"),
+        ("dlrm_v1", {"dataflow": "flat"}, "unknown option of a step on a slice"),
+    ],
+)
+def test_what_does_not_fit_a_slice_is_refused(model: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        accsim.simulate(model, SLICE, **options)

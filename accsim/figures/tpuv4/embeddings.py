@@ -22,7 +22,7 @@ OPEN, CLOSED = "v3 open", "v3 closed"
 WIRES: Final = {OPEN: (), CLOSED: (("interconnect.wrap_multiple", 1),)}
 """Whether slices of TPU v3 are closed, which is not published."""
 PARTS: Final = {"ids": "ids", "lookup": "lookup", "vectors": "vectors", "gradients": "gradients",
-                "table_update": "table update"}  # fmt: skip
+                "row_sums": "sums of replicated rows", "table_update": "table update"}  # fmt: skip
 
 
 def rows() -> pd.DataFrame:
@@ -87,7 +87,8 @@ def _stack(axes: Axes, rows: pd.DataFrame) -> None:
     colour = draw.style(list(PARTS.values()))
     bottom = pd.Series(0.0, index=range(len(CHIPS)))
     for part in PARTS.values():
-        heights = rows[rows["quantity"] == f"{TIME}, {part}"].sort_values("chips")["simulated"].reset_index(drop=True)
+        here = rows[rows["quantity"] == f"{TIME}, {part}"].set_index("chips")["simulated"]
+        heights = here.reindex(CHIPS, fill_value=0.0).reset_index(drop=True)
         axes.bar(range(len(CHIPS)), heights, 0.7, bottom=bottom, color=colour[part], label=part)
         bottom = bottom + heights
     axes.set_xticks(range(len(CHIPS)), [str(chips) for chips in CHIPS])
