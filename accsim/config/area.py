@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from accsim.config.data_files import find_file, shipped_names
+from accsim.config.data_files import data_folder, find_file
 from accsim.config.energy import EnergyTable
 from accsim.config.fields import Area, ByDtype, Name, Text, content_hash
-from accsim.config.reader import FileModel, read_yaml, validate
+from accsim.config.reader import FileModel
+from accsim.config.tables import read_table
 from accsim.errors import InputError
 from accsim.units import canonical_dtype
 
@@ -142,20 +141,10 @@ def load_area_table(name_or_path: str | Path, *, base: Path | None = None) -> Ar
     InputError
         If there is no such table or its file has problems.
     """
-    path = find_file(_FOLDER, "area table", name_or_path, base=base)
-    with suppress(OSError):  # which reading it tells better
-        status = path.stat()
-        return _read_table(path, (status.st_ino, status.st_mtime_ns, status.st_size))
-    return validate(AreaTable, read_yaml(path))
-
-
-@lru_cache(maxsize=64)
-def _read_table(path: Path, version: tuple[int, int, int]) -> AreaTable:
-    """The table of a file of one version: a sweep loads the same one for every machine."""
-    del version
-    return validate(AreaTable, read_yaml(path))
+    return read_table(AreaTable, find_file(_FOLDER, "area table", name_or_path, base=base))
 
 
 def area_table_beside(energy: EnergyTable) -> AreaTable | None:
     """The shipped area table of the same name as an energy table; None without one."""
-    return load_area_table(energy.name) if energy.name in shipped_names(_FOLDER) else None
+    path = data_folder(_FOLDER) / f"{energy.name}.yaml"
+    return read_table(AreaTable, path) if path.is_file() else None
