@@ -7,7 +7,7 @@ from typing import Any
 
 import pydantic
 
-from accsim.config.catalogue import SIZED
+from accsim.config.catalogue import SIZED, shipped_names
 from accsim.config.machine import Accelerator
 from accsim.sweep.axes import Scalar
 
@@ -40,7 +40,8 @@ def why_no_area(acc: Accelerator, changed: Iterable[str]) -> str | None:
         return None
     size = next((key for key in changed if key.split(".")[0] in SIZED), None)
     where = "" if size is None else f" where '{size}' changes (an 'area' in its file is that of the sizes there)"
-    remedy = "add the axis area_table: [horowitz_45nm], or give 'area' as an axis or linked field"
+    tables = ", ".join(shipped_names("hw_configs/area"))
+    remedy = f"add the axis area_table with one of {tables} or a path, or give 'area' as an axis or linked field"
     return f"the area of {acc.name} is not known{where}: {remedy}"
 
 
