@@ -125,7 +125,7 @@ def schema(
     as_json: Annotated[bool, typer.Option("--json", help="As without it: a schema is JSON.")] = False,
 ) -> None:
     """Print the JSON Schema of an input file, for editors."""
-    from accsim.config.schema import energy_schema, machine_schema
+    from accsim.config.schema import area_schema, energy_schema, machine_schema
     from accsim.sweep.schema import space_schema
     from accsim.workload.files import workload_schema
 
@@ -135,6 +135,7 @@ def schema(
         "workload": workload_schema,
         "sweep": space_schema,
         "energy": energy_schema,
+        "area": area_schema,
     }
     check_choice("kind of file", kind[:60], tuple(known))
     write_json(known[kind]())

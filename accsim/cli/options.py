@@ -52,4 +52,4 @@ Out = Annotated[
 ]
 Program = Annotated[bool, typer.Option("--program", help="Print the mapped tile programs, loop by loop.")]
 RunName = Annotated[str, typer.Argument(help="A folder that 'run --out' wrote, or MACHINE:WORKLOAD.")]
-FileKind = Annotated[str, typer.Argument(metavar="KIND", help="machine, workload, sweep or energy.")]
+FileKind = Annotated[str, typer.Argument(metavar="KIND", help="machine, workload, sweep, energy or area.")]

@@ -17,6 +17,9 @@ __all__ = ["data_folder", "find_file", "is_path", "list_accelerators", "load_acc
 _FOLDER = "hw_configs"
 _MAX_STEPS = 8
 
+SIZED = ("cores", "matrix_unit", "vector_unit", "memories", "sparse_core")
+"""Keys of a machine file below which stand the sizes that its area depends on."""
+
 
 def list_accelerators() -> tuple[str, ...]:
     """Names of the shipped machines, in alphabetical order."""
@@ -73,7 +76,7 @@ def _overridden(document: MarkedDocument, overrides: Mapping[str, object]) -> tu
             problems.append(Problem(where, key, *unknown))
             continue
         document = document.with_value(tuple(steps), _plain(value), where)
-    return _without_old_channels(document, overrides), problems
+    return _without_old_areas(_without_old_channels(document, overrides), overrides), problems
 
 
 def _without_old_channels(document: MarkedDocument, overrides: Mapping[str, object]) -> MarkedDocument:
@@ -89,6 +92,25 @@ def _without_old_channels(document: MarkedDocument, overrides: Mapping[str, obje
         ):
             document = document.with_value(("memories", name, "channels"), None, f"set:{min(replaced)}")
     return document
+
+
+def _without_old_areas(document: MarkedDocument, overrides: Mapping[str, object]) -> MarkedDocument:
+    """Leave out areas that the file gives for sizes that have been replaced: of the part, and of the whole chip."""
+    for key in overrides:
+        steps = str(key).split(".")
+        if steps[0] not in SIZED:
+            continue
+        part = steps[: 2 if steps[0] == "memories" else 1]
+        for path in [("area",), *([(*part, "area")] if len(steps) > len(part) else [])]:
+            if ".".join(path) not in overrides and _value_at(document.data, path) is not None:
+                document = document.with_value(path, None, f"set:{key}")
+    return document
+
+
+def _value_at(data: Any, path: tuple[str, ...]) -> Any:
+    for step in path:
+        data = data.get(step) if isinstance(data, Mapping) else None
+    return data
 
 
 def _notes_problems(document: MarkedDocument) -> list[Problem]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,7 +13,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from accsim.config.data_files import find_file
 from accsim.config.fields import ByDtype, Capacity, EnergyPj, Name, Text, content_hash, freeze
-from accsim.config.reader import FileModel, PlacedError, Wrong, read_yaml, validate
+from accsim.config.reader import FileModel, PlacedError, Wrong
+from accsim.config.tables import read_table
 from accsim.errors import InputError, Problem, nearest
 from accsim.units import canonical_dtype, format_quantity
 
@@ -255,15 +254,4 @@ def load_energy_table(name_or_path: str | Path, *, base: Path | None = None) -> 
     InputError
         If there is no such table or its file has problems.
     """
-    path = find_file("hw_configs/energy", "energy table", name_or_path, base=base)
-    with suppress(OSError):  # which reading it tells better
-        status = path.stat()
-        return _read_table(path, (status.st_ino, status.st_mtime_ns, status.st_size))
-    return validate(EnergyTable, read_yaml(path))
-
-
-@lru_cache(maxsize=64)
-def _read_table(path: Path, version: tuple[int, int, int]) -> EnergyTable:
-    """The table of a file of one version: a sweep loads the same one for every machine."""
-    del version
-    return validate(EnergyTable, read_yaml(path))
+    return read_table(EnergyTable, find_file("hw_configs/energy", "energy table", name_or_path, base=base))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
+from accsim.config.area import AreaTable, area_table_beside, load_area_table
+from accsim.config.chip_area import REST, part_areas
 from accsim.config.compute_units import MatrixUnit, SystolicArray, TensorCore, VectorUnit
 from accsim.config.energy import EnergyTable, load_energy_table
 from accsim.config.fields import Area, Count, Frequency, Name, Notes, OverheadTime, Text, content_hash, freeze
@@ -45,13 +47,25 @@ class Overhead(FileModel):
 
 
 def _resolved_energy(value: Any, info: ValidationInfo) -> Any:
+    return _loaded(load_energy_table, "an energy table", value, info)
+
+
+def _resolved_areas(value: Any, info: ValidationInfo) -> Any:
+    return None if value is None else _loaded(load_area_table, "an area table", value, info)
+
+
+def _loaded(load: Callable[..., Any], what: str, value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, str) or not value:
-        raise ValueError("allowed is the name of an energy table or the path of one")
+        raise ValueError(f"allowed is the name of {what} or the path of one")
     base: Path | None = (info.context or {}).get("folder")
     try:
-        return load_energy_table(value, base=base)
+        return load(value, base=base)
     except InputError as error:
         raise PlacedError([of_file(problem) for problem in error.problems]) from error
+
+
+def _default_areas(fields: Mapping[str, Any]) -> AreaTable | None:
+    return area_table_beside(fields["energy"])
 
 
 class Accelerator(FileModel):
@@ -87,8 +101,10 @@ class Accelerator(FileModel):
     """Its host, as a place for embedding tables."""
     data_center: DataCenter | None = None
     """Servers for embedding tables across the network."""
-    area_mm2: Area | None = Field(default=None, alias="area")
-    """Area of the chip."""
+    area_table: Annotated[AreaTable | None, BeforeValidator(_resolved_areas)] = Field(default_factory=_default_areas)
+    """Name or path of the area table, for parts without an area. Default: the one named as the energy table."""
+    die_mm2: Area | None = Field(default=None, alias="area")
+    """Area of the chip as a whole. Default: the sum of its parts."""
     source: Text
     """Where the numbers come from."""
     sources: Notes = Field(default_factory=FrozenDict)
@@ -100,7 +116,8 @@ class Accelerator(FileModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Accelerator:
-        wrong = [*level_problems(self.memories, self.cores, self.clock_hz), *_missing_energies(self)]
+        wrong = [*level_problems(self.memories, self.cores, self.clock_hz)]
+        wrong += [*_missing_energies(self), *_missing_areas(self)]
         wrong += [*_mixed_without_rate(self), *sparse_core_problems(self.sparse_core, self.main_memory)]
         if wrong:
             raise PlacedError(wrong)
@@ -137,8 +154,22 @@ class Accelerator(FileModel):
         return self.cores * unit.count * unit.macs_per_cycle * unit.rate(dtype) * self.clock_hz
 
     @property
+    def area_breakdown_mm2(self) -> dict[str, float]:
+        """Area in mm2 of each part of the chip that is known, and what else a given die has as ``rest``."""
+        parts = {name: area for name, area in part_areas(self, self.area_table).items() if area is not None}
+        return parts if self.die_mm2 is None else {**parts, REST: self.die_mm2 - sum(parts.values())}
+
+    @property
+    def area_mm2(self) -> float | None:
+        """Area of the chip: as its file has it, else the sum of its parts; None where one of them is not known."""
+        if self.die_mm2 is not None:
+            return self.die_mm2
+        parts = list(part_areas(self, self.area_table).values())
+        return None if None in parts else sum(area for area in parts if area is not None)
+
+    @property
     def hash(self) -> str:
-        """First 12 hex digits of the sha256 of the content, the energy table's included."""
+        """First 12 hex digits of the sha256 of the content, the tables' included."""
         return content_hash(self)
 
 
@@ -152,9 +183,18 @@ def _missing_energies(machine: Accelerator) -> Iterator[Wrong]:
     for section in ("host", "data_center"):
         if getattr(machine, section) is not None and not table.has_memory("ddr"):
             yield Wrong((section,), f"the energy table '{table.name}' has no memory of kind 'ddr'", key=True)
+    yield from _missing_macs(machine, "energy", table)
+
+
+def _missing_areas(machine: Accelerator) -> Iterator[Wrong]:
+    if machine.area_table is not None and machine.matrix_unit.area_mm2 is None:
+        yield from _missing_macs(machine, "area", machine.area_table)
+
+
+def _missing_macs(machine: Accelerator, what: str, table: EnergyTable | AreaTable) -> Iterator[Wrong]:
     for dtype in machine.matrix_unit.rates:
         if dtype not in table.mac:
-            message = f"the energy table '{table.name}' has no mac for {dtype}, only for {', '.join(table.mac)}"
+            message = f"the {what} table '{table.name}' has no mac for {dtype}, only for {', '.join(table.mac)}"
             yield Wrong(("matrix_unit", "rates", dtype), message, key=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from accsim.config.area import AreaTable
 from accsim.config.dram import DramStandard
 from accsim.config.energy import EnergyTable
 from accsim.config.machine import Accelerator, Memory
@@ -30,13 +31,19 @@ def machine_schema() -> dict[str, Any]:
         "minProperties": 2,
         "additionalProperties": {"$ref": f"#/$defs/{Memory.__name__}"},
     }
-    schema["properties"]["energy"] = {"type": "string", "description": schema["properties"]["energy"]["description"]}
+    for table in ("energy", "area_table"):
+        schema["properties"][table] = {"type": "string", "description": schema["properties"][table]["description"]}
     return _without_unused(schema)
 
 
 def energy_schema() -> dict[str, Any]:
     """JSON Schema of an energy table."""
     return _schema(EnergyTable, "accsim energy table")
+
+
+def area_schema() -> dict[str, Any]:
+    """JSON Schema of an area table."""
+    return _schema(AreaTable, "accsim area table")
 
 
 def dram_schema() -> dict[str, Any]:

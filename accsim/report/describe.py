@@ -27,11 +27,11 @@ _DIMENSIONS = {
 }
 """Suffix of a field's name to the dimension of its value; the longest comes first."""
 
-_NOT_NUMBERS = ("name", "source", "sources", "estimated", "trust", "energy", "standard")
+_NOT_NUMBERS = ("name", "source", "sources", "estimated", "trust", "energy", "area_table", "standard")
 
 
 def describe_machine(acc: Accelerator) -> dict[str, Any]:
-    """A machine: every number with its unit, its source or why it is estimated, and the energy of every action.
+    """A machine: every number with its unit, its source or why it is estimated, energy by action and area by part.
 
     Values are in the base unit of the dimension (``text`` has the unit), prices in pJ an operation or a byte.
     """
@@ -50,6 +50,18 @@ def describe_machine(acc: Accelerator) -> dict[str, Any]:
             "estimated": acc.estimated.get("energy"),
             "prices_pj": {action: asdict(price) for action, price in prices.items()},
         },
+        "area": _areas(acc),
+    }
+
+
+def _areas(acc: Accelerator) -> dict[str, Any]:
+    table = acc.area_table
+    return {
+        "table": table and table.name,
+        "hash": table and table.hash,
+        "estimated": table and table.estimated,
+        "area_mm2": acc.area_mm2,
+        "parts_mm2": acc.area_breakdown_mm2,
     }
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from accsim.config.machine import Accelerator, SystolicArray
 from accsim.report.render import TRUST, show
 from accsim.report.sheet import GAP, Sheet, put
-from accsim.report.words import binary, parameters, si
+from accsim.report.words import binary, parameters, percent, si
 
 
 def _titled(console: Console, title: str, *lines: str) -> None:
@@ -25,7 +25,7 @@ def _titled(console: Console, title: str, *lines: str) -> None:
 def print_machines(console: Console, machines: Iterable[Accelerator]) -> None:
     """A row for each machine."""
     found = Sheet(
-        ("machine", "matrix units", "peak", "memories", "trust", "source"), words=(0, 1, 3, 4, 5), wrap=(3, 5)
+        ("machine", "matrix units", "peak", "memories", "mm2", "trust", "source"), words=(0, 1, 3, 5, 6), wrap=(3, 6)
     )
     for acc in machines:
         dtype = "bf16" if "bf16" in acc.matrix_unit.rates else next(iter(acc.matrix_unit.rates))
@@ -34,7 +34,8 @@ def print_machines(console: Console, machines: Iterable[Accelerator]) -> None:
             f"{m.name} {f'{acc.cores} x ' if m.scope == 'core' and acc.cores > 1 else ''}{binary(m.capacity_bytes)}"
             for m in acc.memories
         )
-        found.add(acc.name, matrix_units(acc), peak, memories, acc.trust.replace("_", " "), acc.source)
+        area = "" if acc.area_mm2 is None else f"{acc.area_mm2:.3g}"
+        found.add(acc.name, matrix_units(acc), peak, memories, area, acc.trust.replace("_", " "), acc.source)
     put(console, found)
 
 
@@ -79,6 +80,17 @@ def print_machine(console: Console, machine: Mapping[str, Any]) -> None:
     show(console, f"Energy in pJ an operation or a byte (table {energy['table']}, {energy['hash']})", prices)
     if energy["estimated"]:
         put(console, Text(f"estimated: {energy['estimated']}"), GAP)
+    if machine["area"]["parts_mm2"]:
+        _print_area(console, machine["area"])
+
+
+def _print_area(console: Console, area: Mapping[str, Any]) -> None:
+    """Parts of a chip by their area; without shares where some have none."""
+    whole = area["area_mm2"]
+    parts = Sheet(("part", "area", "share"))
+    for part, size in {**area["parts_mm2"], **({"chip": whole} if whole else {})}.items():
+        parts.add(part, f"{size:.4g}", percent(size / whole) if whole else "")
+    show(console, "Area in mm2" + (f" (table {area['table']}, {area['hash']})" if area["table"] else ""), parts)
 
 
 def _origin(row: Mapping[str, Any]) -> str:

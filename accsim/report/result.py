@@ -180,8 +180,13 @@ class Report:
 
     @property
     def area_mm2(self) -> float | None:
-        """Area of the chip where the machine file has one."""
+        """Area of the chip; None where its file has none and not all of its parts have one."""
         return self.accelerator.area_mm2
+
+    @property
+    def area_breakdown_mm2(self) -> dict[str, float]:
+        """Area of each part of the chip that is known: units, memories by name, the ``rest`` of a given die."""
+        return self.accelerator.area_breakdown_mm2
 
     @property
     def utilization(self) -> dict[str, float]:

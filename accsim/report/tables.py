@@ -124,6 +124,7 @@ def report_dict(report: Report) -> dict[str, Any]:
         "clock_hz": report.clock_hz,
         "power_cap": cap_dict(report),
         "area_mm2": report.area_mm2,
+        "area_breakdown_mm2": report.area_breakdown_mm2,
         "bound_by": report.bound_by,
         "utilization": report.utilization,
         "mapping_utilization": report.mapping_utilization,

@@ -16,7 +16,7 @@ from accsim.mapping.base import Dataflow
 from accsim.sweep.axes import Axis, Scalar
 from accsim.sweep.collectives import collective_bytes, collective_kind, topology_of
 from accsim.sweep.columns import BEFORE, RESULTS
-from accsim.sweep.fields import SIZES, machine_field
+from accsim.sweep.fields import machine_field, why_no_area
 from accsim.sweep.settings import (
     DATAFLOW,
     MAPPING,
@@ -80,7 +80,8 @@ class _Check:
             elif len(found) > 1:
                 yield self._problem(path, f"reads {' and '.join(sorted(found))}; allowed is one kind of quantity")
             else:
-                self.linked += (Linked(key, expression, next(iter(found), None)),)
+                dimension = "area" if key.split(".")[-1] == "area" else next(iter(found), None)
+                self.linked += (Linked(key, expression, dimension),)
 
     def dataflows(self) -> Iterator[Problem]:
         """The fields of mappings belong to every dataflow that is named, and take their values."""
@@ -218,17 +219,11 @@ class _Check:
                         yield self._problem(path, message, nearest(name, (*columns, *keys)))
 
     def _area(self, path: KeyPath) -> Iterator[Problem]:
-        """The area of a chip is known where its file has it, and no axis changes what it depends on."""
-        keys = (*(axis.key for axis in self.axes), *self.form.linked)
-        if "area" in keys:
-            return
+        """The area of every machine is known, also where axes change its sizes."""
         for acc in self.made:
-            if acc.area_mm2 is None:
-                yield self._problem(path, f"{acc.name} has no area: give it one, as axis or linked field 'area'")
-        changed = next((key for key in keys if key.split(".")[0] in SIZES), None)
-        if changed is not None:
-            message = f"the area is not known where '{changed}' changes; link 'area' to an expression for it"
-            yield self._problem(path, message)
+            why = why_no_area(acc, (*(axis.key for axis in self.axes), *self.form.linked))
+            if why is not None:
+                yield self._problem(path, why)
 
 
 def _mapping(dataflow: Scalar, field: str, value: Scalar) -> Dataflow:

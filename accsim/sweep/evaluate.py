@@ -15,7 +15,7 @@ from accsim.sweep.collectives import collective_kind, run_collective
 from accsim.sweep.columns import KNOWN_BEFORE, RESULTS, schema_of
 from accsim.sweep.direct import Job, run_direct
 from accsim.sweep.expressions import Expression
-from accsim.sweep.fields import SIZES, machine_field
+from accsim.sweep.fields import machine_field
 from accsim.sweep.outcome import IntArray, Outcome
 from accsim.sweep.searched import run_searched
 from accsim.sweep.settings import MAPPING, Setting, dataflow_of, machine_of, split, workload_of
@@ -66,7 +66,7 @@ def _evaluate_setting(
     except AccsimError as error:
         outcome.fail(at, str(error))
         return None
-    outcome.numbers["area_mm2"][at] = _area(space, acc)
+    outcome.numbers["area_mm2"][at] = np.nan if (area := acc.area_mm2) is None else area
     left = _keep(space, part, _constraints(space, before=True), at, acc, outcome)
     if work is None:
         run_collective(name, setting, outcome, left)
@@ -165,12 +165,6 @@ def _constraints(space: Space, *, before: bool) -> list[Expression]:
     """Constraints on what is known before a point is run, or those on its results."""
     results = set(RESULTS) - {*KNOWN_BEFORE, *space.keys}
     return [item for item in space.constraints if before == results.isdisjoint(item.names)]
-
-
-def _area(space: Space, acc: Accelerator) -> float:
-    """Area of the chip; not known (nan) where an axis changes what it depends on and none gives it."""
-    changed = any(key.split(".")[0] in SIZES for key in space.keys)
-    return np.nan if acc.area_mm2 is None or (changed and "area" not in space.keys) else acc.area_mm2
 
 
 def _settings(columns: Mapping[str, Column], at: IntArray) -> Iterator[tuple[IntArray, dict[str, Any]]]:

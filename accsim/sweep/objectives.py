@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from accsim.errors import InputError, Problem, nearest
 from accsim.sweep.columns import NUMBERS
 from accsim.sweep.expressions import Expression, ExpressionError
-from accsim.sweep.space import Space
+from accsim.sweep.fields import why_no_area
+from accsim.sweep.settings import machine_of, split
+from accsim.sweep.space import Space, plain
 
 MOST = 4
 
@@ -19,7 +21,8 @@ def read_objectives(space: Space, texts: Sequence[str]) -> tuple[Expression, ...
     Raises
     ------
     InputError
-        For none or too many, one twice, what is no expression, and names that are no numbers of a design.
+        For none or too many, one twice, what is no expression, names that are no numbers of a design, and an area
+        that is not known.
     """
     columns = space.columns(0, 1)
     known = (*NUMBERS, *(key for key, column in columns.items() if column.dtype.kind in "if"))
@@ -39,9 +42,21 @@ def read_objectives(space: Space, texts: Sequence[str]) -> tuple[Expression, ...
             if name not in known:
                 allowed = f"'{name}' is no number of a design, allowed are {', '.join(known)}"
                 problems.append(Problem("--objective", text, allowed, nearest(name, known)))
+        if "area_mm2" in expression.names:
+            problems += [Problem("--objective", text, why) for why in _without_area(space)]
     if problems:
         raise InputError(problems)
     return tuple(found)
+
+
+def _without_area(space: Space) -> Iterator[str]:
+    """Why the area of a machine is not known, of those of which it is not."""
+    first = space.with_linked({axis.key: axis.ends[:1] for axis in space.axes}, 1)
+    setting = split({key: plain(column[0]) for key, column in first.items()}, space.dimensions).machine
+    for name in space.machines:
+        why = why_no_area(machine_of(name, space.folder, setting), space.keys)
+        if why is not None:
+            yield why
 
 
 def values_of(objectives: Sequence[Expression], numbers: Mapping[str, float]) -> list[float]:

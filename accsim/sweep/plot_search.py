@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from accsim.report.plot_style import COLOURS, GREY, LARGE, LIGHT, NORMAL, SMALL, new_panels
 from accsim.sweep.pareto import Points, front
@@ -52,6 +52,11 @@ def _designs(axes: Axes, result: SearchResult) -> None:
     axes.set_ylabel(_label(result, names[1]), fontsize=NORMAL)
     axes.set_xscale(_scale_of(rows[names[0]].to_numpy(float)))
     axes.set_yscale(_scale_of(rows[names[1]].to_numpy(float)))
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log":
+            axis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=12))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
     more = f" (the first 2 of {len(result.objectives)} objectives)" if len(result.objectives) > 2 else ""
     _finish(axes, f"Feasible designs{more}", result.space.name)
 

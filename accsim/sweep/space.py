@@ -46,7 +46,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Linked:
-    """A field whose value follows from axes; ``dimension`` is that of the axes it reads."""
+    """A field whose value follows from axes; ``dimension`` is that of the axes it reads, or an area."""
 
     key: str
     expression: Expression

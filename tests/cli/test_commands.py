@@ -240,6 +240,26 @@ def test_describe_machine_tells_units_sources_and_estimates() -> None:
     assert price["low"] <= price["nominal"] <= price["high"]
 
 
+def test_describe_machine_tells_the_area_of_every_part() -> None:
+    found = plain("describe", "flat_edge", "--set", "matrix_unit.rows=64")["area"]
+    acc = accsim.load_accelerator("flat_edge", set={"matrix_unit.rows": 64})
+    assert (found["table"], found["area_mm2"]) == ("horowitz_45nm", pytest.approx(acc.area_mm2))
+    assert found["parts_mm2"] == pytest.approx(acc.area_breakdown_mm2)
+    assert found["estimated"]["vector.exp"].startswith("a table with linear interpolation")
+    text = told("describe", "flat_edge").partition("Area in mm2 (table horowitz_45nm")[2]
+    assert values(text, "sg") == ["1.972", "22.1 %"]
+    assert values(text, "chip") == ["8.935", "100.0 %"]
+    whole = told("describe", "tpu_v4").partition("Area in mm2")[2]
+    assert (values(whole, "sparse_core"), values(whole, "rest")) == (["30", "5.0 %"], ["570", "95.0 %"])
+    assert "Area in mm2" not in told("describe", "tpu_v5e")
+
+
+def test_machines_tell_areas() -> None:
+    text = told("machines")
+    assert "8.94" in values(text, "flat_edge")
+    assert "600" in values(text, "tpu_v4")
+
+
 def test_describe_workload() -> None:
     text = told("describe", "xlm?seq=64")
     assert values(text, "seq")[0] == "64"
@@ -309,7 +329,7 @@ def test_describe_mapped_workload_without_programs() -> None:
     assert "programs" not in plain("describe", "flat_edge", MODEL, "--op", "q_proj")["ops"][0]
 
 
-@pytest.mark.parametrize("kind", ["machine", "workload", "sweep", "energy"])
+@pytest.mark.parametrize("kind", ["machine", "workload", "sweep", "energy", "area"])
 def test_schema(kind: str) -> None:
     found = plain("schema", kind)
     assert found["$schema"].startswith("https://json-schema.org/")

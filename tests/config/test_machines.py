@@ -40,7 +40,7 @@ def machine(tmp_path: Path, text: str) -> Accelerator:
 def test_the_sample_of_the_design_loads_verbatim(tmp_path: Path) -> None:
     read = machine(tmp_path, SAMPLE)
     assert read == load_accelerator("flat_edge")
-    assert (read.clock_hz, read.cores, read.trust, read.area_mm2) == (940e6, 1, "data_sheet", None)
+    assert (read.clock_hz, read.cores, read.trust, read.die_mm2) == (940e6, 1, "data_sheet", None)
     assert isinstance(read.matrix_unit, SystolicArray)
     assert (read.matrix_unit.rows, read.matrix_unit.cols, read.matrix_unit.fold_overlap) == (32, 32, "full")
     assert (read.matrix_unit.count, read.matrix_unit.dataflow) == (1, "output_stationary")
@@ -56,6 +56,8 @@ def test_the_sample_of_the_design_loads_verbatim(tmp_path: Path) -> None:
     assert (read.power.idle_w, read.power.cap_w) == (0, None)
     assert read.estimated["memories.sg.banks"] == "not published"
     assert read.energy.name == "horowitz_45nm"
+    assert read.area_table is not None
+    assert read.area_table.name == "horowitz_45nm"
 
 
 def test_ports_are_named_by_what_shares_them() -> None:

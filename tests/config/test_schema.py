@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from accsim.config.catalogue import data_folder, list_accelerators, shipped_names
-from accsim.config.schema import energy_schema, machine_schema
+from accsim.config.schema import area_schema, energy_schema, machine_schema
 from accsim.config.yaml_marks import read_yaml
 
 KINDS: dict[str, Any] = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int}
@@ -67,9 +67,13 @@ def test_clocks_are_a_list_or_a_range() -> None:
         assert (breaches(schema, changed, schema["$defs"]) == []) == fits
 
 
-@pytest.mark.parametrize("name", shipped_names("hw_configs/energy"))
-def test_tables_fit(name: str) -> None:
-    schema, data = energy_schema(), read_yaml(data_folder("hw_configs/energy") / f"{name}.yaml").data
+TABLES = [(kind, name) for kind in ("energy", "area") for name in shipped_names(f"hw_configs/{kind}")]
+
+
+@pytest.mark.parametrize(("kind", "name"), TABLES)
+def test_tables_fit(kind: str, name: str) -> None:
+    schema = {"energy": energy_schema, "area": area_schema}[kind]()
+    data = read_yaml(data_folder(f"hw_configs/{kind}") / f"{name}.yaml").data
     assert breaches(schema, data, schema["$defs"]) == []
     assert breaches(schema, {**data, "node_nm": "7"}, schema["$defs"]) != []
 
@@ -77,7 +81,7 @@ def test_tables_fit(name: str) -> None:
 def test_schemas_are_json_with_descriptions_and_the_keys_of_the_file() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        schemas = [machine_schema(), energy_schema()]
+        schemas = [machine_schema(), energy_schema(), area_schema()]
     for schema in schemas:
         assert json.loads(json.dumps(schema)) == schema
         assert all(part.get("description") or part.get("$ref") for part in schema["properties"].values())

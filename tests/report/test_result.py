@@ -142,6 +142,15 @@ def test_plain_data(machine: str, workload: str) -> None:
     assert sum(op["count"] * op["cycles"] for op in data["ops"]) == pytest.approx(rep.total_cycles)
 
 
+def test_the_area_is_that_of_the_machine_whatever_runs_on_it() -> None:
+    for machine in ("flat_edge", "tpu_v4"):
+        rep = accsim.simulate("gemm?m=64&n=64&k=64", machine)
+        assert rep.area_mm2 == accsim.load_accelerator(machine).area_mm2
+        assert rep.area_mm2 == pytest.approx(sum(rep.area_breakdown_mm2.values()))
+        assert rep.to_dict()["area_breakdown_mm2"] == rep.area_breakdown_mm2
+    assert accsim.simulate("gemm?m=64&n=64&k=64", "tpu_v5e").area_mm2 is None
+
+
 @pytest.mark.parametrize("machine", KINDS)
 def test_pickle(machine: str) -> None:
     rep = report(machine, "attention_layer")

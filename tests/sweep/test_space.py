@@ -135,8 +135,6 @@ def test_a_bad_axis_is_an_error_at_its_line(write_space: WriteSpace, axis: str, 
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ("constraints: [area_mm2 <= 10]", "flat_edge has no area"),
-        ("axes: {matrix_unit.rows: [8]}\nconstraints: [area_mm2 <= 10]", "not known where 'matrix_unit.rows' changes"),
         ("constraints: [import os]", "allowed is an expression"),
         ("constraints: ['__import__(1) < 2']", "unknown function"),
         ("constraints: [lanes <= 10]", "no column, axis or field"),
