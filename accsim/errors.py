@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 _SHOWN_REJECTED = 12
+_ENOUGH_LETTERS = 3
+"""Of the start of a name that stands for it."""
 
 
 class AccsimError(Exception):
@@ -142,15 +144,23 @@ def plain_name(name: str) -> str:
 def nearest(name: str, allowed: Iterable[str]) -> str | None:
     """The allowed name most like `name`, ignoring case and separators; None when nothing is close.
 
+    The shortest that begins with all of `name` comes before those that differ from it.
+
     Examples
     --------
     >>> nearest("Matrix-Unt", ["matrix_unit", "vector_unit"])
     'matrix_unit'
+    >>> nearest("LPDDR4", ["lpddr5_6400", "lpddr4_3200"])
+    'lpddr4_3200'
     >>> nearest("qqq", ["matrix_unit"]) is None
     True
     """
     by_plain: dict[str, str] = {}
     for candidate in allowed:
         by_plain.setdefault(plain_name(candidate), candidate)
-    match = difflib.get_close_matches(plain_name(name)[:200], list(by_plain), n=1, cutoff=0.6)
+    plain = plain_name(name)[:200]
+    longer = [known for known in by_plain if len(plain) >= _ENOUGH_LETTERS and known.startswith(plain)]
+    if longer:
+        return by_plain[min(longer, key=len)]
+    match = difflib.get_close_matches(plain, list(by_plain), n=1, cutoff=0.6)
     return by_plain[match[0]] if match else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from accsim.cli.app import INTERRUPTED, app
+from accsim.cli.app import INTERRUPTED, app, show_version
 from accsim.cli.describe import describe, machines, schema, workloads
 from accsim.cli.figures import calibrate, figure, validate
 from accsim.cli.network import network
@@ -20,6 +20,7 @@ from accsim.report.terminal import escape_what_cannot_be_shown, say
 
 __all__ = ["app", "main"]
 
+app.callback()(show_version)
 app.command(short_help="Simulate a workload on a machine.")(run)
 app.command(short_help="Write the HTML page of a saved run or sweep.")(report)
 app.command(short_help="Explain why one run is faster than another.")(diff)

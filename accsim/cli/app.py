@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from accsim.errors import AccsimError, MappingError
-from accsim.report.terminal import say
+from accsim.report.terminal import say, write_text
 
 INTERRUPTED = 130
 
@@ -42,5 +42,21 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="Cycle-approximate simulator of machine-learning accelerators: latency, energy, utilization, and why.",
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        write_text(f"accsim {version('accsim')}")
+        raise typer.Exit
+
+
+def show_version(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Cycle-approximate simulator of machine-learning accelerators: latency, energy, utilization, and why."""
+    del version

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def validate(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="What the rows are of: flat, stc or collective.")],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="What the rows are of: runs (your own), flat, stc or collective.")
+    ],
     data: Annotated[Path, typer.Option(metavar="FILE", help="The rows: CSV, with comments after #, or Parquet.")],
     machine: Annotated[str | None, typer.Option(metavar="MACHINE", help="Only the rows of this machine.")] = None,
     as_json: Json = False,

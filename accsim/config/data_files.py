@@ -81,4 +81,7 @@ def find_file(kind: str, what: str, name: str | Path, *, base: Path | None = Non
         if plain_name(known) == plain_name(str(name)):
             return data_folder(kind) / f"{known}.yaml"
     message = f"unknown {what} '{str(name)[:60]}', allowed are {', '.join(names)}, or the path of a .yaml file"
-    raise InputError(Problem("", "", message, nearest(str(name), names)))
+    beside = f"{name}.yaml"
+    folder = Path() if base is None else base
+    near = beside if any(path.name == beside for path in folder.glob("*.yaml")) else nearest(str(name), names)
+    raise InputError(Problem("", "", message, near))

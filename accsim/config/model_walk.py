@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
@@ -53,13 +53,22 @@ def wanted_at(model: type[pydantic.BaseModel], data: Any, path: KeyPath) -> str 
     kinds = [branch for branch in _branches(annotation) if branch is not type(None)]
     models = [kind for kind in kinds if _is_model(kind)]
     if models:
-        keys = dict.fromkeys(key for kind in models for key in sorted(fields_by_key(kind)))
-        return f"a mapping with the keys {', '.join(keys)}"
+        return _keys_in_words(models)
     if any(get_origin(kind) is Literal for kind in kinds):
         return "one of " + ", ".join(f"'{value}'" for kind in kinds for value in get_args(kind))
     plain = (_PLAIN.get(get_origin(kind) or kind) for kind in kinds)
     base = next((words for words in plain if words is not None), None)
     return None if base is None else base + _bounds(metadata)
+
+
+def _keys_in_words(models: Iterable[type[pydantic.BaseModel]]) -> str:
+    """The keys of a mapping, those that it need not have last."""
+    found = {key: field for kind in models for key, field in sorted(fields_by_key(kind).items())}
+    needed = ", ".join(key for key, field in found.items() if field.is_required())
+    other = ", ".join(key for key, field in found.items() if not field.is_required())
+    if not needed or not other:
+        return f"a mapping with the keys {needed or other}"
+    return f"a mapping with the keys {needed}, and if wanted {other}"
 
 
 def fields_by_key(model: type[pydantic.BaseModel]) -> dict[str, FieldInfo]:

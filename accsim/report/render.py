@@ -89,6 +89,9 @@ def print_runners_up(console: Console, report: Report) -> None:
 
 
 def _summary(report: Report) -> Iterable[tuple[str, str]]:
+    short = _not_held(report)
+    if short is not None:
+        yield report.accelerator.main_memory.name, short
     low, high = report.energy_range_j
     yield "total cycles", cycles(report.total_cycles)
     yield "latency", si(report.latency_s, "s")
@@ -150,9 +153,19 @@ def _memories(report: Report) -> Sheet:
 
 def _main_memory(report: Report) -> str:
     held = report.memory
-    parts = [f"{name.replace('_', ' ')} {si(held[name], 'B')}" for name in ("weights", "kv_cache", "activations")]
+    names = [name for name in ("weights", "tables", "kv_cache", "activations") if held[name]]
+    parts = ", ".join(f"{name.replace('_', ' ')} {si(held[name], 'B')}" for name in names)
     verdict = "fits" if held["fits"] else "DOES NOT FIT"
-    return f"{report.accelerator.main_memory.name} holds {', '.join(parts)} of {si(held['capacity'], 'B')}: {verdict}"
+    return f"{report.accelerator.main_memory.name} holds {parts} of {si(held['capacity'], 'B')}: {verdict}"
+
+
+def _not_held(report: Report) -> str | None:
+    """What main memory is short of; None if it holds all."""
+    held = report.memory
+    if held["fits"]:
+        return None
+    needed, capacity = si(held["needed"], "B"), si(held["capacity"], "B")
+    return f"DOES NOT FIT: {needed} needed, {capacity} there; times are as if it did"
 
 
 def _energy(report: Report) -> Sheet:

@@ -129,7 +129,8 @@ def _hyperparameters(work: Mapping[str, Any]) -> Any:
 
 _SIZES = (("macs", ""), ("weight_bytes", "B"), ("input_bytes", "B"), ("output_bytes", "B"))
 _NOT_SHAPE = {
-    "name", "op", "repeat", "weight_sets", "after", "vector_ops", "weights", "inputs", *(key for key, _ in _SIZES),
+    "name", "op", "repeat", "weight_sets", "after", "vector_ops", "weights", "inputs", "macs_effectual",
+    *(key for key, _ in _SIZES),
 }  # fmt: skip
 _USUAL = (("batch", 1), ("groups", 1), ("dilation", 1))
 
@@ -137,6 +138,8 @@ _USUAL = (("batch", 1), ("groups", 1), ("dilation", 1))
 def _shape(row: Mapping[str, Any]) -> str:
     """The sizes of an op of a description."""
     shape = {name: value for name, value in row.items() if name not in _NOT_SHAPE and value}
+    if row["macs_effectual"] != row["macs"]:
+        shape["kept"] = f"{si(row['macs_effectual'], '')} MACs"
     return ", ".join(
         name if value is True else str(value) if name in ("dtype", "function") else f"{name} {value}"
         for name, value in shape.items()

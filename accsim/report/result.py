@@ -21,6 +21,7 @@ from accsim.mapping.goal import Goal
 from accsim.mapping.sparse_run import sparsity_told, stored_weight_bytes
 from accsim.report import views
 from accsim.report.formats import formats_told
+from accsim.report.words import si
 from accsim.workload.ops import Attention, Gemm, Op
 from accsim.workload.trace import Workload
 
@@ -103,7 +104,7 @@ class OpRow:
         return max(path, key=lambda key: path[key], default="")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """Result of :func:`accsim.simulate`. Cycles are of the clock it ran at, unrounded; utilizations are 0 to 1.
 
@@ -286,26 +287,26 @@ class Report:
 
     @property
     def memory(self) -> dict[str, Any]:
-        """Main memory: bytes of weights, KV cache and the largest op's activations; capacity; whether it fits.
+        """Main memory: bytes of weights, tables, KV cache and the largest op's activations; capacity; whether it fits.
 
         The KV cache is what a decoder keeps for the tokens to come: keys and values of every causal attention, and of
         every attention with another number of keys than queries, since they are of other tokens than the queries:
         earlier ones (decode), or those of an encoder (cross-attention). As many keys as queries without a mask are
         taken for an encoder's own, which it does not keep. Sparse weights that run in a mode of the matrix unit are
-        stored compressed.
+        stored compressed. Tables are those that only lookups read.
         """
         entries = self.workload.entries
         weights = sum(stored_weight_bytes(entry.op, self.accelerator) * entry.weight_sets for entry in entries)
         kv_cache = sum(_cached_bytes(row.op) * row.count for row in self.ops)
         activations = max((_activation_bytes(row.op) for row in self.ops), default=0)
-        capacity = self.accelerator.main_memory.capacity_bytes
-        return {
+        held = {
             "weights": weights,
+            "tables": self.workload.table_bytes,
             "kv_cache": kv_cache,
             "activations": activations,
-            "capacity": capacity,
-            "fits": weights + kv_cache + activations <= capacity,
         }
+        capacity = self.accelerator.main_memory.capacity_bytes
+        return {**held, "needed": sum(held.values()), "capacity": capacity, "fits": sum(held.values()) <= capacity}
 
     @property
     def occupancy(self) -> dict[str, dict[str, float]]:
@@ -375,7 +376,13 @@ class Report:
         """
         return {row.label: event for row in self.ops for event in [sum((p.counters.events for p in row.parts), ())]}
 
-    # What can be done with a report.
+    def __repr__(self) -> str:
+        time, energy = si(self.latency_s, "s"), si(self.energy_j, "J")
+        return f"<Report of {self.workload.name} on {self.machine.name}: {time}, {energy}, bound by {self.bound_by}>"
+
+    # What can be done with a report; printed, it is as the command line shows it.
+    __str__ = views.as_text
+    _repr_html_ = views.as_html
     what_if = views.what_if
     diff = views.diff
     to_dict = views.to_dict

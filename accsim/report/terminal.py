@@ -28,6 +28,15 @@ def console() -> Console:
     return found if found.is_terminal else Console(highlight=False, width=PIPED_WIDTH, color_system=None)
 
 
+def printed(show: Callable[[Console], None]) -> str:
+    """What a function prints to a console, as plain text of `PIPED_WIDTH` columns."""
+    from rich.console import Console
+
+    text = io.StringIO()
+    show(Console(file=text, highlight=False, width=PIPED_WIDTH, color_system=None))
+    return text.getvalue().strip()
+
+
 def write_text(text: str) -> None:
     """Text and a line end to stdout."""
     sys.stdout.write(text + "\n")

@@ -6,6 +6,7 @@ Each imports what it needs when it is called, so that a report costs no import o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,19 @@ if TYPE_CHECKING:
 
     from accsim.report.diff import Diff
     from accsim.report.result import Report
+
+
+def as_text(report: Report) -> str:
+    """The tables of ``accsim run``, without the ops."""
+    from accsim.report.render import print_run
+    from accsim.report.terminal import printed
+
+    return printed(lambda console: print_run(console, report, ops=False))
+
+
+def as_html(report: Report) -> str:
+    """The same for a notebook."""
+    return f"<pre>{escape(as_text(report))}</pre>"
 
 
 def what_if(report: Report, faster: Mapping[str, float], *, search: bool = False) -> Report:

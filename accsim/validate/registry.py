@@ -7,8 +7,9 @@ from accsim.validate.collective import CollectiveRows
 from accsim.validate.fit_collective import fit_collective
 from accsim.validate.flat import FlatRows
 from accsim.validate.kind import Kind
+from accsim.validate.runs import RunRows
 from accsim.validate.stc import StcRows
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (FlatRows(), StcRows(), CollectiveRows())}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (RunRows(), FlatRows(), StcRows(), CollectiveRows())}
 
 FITS: dict[str, Fit] = {"collective": fit_collective}

@@ -277,6 +277,8 @@ class EmbeddingForm(OpForm):
     """Elements of a row."""
     vocab: Count
     """Rows of the table."""
+    tied: bool = False
+    """Whether the table is also the weight of a product of the trace, and lies in memory once."""
 
 
 class EmbeddingBagForm(OpForm):

@@ -30,6 +30,8 @@ class Embedding(Counted):
         Data type of the table and the output, in any spelling.
     name
         Name in reports.
+    tied
+        Whether the table is also the weight of a product of the same workload, and lies in memory once.
 
     Raises
     ------
@@ -54,12 +56,14 @@ class Embedding(Counted):
     vocab: int
     dtype: str = "bf16"
     name: str = "embedding"
+    tied: bool = False
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)
         check.count("tokens", "dim", "vocab")
         check.dtype()
         check.name()
+        check.flag("tied")
         check.finish()
 
     @property

@@ -11,7 +11,7 @@ from accsim.config.checks import ArgumentChecks, shown
 from accsim.config.frozen import FrozenDict
 from accsim.errors import nearest
 from accsim.workload.embeddings import EmbeddingSet
-from accsim.workload.ops import OPS, Op
+from accsim.workload.ops import OPS, Embedding, EmbeddingBag, Op
 
 _OP_TYPES = get_args(Op)
 _OP_NAME = cast(str, None)
@@ -148,6 +148,20 @@ class Workload:
         An embedding table is not among them: a lookup reads rows of it, which are input bytes.
         """
         return sum(entry.op.weight_bytes * entry.weight_sets for entry in self.entries)
+
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of embedding tables that are no product's weights.
+
+        Each lookup has a table of its own, but for a recommendation model's features, which may share them.
+        """
+        found = [
+            op.table_bytes * entry.weight_sets
+            for entry in self.entries
+            if isinstance(op := entry.op, Embedding | EmbeddingBag)
+            if not (isinstance(op, Embedding) and op.tied)
+        ]
+        return self.embeddings.weight_bytes if found and self.embeddings is not None else sum(found)
 
     @property
     def op_count(self) -> int:

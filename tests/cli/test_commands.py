@@ -352,3 +352,9 @@ def test_compilation_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert err == f"accsim: compiling the engine (once; kept in {jit.cache_folder()})\n"
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout.split()[0], result.stdout.count("\n")) == (0, "accsim", 1)
+    assert result.stdout.split()[1][0].isdigit()

@@ -132,7 +132,14 @@ CASES = [
     ("energy: horowitz_45nm ", "energy: 45 ", "45 ", "energy", "read 45, allowed is the name of an energy", None),
     ("power: {idle: 0 W}", "power: {idle: 0 J}", "0 J", "power.idle", "unit 'J', allowed is", None),
     ("power: {idle: 0 W}", "power: {idle: 9 W, cap: 5 W}", "5 W", "power.cap", "above the idle power, 9 W", None),
-    ("power: {idle: 0 W}", "power: 0 W", "0 W", "power", "a mapping with the keys cap, clocks, idle", None),
+    (
+        "power: {idle: 0 W}",
+        "power: 0 W",
+        "0 W",
+        "power",
+        "a mapping with the keys idle, and if wanted cap, clocks",
+        None,
+    ),
     *(
         ("power: {idle: 0 W}", f"power: {{idle: 0 W, clocks: {clocks}}}", at, f"power.clocks{path}", part, near)
         for clocks, at, path, part, near in (

@@ -117,7 +117,7 @@ def test_a_whole_section_can_be_replaced() -> None:
         ({"matrix_unit.rates.b16": 2}, "read data type 'b16', allowed are", "bf16"),
         ({"energy": "jupi_7nm"}, "unknown energy table 'jupi_7nm'", "jouppi_7nm"),
         ({"vector_unit.cycles_per_element.exq": 1}, "no field", "vector_unit.cycles_per_element.exp"),
-        ({"power": [1]}, "read a list, allowed is a mapping with the keys cap, clocks, idle", None),
+        ({"power": [1]}, "read a list, allowed is a mapping with the keys idle, and if wanted cap, clocks", None),
         ({"": 1}, "malformed path", None),
         ({"a..b": 1}, "malformed path", None),
         ({3: 1}, "malformed path", None),
@@ -135,3 +135,10 @@ def test_bad_overrides_and_bad_names_all_at_once() -> None:
     with pytest.raises(InputError) as caught:
         load_accelerator("flat_edge", set={"clock": "1 W", "matrix_unit.rws": 1, "cores": 0})
     assert {p.where for p in caught.value.problems} == {"set:clock", "set:matrix_unit.rws", "set:cores"}
+
+
+def test_a_file_of_that_name_is_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "edge64.yaml").write_text("name: edge64\n")
+    monkeypatch.chdir(tmp_path)
+    assert problem("edge64")[3] == "edge64.yaml"
+    assert problem("edge65")[3] != "edge65.yaml"

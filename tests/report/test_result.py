@@ -210,9 +210,39 @@ def test_memory_by_hand() -> None:
     memory = report("h100_sxm", "llama3_8b_decode").memory
     assert memory["kv_cache"] == pytest.approx(32 * 8 * 128 * 2 * 256 * 4 * 2, rel=0.01)
     assert memory["weights"] == pytest.approx(2 * (8.03e9 - 128256 * 4096), rel=0.001)
+    assert memory["tables"] == 2 * 128256 * 4096  # untied: the output product has weights of its own
+    assert memory["needed"] == sum(memory[name] for name in ("weights", "tables", "kv_cache", "activations"))
     assert memory["capacity"] == 80e9
     assert memory["fits"] is True
     assert report("flat_edge", "llama3_8b_decode").memory["fits"] is False
+
+
+@pytest.mark.parametrize(
+    ("workload", "tables"),
+    [
+        ("gpt2_xl_decode", 0),  # tied: the table is the output product's weight
+        ("t5_small?seq=8&target_seq=8", 0),
+        ("bert_base?seq=8", 2 * 30522 * 768),
+        ("dlrm_dcnv2?batch=8", 4 * 204_184_588 * 128),  # MLPerf's 26 tables, fp32
+        ("dlrm_dcnv2?batch=8&part=dense", 0),
+        ("embedding?tokens=8&dim=4&vocab=100", 2 * 4 * 100),
+        ("embedding?tokens=8&dim=4&vocab=100&tied=true", 0),
+    ],
+)
+def test_tables_that_only_lookups_read(workload: str, tables: int) -> None:
+    memory = accsim.simulate(workload, "flat_edge").memory
+    assert memory["tables"] == tables
+    assert memory["fits"] == (memory["needed"] <= memory["capacity"])
+
+
+def test_a_report_is_printed_in_few_words() -> None:
+    run = report("flat_edge", "llama3_8b_decode")
+    assert repr(run).startswith("<Report of llama3_8b_decode on flat_edge: ")
+    assert len(repr(run)) < 120
+    lines = str(run).splitlines()
+    assert any("DOES NOT FIT" in line for line in lines[:5])
+    assert max(map(len, lines)) <= 120
+    assert run._repr_html_() == f"<pre>{str(run).replace('&', '&amp;')}</pre>"
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,6 @@ def run_page(run: SavedRun) -> Page:
 def _summary(summary: Plain) -> Iterator[tuple[str, str]]:
     main, traffic = list(summary["traffic_bytes"].items())[-1]
     memory = summary["memory"]
-    used = memory["weights"] + memory["kv_cache"] + memory["activations"]
     total = summary["total_cycles"] or 1.0
     yield "latency", f"{si(summary['latency_s'], 's')} at {si(summary['clock_hz'], 'Hz')}"
     yield "total cycles", cycles(summary["total_cycles"])
@@ -50,7 +49,8 @@ def _summary(summary: Plain) -> Iterator[tuple[str, str]]:
     yield "energy at low and high prices", f"{si(summary['energy_low_j'], 'J')} to {si(summary['energy_high_j'], 'J')}"
     yield "average power", si(summary["power_w"], "W")
     yield f"{main} traffic", f"{si(traffic['read'], 'B')} read, {si(traffic['write'], 'B')} written"
-    yield f"use of {main}", f"{binary(used)} of {binary(memory['capacity'])}" + ("" if memory["fits"] else ": too much")
+    verdict = "" if memory["fits"] else ": DOES NOT FIT"
+    yield f"use of {main}", f"{binary(memory['needed'])} of {binary(memory['capacity'])}{verdict}"
     if summary["area_mm2"] is not None:
         yield "area", f"{summary['area_mm2']:g} mm²"
     if summary["power_cap"] is not None:

@@ -146,9 +146,9 @@ class Block:
         """A product of two activations for every batch element."""
         return self._entry(Gemm(m, n, k, batch, self.dtype, self.prefix + name, weights=False), ())
 
-    def embedding(self, name: str, tokens: int, vocab: int, dim: int) -> Entry:
-        """A row of a table for each token."""
-        return self._entry(Embedding(tokens, dim, vocab, self.dtype, self.prefix + name), ())
+    def embedding(self, name: str, tokens: int, vocab: int, dim: int, *, tied: bool = False) -> Entry:
+        """A row of a table for each token; tied, a product of the model has the table as its weight."""
+        return self._entry(Embedding(tokens, dim, vocab, self.dtype, self.prefix + name, tied), ())
 
     def bags(self, name: str, bags: int, lookups: int, vocab: int, dim: int) -> Entry:
         """The sum of some rows of a table for each bag."""

@@ -119,7 +119,7 @@ class Decoder(ModelFile):
         rows = p.batch * p.new_tokens
         once = Block(p.dtype)
         return (
-            once.embedding("token_embedding", rows, h.vocab, h.d_model),
+            once.embedding("token_embedding", rows, h.vocab, h.d_model, tied=h.tied_embeddings),
             *self._attention(rows),
             *self._feed_forward(rows),
             once.norm("final_norm", rows, h.d_model, "rms"),

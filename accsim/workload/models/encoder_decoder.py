@@ -74,7 +74,7 @@ class EncoderDecoder(ModelFile):
         block = Block(p.dtype, prefix=f"{stack}.")
         return [
             block.elementwise("position_bias", h.heads * length * length, "copy"),
-            block.embedding("token_embedding", rows, h.vocab, h.d_model),
+            block.embedding("token_embedding", rows, h.vocab, h.d_model, tied=True),
         ]
 
     def _encoder(self) -> list[Entry]:

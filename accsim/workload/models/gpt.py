@@ -59,7 +59,7 @@ class Gpt(ModelFile):
         rows = p.batch * p.new_tokens
         once = Block(p.dtype)
         return (
-            once.embedding("token_embedding", rows, h.vocab, h.d_model),
+            once.embedding("token_embedding", rows, h.vocab, h.d_model, tied=True),
             once.elementwise("position_add", rows * h.d_model, "add"),
             *self._layers(rows),
             once.norm("final_norm", rows, h.d_model, "layer"),

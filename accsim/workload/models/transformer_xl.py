@@ -108,7 +108,7 @@ class TransformerXl(ModelFile):
 
     def _embedding(self) -> list[Entry]:
         h, once = self.hyperparameters, Block(self.parameters.dtype)
-        entries = [once.embedding("token_embedding", self._rows, h.head_tokens, h.d_model)]
+        entries = [once.embedding("token_embedding", self._rows, h.head_tokens, h.d_model, tied=True)]
         if h.narrowing > 1:
             entries.append(once.linear("embedding_proj", self._rows, h.d_model, h.d_model))
         return entries
