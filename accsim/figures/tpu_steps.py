@@ -7,6 +7,7 @@ from typing import Final
 
 from accsim.embedding.placement import Placement
 from accsim.figures.tpuv4.bisection import SLICES
+from accsim.mapping.sparse_core import place_of
 from accsim.system import StepReport, read_slice, train_step
 from accsim.system.placing import BEST, placements
 from accsim.workload.catalogue import load_workload
@@ -48,18 +49,21 @@ def step(
     """
     on = read_slice(slice_name(machine, chips, twisted=twisted), set=dict(changes))
     wires = tuple(change for change in changes if change[0].startswith("interconnect"))
-    placed = placed_tables(model, machine, chips, twisted, samples, wires)
+    placed = placed_tables(model, machine, chips, twisted, samples, where, wires)
     named = f"{model}?batch={samples * chips}"
     return train_step(named, on, placement=placed, where=where, dedup="owner", schedule="pipelined")
 
 
 @lru_cache(maxsize=64)
 def placed_tables(
-    model: str, machine: str, chips: int, twisted: bool, samples: int, wires: tuple[tuple[str, object], ...]
+    model: str, machine: str, chips: int, twisted: bool, samples: int, where: str, wires: tuple[tuple[str, object], ...]
 ) -> Placement:
-    """What the placer finds for a slice, whatever else is changed about it; a tenth of the memory is left free."""
+    """What the placer finds for a place on a slice, whatever else is changed about it.
+
+    A tenth of the chip's memory is left free; tables elsewhere take no more than that either.
+    """
     on = read_slice(slice_name(machine, chips, twisted=twisted), set=dict(wires))
     tables = load_workload(model).embeddings
     assert tables is not None
     room = 0.9 * on.chip.main_memory.capacity_bytes
-    return placements(tables, samples, on, BEST, room)[-1][0]
+    return placements(tables, samples, on, place_of(on.chip, where), BEST, room)[-1][0]
