@@ -36,6 +36,7 @@ def step(
     twisted: bool = True,
     samples: int = SAMPLES,
     where: str = "sparse_core",
+    placed_for: str = "sparse_core",
     changes: tuple[tuple[str, object], ...] = (),
 ) -> StepReport:
     """A step of so many samples a chip, embeddings beside the dense half of the step before.
@@ -44,12 +45,14 @@ def step(
 
     Parameters
     ----------
+    where, placed_for
+        What looks rows up, and the place by whose rates tables are placed.
     changes
         Settings of the machine.
     """
     on = read_slice(slice_name(machine, chips, twisted=twisted), set=dict(changes))
     wires = tuple(change for change in changes if change[0].startswith("interconnect"))
-    placed = placed_tables(model, machine, chips, twisted, samples, where, wires)
+    placed = placed_tables(model, machine, chips, twisted, samples, placed_for, wires)
     named = f"{model}?batch={samples * chips}"
     return train_step(named, on, placement=placed, where=where, dedup="owner", schedule="pipelined")
 
@@ -58,10 +61,7 @@ def step(
 def placed_tables(
     model: str, machine: str, chips: int, twisted: bool, samples: int, where: str, wires: tuple[tuple[str, object], ...]
 ) -> Placement:
-    """What the placer finds for a place on a slice, whatever else is changed about it.
-
-    A tenth of the chip's memory is left free; tables elsewhere take no more than that either.
-    """
+    """What the placer finds for a place, whatever else is changed about a slice; a tenth of the memory is left free."""
     on = read_slice(slice_name(machine, chips, twisted=twisted), set=dict(wires))
     tables = load_workload(model).embeddings
     assert tables is not None

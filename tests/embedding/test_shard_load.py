@@ -15,6 +15,7 @@ from accsim.embedding import (
     expected_imbalance,
     imbalance,
     law,
+    shard_load,
 )
 from accsim.kernels.shard_load import HotRows, RowNodes, TableDeals, load_spectra
 from tests.reference import shard_load_naive
@@ -61,6 +62,21 @@ def test_nodes_are_right_to_a_thousandth(popularity: Popularity, dedup: str, mon
     one_by_one = expected_imbalance(embeddings, 500, shards=128, dedup=dedup, chips=8)
     assert in_nodes.largest == pytest.approx(one_by_one.largest, rel=1e-3)
     assert in_nodes.mean == pytest.approx(one_by_one.mean, rel=1e-4)
+
+
+@pytest.mark.parametrize("dedup", SCOPES)
+@pytest.mark.parametrize("rows", [3, 63, 500, 10**5])
+@pytest.mark.parametrize("exponent", [0.0, 1.05])
+def test_lukewarm_rows_need_not_be_told_apart(
+    exponent: float, rows: int, dedup: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Table("t", rows, 8, popularity=Popularity(exponent), count=2)
+    embeddings = EmbeddingSet((table,), (Feature("f", "t", Valency(20, 20), count=2),))
+    found = expected_imbalance(embeddings, 5000, shards=64, dedup=dedup, chips=8)
+    monkeypatch.setattr(shard_load, "LUKEWARM", 0.0)
+    assert found.largest == pytest.approx(
+        expected_imbalance(embeddings, 5000, shards=64, dedup=dedup, chips=8).largest, rel=1e-4
+    )
 
 
 def all_rows(popularity: Popularity, rows: int) -> law.RankLaw:
