@@ -14,10 +14,11 @@ from accsim.embedding.imbalance import SCOPES
 from accsim.embedding.placement import Placement
 from accsim.embedding.step_work import step_work
 from accsim.errors import InputError, check_choice
+from accsim.mapping.sparse_core import place_of
 from accsim.system.dense import dense_half, model_tables
 from accsim.system.halves import ICI
 from accsim.system.legs import embedding_legs
-from accsim.system.placing import BEST, ROWS, placements, tiles_of
+from accsim.system.placing import BEST, ROWS, placements
 from accsim.system.runs import Run
 from accsim.system.schedules import SCHEDULES, Parts
 from accsim.system.slices import Slice, read_slice
@@ -93,11 +94,12 @@ def train_step(
     each = -(-samples // on.chips)
     dense = dense_half(name, settings, on.chip, each)
     room = math.inf if where in ELSEWHERE else on.chip.main_memory.capacity_bytes - dense.held_bytes
-    tried = placements(tables, each, on, placement, room)
+    at = place_of(on.chip, where)
+    tried = placements(tables, each, on, at, placement, room)
     all_reduce = _all_reduce(on, dense.gradient_bytes)
 
     def run(placed: Placement, scope: str) -> StepReport:
-        counts = step_work(tables, each, placed, dedup=scope, tiles=tiles_of(on))
+        counts = step_work(tables, each, placed, dedup=scope, tiles=at.tiles)
         legs, energy = embedding_legs(on, counts, where)
         parts = Parts(legs[:3], legs[3:], dense.segments, all_reduce, min(STACKS, tables.feature_count))
         spans = tuple(SCHEDULES[schedule](parts))
