@@ -52,7 +52,7 @@ def test_what_binds_adds_up_and_nothing_is_busier_than_always(steps: dict[str, S
 def test_vectors_take_what_the_fullest_link_of_the_torus_takes() -> None:
     # Every chip gets a vector of each feature for each of its samples, and many even rows make owners even. On 4x4x8
     # the links of the long axis carry 128 times what a pair of chips exchanges (docs/network.md), at 45 GB/s.
-    tables = EmbeddingSet([Table("t", 12_800_000, 128, count=FEATURES)], [Feature("f", "t", count=FEATURES)])
+    tables = EmbeddingSet((Table("t", 12_800_000, 128, count=FEATURES),), (Feature("f", "t", count=FEATURES),))
     step = train_step(f"{MODEL}?batch=65536", SLICE, dedup="owner", embeddings=tables)
     a_pair = SAMPLES * FEATURES * ROW_BYTES / 128
     legs = {leg.name: leg for leg in step.legs}
