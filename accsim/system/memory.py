@@ -17,7 +17,6 @@ from accsim.workload.ops_base import tensor_bytes
 
 ELSEWHERE: Final = ("host", "variable_server")
 """Places whose tables do not lie in the chip's memory; how large theirs is, is not asked."""
-TABLES: Final = "tables_and_state"
 UNDER_WAY: Final = {"pipelined": 2}
 """Steps whose vectors a chip holds at once, by schedule; else one."""
 
@@ -37,9 +36,18 @@ def step_bytes(work: StepWork, schedule: str) -> dict[str, int]:
     return {name: steps * round(float(size)) for name, size in each.items()}
 
 
-def table_bytes(tables: EmbeddingSet, placement: Placement, where: str) -> int:
-    """Bytes of rows and optimizer state on the fullest chip; none where they lie elsewhere."""
-    return 0 if where in ELSEWHERE else int(placement.held_bytes(tables).max())
+def table_bytes(tables: EmbeddingSet, placement: Placement, where: str) -> dict[str, int]:
+    """Bytes of rows, and of their optimizers' state, on the fullest chip; none where they lie elsewhere."""
+    if where in ELSEWHERE:
+        return {}
+    held = placement.held_bytes(tables)
+    fullest = int(held.argmax())
+    state = sum(
+        -(-share.table.rows // share.owners) * share.state_bytes
+        for share in placement.shares(tables)
+        if share.sharding.kind == "replicated" or 0 <= fullest - share.first < share.sharding.chips
+    )
+    return {"tables": int(held[fullest]) - state, "table_state": state}
 
 
 def check_tables(

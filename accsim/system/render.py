@@ -52,7 +52,8 @@ def _summary(step: StepReport) -> Iterable[tuple[str, str]]:
 
 def _parts(step: StepReport) -> Sheet:
     found = Sheet(("part", "on", "time", "bound by"), words=(0, 1, 3))
-    forward, backward = ([(leg.name, leg.unit, leg.alone) for leg in legs] for legs in step.embedding[:2])
+    halves = (step.embedding.forward, step.embedding.backward)
+    forward, backward = ([(leg.name, leg.unit, leg.alone) for leg in legs] for legs in halves)
     dense = [(name, "tensor_core", run) for name, run in step.dense.segments.items()]
     before = [(f"{step.input.name} of the next", path.partition("/")[0], step.input) for path in step.input.path_s]
     for name, unit, run in [*before, *forward, *dense, ("all_reduce", "ici", step.all_reduce), *backward]:

@@ -13,8 +13,8 @@ from accsim.report.tables import cap_dict
 from accsim.system.dense import Dense
 from accsim.system.halves import ICI, Leg
 from accsim.system.legs import EmbeddingLegs
-from accsim.system.memory import TABLES, step_bytes, table_bytes
-from accsim.system.runs import Run, Span, dynamic_j, summed
+from accsim.system.memory import step_bytes, table_bytes
+from accsim.system.runs import Run, Span, dynamic_j, summed, together
 from accsim.system.slices import Slice
 from accsim.system.unit_share import UnitShare, unit_share
 from accsim.workload.embeddings import EmbeddingSet
@@ -62,10 +62,17 @@ class StepReport:
     input: Run
     cap: PowerCap | None = None
 
+    @cached_property
+    def whole(self) -> Span:
+        """What runs one after the other, and the next step's ids beside it."""
+        busy = summed(run.busy_s for span in self.spans for run in span.runs)
+        path = summed(span.path_s for span in self.spans)
+        return together(Run("step", sum(span.time_s for span in self.spans), busy, path), self.input)
+
     @property
     def step_s(self) -> float:
-        """Time of a step: that of what runs one after the other, or of the next step's ids if these take longer."""
-        return max(sum(span.time_s for span in self.spans), self.input.time_s)
+        """Time of a step: until both have ended."""
+        return self.whole.time_s
 
     @property
     def latency_s(self) -> float:
@@ -85,9 +92,7 @@ class StepReport:
     @cached_property
     def critical_path_s(self) -> dict[str, float]:
         """What binds -> seconds, largest first; sums to `step_s`."""
-        spans_s = sum(span.time_s for span in self.spans)
-        paths = [span.path_s for span in self.spans] if spans_s >= self.input.time_s else [self.input.path_s]
-        found = summed(paths)
+        found = self.whole.path_s
         return {cause: found[cause] for cause in sorted(found, key=lambda cause: -found[cause])}
 
     @property
@@ -98,7 +103,8 @@ class StepReport:
     @property
     def utilization(self) -> dict[str, float]:
         """Resource -> busy time over the step."""
-        return {name: seconds / self.step_s for name, seconds in summed(run.busy_s for run in self._runs).items()}
+        busy = summed(run.busy_s for run in self.whole.runs)
+        return {name: seconds / self.step_s for name, seconds in busy.items()}
 
     @property
     def legs(self) -> tuple[Leg, ...]:
@@ -131,7 +137,7 @@ class StepReport:
     def memory(self) -> dict[str, int]:
         """Bytes of a chip's main memory by what they are, of the fullest chip."""
         tables = table_bytes(self.embeddings, self.placement, self.where)
-        return {TABLES: tables, **self.dense.held_bytes, **step_bytes(self.work, self.schedule)}
+        return {**tables, **self.dense.held_bytes, **step_bytes(self.work, self.schedule)}
 
     @property
     def fits(self) -> bool:
@@ -152,7 +158,8 @@ class StepReport:
     def energy_breakdown_j(self) -> dict[str, float]:
         """Joules of one chip by component; links have no price."""
         chip = self.slice.chip
-        return dynamic_j(chip, summed(run.actions for run in self._runs)) | {"idle": chip.power.idle_w * self.step_s}
+        runs = [*(run for span in self.spans for run in span.runs), self.input]
+        return dynamic_j(chip, summed(run.actions for run in runs)) | {"idle": chip.power.idle_w * self.step_s}
 
     @property
     def energy_j(self) -> float:
@@ -168,10 +175,6 @@ class StepReport:
     def unit_share(self) -> UnitShare | None:
         """Share of the embedding units in the chip; None where something else looks rows up."""
         return unit_share(self.slice.chip, self.where, self.embedding_energy_j, self.energy_j)
-
-    @property
-    def _runs(self) -> list[Run]:
-        return [*(run for span in self.spans for run in span.runs), self.input]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""

@@ -137,11 +137,13 @@ def test_vectors_and_ids_by_hand() -> None:
 
 
 def test_memory_adds_up_and_tables_elsewhere_take_none(step: StepReport) -> None:
-    tables = step.placement.held_bytes(step.embeddings).max()
-    assert step.memory["tables_and_state"] == tables
+    assert step.memory["tables"] == step.placement.held_bytes(step.embeddings).max()  # SGD keeps no state
+    assert step.memory["table_state"] == 0
     assert step.fits
     assert step.to_dict()["memory_bytes"] == step.memory
-    assert train_step(MODEL, SLICE, dedup="owner", where="host").memory["tables_and_state"] == 0
+    assert "tables" not in train_step(MODEL, SLICE, dedup="owner", where="host").memory
+    adagrad = train_step("dlrm_dcnv2?batch=65536", SLICE, dedup="owner").memory
+    assert adagrad["table_state"] == adagrad["tables"]  # a sum of squares an element, fp32 as the rows
 
 
 def test_tables_that_do_not_fit_beside_vectors_are_named_with_what_the_rest_takes() -> None:
