@@ -20,6 +20,9 @@ from accsim.embedding import (
     row_sharded,
     step_work,
 )
+from accsim.mapping.sparse_core import place_of
+from accsim.system import read_slice
+from accsim.system.placing import placements
 from accsim.workload.catalogue import load_workload
 
 SAMPLES, CHIPS, TILES = 65536, 128, 64
@@ -70,6 +73,16 @@ def test_count_step_work(benchmark: BenchmarkFixture, rows: int) -> None:
     placement = row_sharded(embeddings, CHIPS)
     benchmark(count_step_work, batch, embeddings, placement, dedup="owner", tiles=TILES)
     print_rate(benchmark, len(batch.indices))
+
+
+def test_placed_step_work(benchmark: BenchmarkFixture) -> None:
+    """Tables by rows, by columns, whole and replicated, as the placer has them on TPU v4."""
+    embeddings = load_workload("dlrm_dcnv2").embeddings
+    assert embeddings is not None
+    on = read_slice("tpu_v4:4x4x8")
+    at = place_of(on.chip, "sparse_core")
+    _, (placement, _) = placements(embeddings, SAMPLES // CHIPS, on, at, "best", 20 * 2**30)
+    benchmark(step_work, embeddings, SAMPLES // CHIPS, placement, dedup="owner", tiles=at.tiles)
 
 
 @pytest.mark.parametrize("dedup", SCOPES)

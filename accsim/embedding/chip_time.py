@@ -33,6 +33,8 @@ class ChipRates:
         That it sends, and as many that it receives, when all chips exchange.
     elements_per_s
         Elements of rows that all its tiles add up.
+    granule_bytes
+        Bytes in multiples of which a row, and its state, is read and written.
 
     Raises
     ------
@@ -43,11 +45,17 @@ class ChipRates:
     memory_bytes_per_s: float
     network_bytes_per_s: float
     elements_per_s: float
+    granule_bytes: int = 1
 
     def __post_init__(self) -> None:
         check = ArgumentChecks(self)
         check.number("memory_bytes_per_s", "network_bytes_per_s", "elements_per_s", positive=True)
+        check.count("granule_bytes")
         check.finish()
+
+    def moved_s(self, *runs: int) -> float:
+        """Seconds of runs of so many bytes in memory."""
+        return sum(-(-size // self.granule_bytes) for size in runs) * self.granule_bytes / self.memory_bytes_per_s
 
 
 class TableTime(NamedTuple):
@@ -154,8 +162,8 @@ def _costs(stack: StackWork, share: Share, chips: int, rates: ChipRates) -> _Cos
         id_s=away * ID_BYTES / 2 / rates.network_bytes_per_s,
         vector_s=away * tensor_bytes(stack.width, stack.dtype) / rates.network_bytes_per_s,
         add_s=2 * stack.width / rates.elements_per_s,
-        fetch_s=share.row_bytes / rates.memory_bytes_per_s,
-        update_s=2 * (share.row_bytes + share.state_bytes) / rates.memory_bytes_per_s,
+        fetch_s=rates.moved_s(share.row_bytes),
+        update_s=2 * rates.moved_s(share.row_bytes, share.state_bytes),
         away=away,
     )
 

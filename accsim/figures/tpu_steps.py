@@ -7,6 +7,7 @@ from typing import Final
 
 from accsim.embedding.placement import Placement
 from accsim.figures.tpuv4.bisection import SLICES
+from accsim.mapping.sparse_core import place_of
 from accsim.system import StepReport, read_slice, train_step
 from accsim.system.placing import BEST, placements
 from accsim.workload.catalogue import load_workload
@@ -35,6 +36,7 @@ def step(
     twisted: bool = True,
     samples: int = SAMPLES,
     where: str = "sparse_core",
+    placed_for: str = "sparse_core",
     changes: tuple[tuple[str, object], ...] = (),
 ) -> StepReport:
     """A step of so many samples a chip, embeddings beside the dense half of the step before.
@@ -43,23 +45,25 @@ def step(
 
     Parameters
     ----------
+    where, placed_for
+        What looks rows up, and the place by whose rates tables are placed.
     changes
         Settings of the machine.
     """
     on = read_slice(slice_name(machine, chips, twisted=twisted), set=dict(changes))
     wires = tuple(change for change in changes if change[0].startswith("interconnect"))
-    placed = placed_tables(model, machine, chips, twisted, samples, wires)
+    placed = placed_tables(model, machine, chips, twisted, samples, placed_for, wires)
     named = f"{model}?batch={samples * chips}"
     return train_step(named, on, placement=placed, where=where, dedup="owner", schedule="pipelined")
 
 
 @lru_cache(maxsize=64)
 def placed_tables(
-    model: str, machine: str, chips: int, twisted: bool, samples: int, wires: tuple[tuple[str, object], ...]
+    model: str, machine: str, chips: int, twisted: bool, samples: int, where: str, wires: tuple[tuple[str, object], ...]
 ) -> Placement:
-    """What the placer finds for a slice, whatever else is changed about it; a tenth of the memory is left free."""
+    """What the placer finds for a place, whatever else is changed about a slice; a tenth of the memory is left free."""
     on = read_slice(slice_name(machine, chips, twisted=twisted), set=dict(wires))
     tables = load_workload(model).embeddings
     assert tables is not None
     room = 0.9 * on.chip.main_memory.capacity_bytes
-    return placements(tables, samples, on, BEST, room)[-1][0]
+    return placements(tables, samples, on, place_of(on.chip, where), BEST, room)[-1][0]

@@ -39,6 +39,8 @@ class TableDeals(NamedTuple):
     """And beside the hot row in one with it."""
     hot: np.ndarray
     """bool[tables], whether a table has a hot row."""
+    apart: np.ndarray
+    """float64[tables], probability that two hot rows cannot meet: one table has both, and at most a row a shard."""
 
 
 class HotRows(NamedTuple):
@@ -48,8 +50,6 @@ class HotRows(NamedTuple):
     """int64[hot], which node each is of."""
     tables: np.ndarray
     """int64[hot], which table."""
-    meet: np.ndarray
-    """float64[hot, hot], whether each and a colder one may be in one shard; 0 where the other is not colder."""
 
 
 @kernel(inline="late")
@@ -111,7 +111,7 @@ def load_spectra(frequencies, offset, blur, shards, rows, deals, hot, negligible
     tables, hottest = rows.bounds.shape[0] - 1, hot.nodes.shape[0]
     gain = np.empty(rows.weights.shape[0], np.complex128)
     beside = np.empty(tables, np.complex128)
-    met = np.empty(hottest, np.complex128)
+    own = np.empty(tables, np.complex128)
     quiet = 0
     for k in range(frequencies.shape[0]):
         unit = _expm1(complex(0.0, frequencies[k]))
@@ -127,14 +127,21 @@ def load_spectra(frequencies, offset, blur, shards, rows, deals, hot, negligible
                 beside[t] = _dealt(gain, rows.weights, first, last, deals.near[t]) - away
         spectra[0, k] = cmath.exp(cold)
         size = abs(spectra[0, k])
-        for h in range(hottest):
-            met[h] = _log1p(gain[hot.nodes[h]] / shards)
-        for h in range(hottest):
-            found = cold + beside[hot.tables[h]]
-            for colder in range(h + 1, hottest):
-                found += hot.meet[h, colder] * met[colder]
-            spectra[h + 1, k] = (1.0 + gain[hot.nodes[h]]) * cmath.exp(found)
-            size = max(size, abs(spectra[h + 1, k]))
+        colder, met, found, meeting, last = 0j, 0j, 0j, 0j, -1
+        own[:] = 0j
+        for h in range(hottest - 1, -1, -1):
+            node, t = hot.nodes[h], hot.tables[h]
+            if node == last:
+                found *= meeting
+            else:
+                met = _log1p(gain[node] / shards)
+                meeting = cmath.exp((1.0 - deals.apart[t]) * met)
+                found = (1.0 + gain[node]) * cmath.exp(cold + beside[t] + colder - deals.apart[t] * own[t])
+                last = node
+            colder += met
+            own[t] += met
+            spectra[h + 1, k] = found
+            size = max(size, abs(found))
         quiet = quiet + 1 if size < negligible else 0
         if quiet == QUIET:
             return k + 1

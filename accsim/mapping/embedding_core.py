@@ -1,5 +1,6 @@
 """A core of a chip without embedding units: rows come by DMA to its local memory and are added in its vector unit.
 
+No row is bound to a core: cores take chunks of a chip's rows as they get free, so that each has an even part of them.
 The same for a TensorCore, whose scalar unit begins a transfer for each row, and for a GPU, whose threads gather rows by
 sectors, sort in main memory and are launched kernel by kernel.
 """
@@ -13,12 +14,11 @@ from typing import Final
 import numpy as np
 
 from accsim.config.machine import Accelerator
-from accsim.embedding.work import StepWork
 from accsim.errors import InputError, Problem
 from accsim.kernels.matrix import Machine
-from accsim.mapping.embedding_counts import Counts, Spread
+from accsim.mapping.embedding_counts import Spread
 from accsim.mapping.embedding_pipeline import FloatArray, Link
-from accsim.mapping.embedding_place import COO_BYTES, ID_BYTES, Place, Runs
+from accsim.mapping.embedding_place import ID_BYTES, Place, Runs
 from accsim.mapping.machine_numbers import Ways, machine_numbers, memory_plan, ways
 
 RADIX_BYTES: Final = 72
@@ -65,13 +65,12 @@ class Core(Place):
     @property
     def scratch(self) -> tuple[str, int]:
         """The local memory of the core."""
-        local = self.accelerator.memories[0].name
-        return local, memory_plan(self.accelerator)[1][local]
+        return self._local, memory_plan(self.accelerator)[1][self._local]
 
-    def share(self, of_tile: Spread) -> Spread:
-        """What all tiles of the busiest chip have, divided over its cores."""
-        whole = of_tile.mean * (self.counts.work.tiles / self.parts)
-        return Spread(whole * self.counts.busiest_chip, whole)
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """What cores hold at embeddings as at anything else."""
+        return self._ways.resources("dma", "vector")
 
     def begin(self, links: Sequence[Link]) -> list[Link]:
         """Kernels of a stack are launched."""
@@ -79,17 +78,7 @@ class Core(Place):
             return []
         return [Link("launch", "launch", self.ticks(np.full_like(self.widths, KERNELS * self.launch_s)))]
 
-    def ids(self) -> list[Link]:
-        """Ids of the chip's samples, and those that others ask for, are read and sorted."""
-        counts = self.counts
-        own, asked = self.part(counts.ids), self.part(counts.served)
-        handed = own.largest * COO_BYTES + asked.largest * ID_BYTES
-        return [
-            self.read("read ids", [self.stream(own, COO_BYTES), self.stream(asked, ID_BYTES)], handed),
-            *self.sort("sort ids", counts.ids + counts.served.largest, asked.largest * ID_BYTES),
-        ]
-
-    def sort(self, name: str, of_chip: FloatArray, handed_bytes: FloatArray | None = None) -> list[Link]:
+    def sort(self, name: str, of_chip: Spread, handed_bytes: FloatArray | None = None) -> list[Link]:
         """By digits in main memory, or by comparisons in the vector unit.
 
         A bitonic sort of n = 2^L ids compares n L (L + 1) / 4 pairs, each by a least and a largest. Source: Batcher,
@@ -103,8 +92,12 @@ class Core(Place):
             main = self.accelerator.main_memory.name
             actions = {f"read.{main}": half, f"write.{main}": half}
             return [Link(name, "dma", np.zeros_like(half), {memory: rates}, handed_bytes=handed_bytes, actions=actions)]
-        rounds = np.log2(np.maximum(ids.largest, 1.0))
-        return [self.compute(name, ids, {"max": rounds * (rounds + 1) / 2 / self.widths}, handed_bytes)]
+        levels = np.log2(np.maximum(ids.largest, 1.0))
+        passes = levels * (levels + 1) / 2
+        cycles = ids.largest * passes * self.accelerator.vector_unit.cycles_per_element["max"]
+        passed = ids.scaled(ID_BYTES * passes)
+        actions = {"vector.max": self.parts * ids.mean * passes}
+        return [self._in_vector(name, cycles, passed, passed, actions, handed_bytes)]
 
     def read(self, name: str, runs: Sequence[Runs], handed_bytes: FloatArray | None = None) -> Link:
         """A transfer for each row from main memory to the core's local memory."""
@@ -115,22 +108,20 @@ class Core(Place):
         return self._moved(name, runs, "write", None)
 
     def compute(
-        self, name: str, rows: Spread, operations: Mapping[str, FloatArray], handed_bytes: FloatArray | None = None
-    ) -> Link:
-        """In the core's vector unit."""
-        unit = self.accelerator.vector_unit
-        cycles = sum(
-            (count * unit.cycles_per_element[what] for what, count in operations.items()), np.zeros_like(self.widths)
-        )
-        ticks = self.ticks(rows.largest * self.elements * cycles / unit.lanes / self.accelerator.clock_hz)
-        local = self._ways.local[0]
-        size = rows.largest * self.row_bytes if len(operations) else np.zeros_like(ticks)
-        rates = {local: np.where(ticks > 0, size / self._numbers.local_read, 0.0)}
-        return Link(name, "vector", ticks, rates, handed_bytes=handed_bytes, actions=self.operated(rows, operations))
+        self, name: str, rows: Spread, operations: Mapping[str, FloatArray], made: Spread, *,
+        beside: FloatArray | float = 0.0,
+    ) -> Link:  # fmt: skip
+        """In the core's vector unit, on rows from the local memory."""
+        costs = self.accelerator.vector_unit.cycles_per_element
+        cycles = sum((count * costs[what] for what, count in operations.items()), np.zeros_like(self.widths))
+        read, actions = rows.scaled(self.row_bytes + beside), self.operated(rows, operations)
+        return self._in_vector(name, rows.largest * self.elements * cycles, read, made, actions, made.largest)
 
     def send(self, name: str, vectors: Spread, ids: Spread | None, arrivals: Sequence[Runs]) -> Link:
         """From the local memory; what arrives goes to main memory."""
-        return self.through_memory(Link(name, "links", np.zeros_like(self.widths)), arrivals)
+        gone = vectors.mean + (0.0 if ids is None else ids.mean)
+        link = Link(name, "links", np.zeros_like(self.widths), actions={f"read.{self._local}": gone})
+        return self.through_memory(link, arrivals)
 
     def through_memory(self, link: Link, comes: Sequence[Runs], goes: Sequence[Runs] = ()) -> Link:
         """The link while runs come to main memory, and others go from there, beside the core."""
@@ -146,6 +137,10 @@ class Core(Place):
         return ways(self.accelerator)
 
     @property
+    def _local(self) -> str:
+        return self.accelerator.memories[0].name
+
+    @property
     def _numbers(self) -> Machine:
         return machine_numbers(self.accelerator, next(iter(self.accelerator.matrix_unit.rates)))
 
@@ -157,6 +152,16 @@ class Core(Place):
         """How long runs of all cores hold main memory."""
         return self.held_by(runs, rate / self.parts)
 
+    def _in_vector(
+        self, name: str, cycles: FloatArray, read: Spread, made: Spread, actions: Mapping[str, FloatArray],
+        handed_bytes: FloatArray | None,
+    ) -> Link:  # fmt: skip
+        """A link of the vector unit: a lane's cycles, and bytes from and to the core's local memory."""
+        ticks = self.ticks(cycles / self.accelerator.vector_unit.lanes / self.accelerator.clock_hz)
+        moved = {f"read.{self._local}": self.parts * read.mean, f"write.{self._local}": self.parts * made.mean}
+        rates = {self._ways.local[0]: read.largest / self._numbers.local_read}
+        return Link(name, "vector", ticks, rates, handed_bytes=handed_bytes, actions={**actions, **moved})
+
     def _moved(self, name: str, runs: Sequence[Runs], way: str, handed_bytes: FloatArray | None) -> Link:
         """A link of the DMA: runs of all cores over main memory, its own over the memory inside of that."""
         main, numbers = self.accelerator.main_memory, self._numbers
@@ -164,8 +169,11 @@ class Core(Place):
         size = self.bytes_of(runs)
         own = sum((one.rows.largest * one.size for one in runs), np.zeros_like(size))
         first, second = self._ways.loads if read else self._ways.stores
+        actions = {f"{way}.{main.name}": size, f"{'write' if read else 'read'}.{self._local}": size}
         if numbers.middle_capacity:
             inside = own * self.parts / (numbers.middle_read if read else numbers.middle_write)
+            middle = self.accelerator.memories[1].name
+            actions |= {f"read.{middle}": size, f"write.{middle}": size}
         else:
             inside = own / (numbers.local_write if read else numbers.local_read)
         begun = sum((one.rows.largest * (one.size > 0) for one in runs if one.single), np.zeros_like(size))
@@ -177,11 +185,11 @@ class Core(Place):
             {first: self._memory(runs, rate), second: inside},
             numbers.load_latency if read else numbers.store_latency,
             handed_bytes=handed_bytes,
-            actions={f"{way}.{main.name}": size},
+            actions=actions,
         )
 
 
-def tensor_core(accelerator: Accelerator, work: StepWork) -> Core:
+def tensor_core(accelerator: Accelerator) -> Core:
     """A TensorCore, which begins a transfer for each row.
 
     Raises
@@ -193,10 +201,10 @@ def tensor_core(accelerator: Accelerator, work: StepWork) -> Core:
     if dma is None:
         message = f"{accelerator.name} has none; it says what a core needs to fetch a row"
         raise InputError(Problem("", "row_dma", message))
-    return Core(accelerator, Counts(work), dma.cycles, dma.granule_bytes, 0.0, sorts_in_memory=False)
+    return Core(accelerator, dma.cycles, dma.granule_bytes, 0.0, sorts_in_memory=False)
 
 
-def gpu(accelerator: Accelerator, work: StepWork) -> Core:
+def gpu(accelerator: Accelerator) -> Core:
     """An SM of a GPU: rows move by the bursts of its DRAM, and each kernel costs the machine's overhead of an op.
 
     Raises
@@ -212,4 +220,4 @@ def gpu(accelerator: Accelerator, work: StepWork) -> Core:
         wrong.append(Problem("", "overheads.op", f"{accelerator.name} has none; a kernel's launch is needed"))
     if standard is None or op is None:
         raise InputError(wrong)
-    return Core(accelerator, Counts(work), 0.0, standard.burst_bytes, op.time_s, sorts_in_memory=True)
+    return Core(accelerator, 0.0, standard.burst_bytes, op.time_s, sorts_in_memory=True)

@@ -60,6 +60,11 @@ class Counts:
         return self._spread("served")
 
     @cached_property
+    def sorted(self) -> Spread:
+        """Ids that a chip sorts: of its samples, and those that it is asked for."""
+        return Spread(*(one + self.ids for one in self.served))
+
+    @cached_property
     def fetched(self) -> Spread:
         """Rows that a tile reads."""
         return self._spread("fetched")
@@ -143,9 +148,10 @@ class Counts:
         return Spread(*(np.where(self.rows_travel, t, c) for t, c in zip(travelled, self.combined, strict=True)))
 
     @cached_property
-    def busiest_chip(self) -> FloatArray:
-        """Lookups of the busiest owner over those of a mean one; 1 where chips serve themselves alone."""
-        return np.where(self.served.mean > 0, self.served.largest / np.maximum(self.served.mean, 1e-300), 1.0)
+    def copied(self) -> Spread:
+        """Gradients of sums that a chip copies: one for each row of a bag, so as many as it looks up for others."""
+        own = np.where(self._numbers("replicated") > 0, self.looked_up, 0.0)
+        return Spread(*(np.where(self.rows_travel, 0.0, one + own) for one in self.served))
 
     def _numbers(self, name: str) -> FloatArray:
         return np.array([float(getattr(stack, name)) for stack in self.work.stacks])

@@ -15,16 +15,16 @@ from accsim.mapping.embedding_place import ID_BYTES, Place
 from accsim.mapping.embedding_rows import update_operations, updated_bytes
 
 
-def forward(owner: Place, asking: Place) -> Program:
+def forward(owner: Place) -> Program:
     """The program of a forward pass: ids in, rows of an owner, vectors to the chips that asked, their bags joined."""
-    counts, size = owner.counts, owner.row_bytes
+    asking, counts, size = owner.asking, owner.counts, owner.row_bytes
     rows, once = owner.share(counts.fetched), np.ones_like(size)
     arrivals = [asking.stream(asking.part(counts.received + counts.kept), asking.row_bytes)]
     arrivals += [asking.stream(asking.part(counts.served), ID_BYTES)]
     links = [
         *owner.ids(),
         owner.read("fetch rows", [owner.at_random(rows, size)], rows.largest * size),
-        owner.compute("combine rows", owner.share(counts.combined), {"add": once}, owner.sums.largest * size),
+        owner.compute("combine rows", owner.share(counts.combined), {"add": once}, owner.sums.scaled(size)),
         *owner.reduce(),
         owner.send("send vectors", _moved(counts).scaled(size), counts.asked.scaled(ID_BYTES), arrivals),
         *_join(asking),
@@ -32,9 +32,9 @@ def forward(owner: Place, asking: Place) -> Program:
     return _program("forward", owner, links)
 
 
-def backward(owner: Place, asking: Place) -> Program:
+def backward(owner: Place) -> Program:
     """The program of a backward pass: gradients of bags to the owners, added up by row, rows and state rewritten."""
-    return _program("backward", owner, [*_hand_out(asking), *owner.take_gradients(asking), *_update(owner)])
+    return _program("backward", owner, [*_hand_out(owner.asking), *owner.take_gradients(), *_update(owner)])
 
 
 def _moved(counts: Counts) -> Spread:
@@ -55,7 +55,7 @@ def _join(place: Place) -> list[Link]:
     parts, bags = place.part(counts.joined), place.part(counts.bags_joined)
     return [
         place.read("read parts", [place.at_random(parts, size)], parts.largest * size),
-        place.compute("join parts", parts, {"add": np.ones_like(size)}, bags.largest * size),
+        place.compute("join parts", parts, {"add": np.ones_like(size)}, bags.scaled(size)),
         place.write("write vectors", [place.stream(bags, size)]),
     ]
 
@@ -65,15 +65,15 @@ def _hand_out(place: Place) -> list[Link]:
     counts, size = place.counts, place.row_bytes
     merged = place.part(counts.merged)
     single = place.part(np.where(counts.merged > 0, 0.0, counts.bags))
-    handed = place.part(counts.received).largest * size
+    received = place.part(counts.received * size)
     return [
         place.read(
             "read gradients",
             [place.stream(single, size), place.at_random(merged, size)],
             (single.largest + merged.largest) * size,
         ),
-        place.compute("merge gradients", merged, {"add": np.ones_like(size)}, handed),
-        *place.fork("fork gradients", counts.received * size, handed),
+        place.compute("merge gradients", merged, {"add": np.ones_like(size)}, received),
+        *place.fork("fork gradients", received.scaled(place.parts), received.largest),
     ]
 
 
@@ -85,7 +85,8 @@ def _update(place: Place) -> list[Link]:
     longest = max(map(len, pieces))
     sizes = [[float(piece[i]) if i < len(piece) else 0.0 for piece in pieces] for i in range(longest)]
     runs = [place.at_random(rows, size, rewritten=True) for size in sizes]
-    whole = rows.largest * np.sum(sizes, axis=0)
+    record = np.sum(sizes, axis=0)
+    whole = rows.scaled(record)
     operations = [update_operations(stack) for stack in stacks]
     names = sorted({name for each in operations for name in each})
     an_element = {name: np.array([each.get(name, 0.0) for each in operations]) for name in names}
@@ -93,10 +94,10 @@ def _update(place: Place) -> list[Link]:
         place.compute(
             "add duplicates",
             place.share(counts.gradients),
-            {"add": np.ones_like(whole)},
-            rows.largest * place.row_bytes,
+            {"add": np.ones_like(record)},
+            rows.scaled(place.row_bytes),
         ),
-        place.read("fetch rows and state", runs, whole),
-        place.compute("update", rows, an_element, whole),
+        place.read("fetch rows and state", runs, whole.largest),
+        place.compute("update", rows, an_element, whole, beside=record),
         place.write("flush rows and state", runs),
     ]

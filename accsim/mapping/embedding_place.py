@@ -8,22 +8,28 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple, Self
 
 import numpy as np
 
 from accsim.config.machine import Accelerator
+from accsim.embedding.chip_time import ChipRates
+from accsim.embedding.imbalance import Imbalance
+from accsim.embedding.work import Exchange, StackWork, StepWork
 from accsim.engine.program import TICKS_PER_CYCLE
+from accsim.errors import InputError, Problem
 from accsim.mapping.embedding_counts import Counts, Spread
 from accsim.mapping.embedding_pipeline import FloatArray, Link
 from accsim.mapping.embedding_rows import padded, random_efficiency, row_bytes
 
-COO_BYTES = 12
+COO_BYTES: Final = 12
 """Of an id as the host gives it: sample, row and weight. Source: OpenXLA's page on SparseCore, coordinate format."""
-ID_BYTES = 4
+ID_BYTES: Final = 4
 """Of an id that one chip asks another for."""
+ROW_WIDTH: Final = 64
+"""Elements, of 4 bytes each, of the row whose rates a placer takes for all."""
 
 
 class Runs(NamedTuple):
@@ -47,10 +53,21 @@ class Runs(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Place(ABC):
-    """One part of a place, the busiest, and the counts of a step."""
+    """One part of a place, the busiest.
+
+    Attributes
+    ----------
+    accelerator
+        The machine.
+    counts
+        Of the step that it is `at`.
+    exchanged
+        Whether chips exchange ids and vectors with each other.
+    """
 
     accelerator: Accelerator
-    counts: Counts
+    counts: Counts = field(default=Counts(StepWork(0.0, 1, 1, "none", (), Exchange(0.0, 0.0))), kw_only=True)
+    exchanged: bool = field(default=True, kw_only=True)
 
     forks: ClassVar[bool] = False
     """Whether a gradient that has come is read once, and copied on the chip to every lookup of its bag."""
@@ -75,16 +92,13 @@ class Place(ABC):
     def scratch(self) -> tuple[str, int]:
         """Name and bytes of the memory of a part where chunks lie."""
 
+    @property
     @abstractmethod
-    def share(self, of_tile: Spread) -> Spread:
-        """A part's share of what is dealt over tiles, given for one tile."""
+    def shared(self) -> tuple[str, ...]:
+        """Resources that the chip's dense work holds too."""
 
     @abstractmethod
-    def ids(self) -> list[Link]:
-        """What is done with ids before their rows are fetched."""
-
-    @abstractmethod
-    def sort(self, name: str, of_chip: FloatArray, handed_bytes: FloatArray | None = None) -> list[Link]:
+    def sort(self, name: str, of_chip: Spread, handed_bytes: FloatArray | None = None) -> list[Link]:
         """Ids are sorted, dealt and freed of duplicates."""
 
     @abstractmethod
@@ -97,24 +111,88 @@ class Place(ABC):
 
     @abstractmethod
     def compute(
-        self, name: str, rows: Spread, operations: Mapping[str, FloatArray], handed_bytes: FloatArray | None = None
-    ) -> Link:
-        """Operations on every element of a part's rows, so many of each."""
+        self, name: str, rows: Spread, operations: Mapping[str, FloatArray], made: Spread, *,
+        beside: FloatArray | float = 0.0,
+    ) -> Link:  # fmt: skip
+        """Operations on every element of a part's rows, so many of each.
+
+        Parameters
+        ----------
+        made
+            Bytes of the results.
+        beside
+            Bytes that are read with each row.
+        """
 
     @abstractmethod
     def send(self, name: str, vectors: Spread, ids: Spread | None, arrivals: Sequence[Runs]) -> Link:
         """Vectors and ids, of a chip, go to other chips, while as many come from them."""
 
     @property
+    def tiles(self) -> int:
+        """Tiles of a chip that rows are bound to; 1 where a chip's parts take rows as they get free."""
+        return 1
+
+    @property
+    def asking(self) -> Place:
+        """What does the part of the chip that asks."""
+        return self
+
+    def at(self, work: StepWork) -> Self:
+        """At the work of a step.
+
+        Raises
+        ------
+        InputError
+            If rows are dealt over another number of tiles than the place has.
+        """
+        if work.tiles != self.tiles:
+            name = self.accelerator.name
+            message = f"read rows dealt over {work.tiles} tiles, allowed is {self.tiles} in this place of {name}"
+            raise InputError(Problem("", "tiles", message))
+        return replace(self, counts=Counts(work))
+
+    def rates(self, exchanged_bytes_per_s: float) -> ChipRates:
+        """What a chip does a second with rows of `ROW_WIDTH`, all its parts together, each kind of work alone.
+
+        Parameters
+        ----------
+        exchanged_bytes_per_s
+            That a chip sends to the others of its slice, and receives, when all do.
+        """
+        one = self.at(_a_row(self.tiles))
+        counts, size = one.counts, 4 * ROW_WIDTH
+        links = (
+            one.read("fetch", [one.at_random(one.share(counts.fetched), one.row_bytes)]),
+            one.compute("combine", one.share(counts.combined), {"add": np.ones(1)}, one.sums),
+            one.send("send", counts.sent.scaled(size), None, []),
+        )
+        longest = [max(float(held[0]) for held in (link.ticks, *link.rates.values())) for link in links]
+        fetch_s, add_s, send_s = np.array(longest) / float(self.ticks(np.ones(1))[0])
+        exchange_s = size / exchanged_bytes_per_s if self.exchanged else 0.0
+        row_bytes = float(one.row_bytes[0])
+        return ChipRates(row_bytes / fetch_s, size / max(send_s, exchange_s), ROW_WIDTH / add_s, self.granule)
+
+    @property
     def sums(self) -> Spread:
         """Sums of bags that a part makes at an owner."""
         return self.part(self.counts.summed)
+
+    def ids(self) -> list[Link]:
+        """Ids of the chip's samples, and those that others ask for, are read and sorted before rows are fetched."""
+        counts = self.counts
+        own, asked = self.part(counts.ids), self.part(counts.served)
+        handed = own.largest * COO_BYTES + asked.largest * ID_BYTES
+        return [
+            self.read("read ids", [self.stream(own, COO_BYTES), self.stream(asked, ID_BYTES)], handed),
+            *self.sort("sort ids", counts.sorted, asked.largest * ID_BYTES),
+        ]
 
     def reduce(self) -> list[Link]:
         """Sums of several parts are added up."""
         return []
 
-    def fork(self, name: str, of_chip: FloatArray, handed_bytes: FloatArray | None = None) -> list[Link]:
+    def fork(self, name: str, of_chip: Spread, handed_bytes: FloatArray | None = None) -> list[Link]:
         """Bytes of a chip are copied on the chip."""
         return []
 
@@ -124,22 +202,21 @@ class Place(ABC):
         came = self.stream(self.part(self.counts.sent), self.row_bytes)
         return self.send("send gradients", Spread(gone, gone), None, [came])
 
-    def take_gradients(self, asking: Place) -> list[Link]:
+    def take_gradients(self) -> list[Link]:
         """Gradients of sent vectors come to this owner, and lie in its scratch memory, one for each lookup, by row."""
         counts, size = self.counts, self.row_bytes
         lookups, came = self.share(counts.gradients), self.part(counts.sent)
         ids = self.stream(self.part(counts.served), ID_BYTES)
-        exchanged = asking.exchange_gradients()
+        exchanged = self.asking.exchange_gradients()
         handed = lookups.largest * size
         if not self.forks:
             each = [self.at_random(lookups, size), ids]
-            return [exchanged, *self.sort("sort ids", counts.served.largest), self.read("read arrivals", each, handed)]
-        copied = np.where(counts.rows_travel, 0.0, lookups.mean * self.parts * counts.busiest_chip * size)
+            return [exchanged, *self.sort("sort ids", counts.served), self.read("read arrivals", each, handed)]
         return [
             exchanged,
             self.read("read arrivals", [self.stream(came, size), ids], came.largest * size),
-            *self.sort("sort ids", counts.served.largest, came.largest * size),
-            *self.fork("fork to lookups", copied, handed),
+            *self.sort("sort ids", counts.served, came.largest * size),
+            *self.fork("fork to lookups", counts.copied.scaled(size), handed),
         ]
 
     def begin(self, links: Sequence[Link]) -> list[Link]:
@@ -154,6 +231,10 @@ class Place(ABC):
         even = [self.part(one).largest for one in (counts.looked_up, counts.bags, counts.sent, counts.received)]
         names = [stack.name for stack in counts.work.stacks]
         return list(zip(names, np.max([*dealt, *even], axis=0).tolist(), strict=True))
+
+    def share(self, of_tile: Spread) -> Spread:
+        """A part's share of what is dealt over tiles: what its own tile has, or an even part of the chip's."""
+        return of_tile.scaled(self.tiles / self.parts)
 
     def part(self, of_chip: Spread | FloatArray) -> Spread:
         """A part's share of what is dealt evenly, given for a chip."""
@@ -213,3 +294,13 @@ class Place(ABC):
         """Actions of operations on rows, of the chip."""
         whole = self.parts * rows.mean * self.widths
         return {f"vector.{what}": whole * count for what, count in operations.items()}
+
+
+def _a_row(tiles: int) -> StepWork:
+    """Work of a step in which each chip fetches a row, and sends it as a sum of one."""
+    of_tile, of_chip = Imbalance(1 / tiles, 1 / tiles), Imbalance(1.0, 1.0)
+    stack = StackWork(
+        "row", 1, ROW_WIDTH, "fp32", "sgd", looked_up=1.0, asked=of_chip, served=of_chip,
+        fetched=of_tile, combined=of_tile, sent=of_chip, received=1.0, joined=0.0, updated=of_tile,
+    )  # fmt: skip
+    return StepWork(1.0, 1, tiles, "none", (stack,), Exchange(0.0, 0.0))

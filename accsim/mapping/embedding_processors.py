@@ -7,17 +7,17 @@ samples joins parts of sums in its own cores.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 import numpy as np
 
-from accsim.config.host import DataCenter, Host, Processors
+from accsim.config.host import Processors
 from accsim.config.machine import Accelerator
 from accsim.embedding.work import StepWork
 from accsim.errors import InputError, Problem
 from accsim.mapping.embedding_core import Core, tensor_core
-from accsim.mapping.embedding_counts import Counts, Spread
+from accsim.mapping.embedding_counts import Spread
 from accsim.mapping.embedding_pipeline import FloatArray, Link
 from accsim.mapping.embedding_place import Place, Runs
 
@@ -40,12 +40,12 @@ class Far(Place):
     machines
         Of those, for each chip.
     ways
-        Resources between it and the chip, each with its rate in bytes a second: of what both directions have for
-        themselves.
+        Resources between it and the chip, the chip's own first, each with its rate in bytes a second: of what both
+        directions have for themselves.
     answer_s
         From a request to the first byte of the answer.
-    exchanged
-        Whether chips send each other what their own processors send them; else it is the processors that serve all.
+
+    Where chips do not exchange what their own processors send them, it is the processors that serve all.
     """
 
     chip: Core
@@ -54,12 +54,25 @@ class Far(Place):
     machines: float
     ways: Mapping[str, float]
     answer_s: float
-    exchanged: bool
 
     @property
     def parts(self) -> int:
         """A chip has one share."""
         return 1
+
+    @property
+    def asking(self) -> Core:
+        """The chip's cores."""
+        return self.chip
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """What the chip's cores hold."""
+        return self.chip.shared
+
+    def at(self, work: StepWork) -> Self:
+        """With the chip's cores at the same."""
+        return replace(super().at(work), chip=self.chip.at(work))
 
     @property
     def granule(self) -> int:
@@ -81,11 +94,6 @@ class Far(Place):
         """Processors hide theirs behind many threads."""
         return 0
 
-    def share(self, of_tile: Spread) -> Spread:
-        """What all tiles of the busiest chip would have."""
-        whole = of_tile.mean * self.counts.work.tiles
-        return Spread(whole * self.counts.busiest_chip, whole)
-
     def begin(self, links: Sequence[Link]) -> list[Link]:
         """Each stack is a request."""
         return [
@@ -96,7 +104,7 @@ class Far(Place):
         """Processors have the ids, and find duplicates in tables of hashes, which is not charged."""
         return []
 
-    def sort(self, name: str, of_chip: FloatArray, handed_bytes: FloatArray | None = None) -> list[Link]:
+    def sort(self, name: str, of_chip: Spread, handed_bytes: FloatArray | None = None) -> list[Link]:
         """As for ids."""
         return []
 
@@ -118,13 +126,14 @@ class Far(Place):
         return self._moved(name, "write", runs, None)
 
     def compute(
-        self, name: str, rows: Spread, operations: Mapping[str, FloatArray], handed_bytes: FloatArray | None = None
-    ) -> Link:
+        self, name: str, rows: Spread, operations: Mapping[str, FloatArray], made: Spread, *,
+        beside: FloatArray | float = 0.0,
+    ) -> Link:  # fmt: skip
         """In the processors' cores, each operation as long as another."""
         count = sum(operations.values(), np.zeros_like(self.widths))
         rate = self.processors.operations_per_s * self.machines
         ticks = self.ticks(rows.largest * self.elements * count / rate)
-        return Link(name, f"{self.name}_cores", ticks, handed_bytes=handed_bytes)
+        return Link(name, f"{self.name}_cores", ticks, handed_bytes=made.largest)
 
     def send(self, name: str, vectors: Spread, ids: Spread | None, arrivals: Sequence[Runs]) -> Link:
         """Vectors come to a chip, which sends them to those that asked, and receives its own; or to those at once."""
@@ -133,26 +142,30 @@ class Far(Place):
         owned = self._of_chip(self.counts.sent)
         return self.chip.through_memory(self._between(name, "down", vectors.largest), [*arrivals, owned], [owned])
 
-    def take_gradients(self, asking: Place) -> list[Link]:
+    def take_gradients(self) -> list[Link]:
         """Gradients go to the chip that owns the rows, and by it to its processors; or to these at once."""
         if not self.exchanged:
             return [self._between("gradients to processors", "up", self._received, self._received)]
-        size = (self.counts.sent.largest + self.counts.kept) * self.row_bytes
-        link = self._between("gradients to processors", "up", size, size)
-        return [asking.exchange_gradients(), self.chip.through_memory(link, [], [self._of_chip(self.counts.sent)])]
+        link = self._between("gradients to processors", "up", self._sent, self._sent)
+        return [self.chip.exchange_gradients(), self.chip.through_memory(link, [], [self._of_chip(self.counts.sent)])]
 
     @property
     def _received(self) -> FloatArray:
         """Bytes of vectors that the chip has of processors, or gives them gradients of."""
         return (self.counts.received + self.counts.kept) * self.row_bytes
 
+    @property
+    def _sent(self) -> FloatArray:
+        """Bytes of vectors that the processors have made, or get gradients of."""
+        return (self.counts.sent.largest + self.counts.kept) * self.row_bytes
+
     def _of_chip(self, vectors: Spread) -> Runs:
         return self.chip.stream(self.chip.part(vectors), self.row_bytes)
 
     def _between(self, name: str, way: str, size: FloatArray, handed_bytes: FloatArray | None = None) -> Link:
-        """Bytes between the processors and the chip, over every resource on the way."""
+        """Bytes between the processors and the chip, over the chip's way and, of what they have made, their own."""
         (first, rate), *others = self.ways.items()
-        held = {f"{other}_{way}": self.ticks(size / limit) for other, limit in others}
+        held = {f"{other}_{way}": self.ticks(self._sent / limit) for other, limit in others}
         answer = round(float(self.ticks(np.array(self.answer_s))))
         return Link(name, f"{first}_{way}", self.ticks(size / rate), held, answer, handed_bytes=handed_bytes)
 
@@ -162,7 +175,7 @@ class Far(Place):
         return Link(name, f"{self.name}_memory", held, handed_bytes=handed_bytes, actions=actions)
 
 
-def host(accelerator: Accelerator, work: StepWork) -> Far:
+def host(accelerator: Accelerator) -> Far:
     """A chip's share of its host.
 
     Raises
@@ -173,17 +186,11 @@ def host(accelerator: Accelerator, work: StepWork) -> Far:
     found = accelerator.host
     if found is None:
         raise InputError(Problem("", "host", f"{accelerator.name} has none; a machine file may have such a section"))
-    return _of_host(accelerator, work, found)
+    pcie = {"pcie": found.pcie_bytes_per_s}
+    return Far(accelerator, tensor_core(accelerator), "host", found, 1 / found.chips, pcie, found.latency_s)
 
 
-def _of_host(accelerator: Accelerator, work: StepWork, found: Host) -> Far:
-    return Far(
-        accelerator, Counts(work), tensor_core(accelerator, work), "host", found, 1 / found.chips,
-        {"pcie": found.pcie_bytes_per_s}, found.latency_s, exchanged=True,
-    )  # fmt: skip
-
-
-def servers(accelerator: Accelerator, work: StepWork) -> Far:
+def servers(accelerator: Accelerator) -> Far:
     """A chip's share of the servers that hold the tables of a slice.
 
     Raises
@@ -195,15 +202,11 @@ def servers(accelerator: Accelerator, work: StepWork) -> Far:
     if found is None:
         message = f"{accelerator.name} has none; a machine file may have such a section"
         raise InputError(Problem("", "data_center", message))
-    return _of_servers(accelerator, work, found)
-
-
-def _of_servers(accelerator: Accelerator, work: StepWork, found: DataCenter) -> Far:
     network = {
         "network": found.chip_bytes_per_s,
         "server_network": found.server_bytes_per_s * found.servers_per_chip,
     }
     return Far(
-        accelerator, Counts(work), tensor_core(accelerator, work), "server", found, found.servers_per_chip,
-        network, found.latency_s, exchanged=False,
+        accelerator, tensor_core(accelerator), "server", found, found.servers_per_chip, network, found.latency_s,
+        exchanged=False,
     )  # fmt: skip

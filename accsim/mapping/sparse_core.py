@@ -1,6 +1,6 @@
 """Where a step's embeddings are looked up: the chip's embedding units, or what the field uses without them.
 
-Each place is a writer of tile programs over the same `StepWork`; a new one is a function and a line of `PLACES`.
+Each place has rates for what a `StepWork` asks; a new one is a `Place` and a line of `PLACES`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from accsim.engine.program import Program
 from accsim.errors import check_choice
 from accsim.mapping.embedding_core import gpu, tensor_core
 from accsim.mapping.embedding_passes import backward, forward
+from accsim.mapping.embedding_place import Place
 from accsim.mapping.embedding_processors import host, servers
-from accsim.mapping.machine_numbers import port, ways
 from accsim.mapping.sparse_core_tile import busiest_tile
 
 
@@ -40,7 +40,7 @@ class UnitPrograms:
     forward: Program
     backward: Program
     shared: tuple[str, ...]
-    exchanged: bool = True
+    exchanged: bool
 
 
 def unit_programs(accelerator: Accelerator, work: StepWork, where: str = "sparse_core") -> UnitPrograms:
@@ -49,50 +49,29 @@ def unit_programs(accelerator: Accelerator, work: StepWork, where: str = "sparse
     Raises
     ------
     InputError
+        For an unknown place, a machine that has it not, or rows dealt over another number of tiles than it has.
+    """
+    owner = place_of(accelerator, where).at(work)
+    return UnitPrograms(where, forward(owner), backward(owner), owner.shared, owner.exchanged)
+
+
+def place_of(accelerator: Accelerator, where: str) -> Place:
+    """A place of a machine.
+
+    Raises
+    ------
+    InputError
         For an unknown place, or a machine that has it not.
     """
     check_choice("place of embeddings", where, tuple(PLACES))
-    return PLACES[where](accelerator, work)
+    return PLACES[where](accelerator)
 
 
-def _sparse_core(accelerator: Accelerator, work: StepWork) -> UnitPrograms:
-    main = accelerator.main_memory
-    shared = tuple(dict.fromkeys((port(main, "read"), port(main, "write"))))
-    tile = busiest_tile(accelerator, work)
-    return UnitPrograms("sparse_core", forward(tile, tile), backward(tile, tile), shared)
-
-
-def _tensor_core(accelerator: Accelerator, work: StepWork) -> UnitPrograms:
-    core = tensor_core(accelerator, work)
-    return UnitPrograms("tensor_core", forward(core, core), backward(core, core), _of_cores(accelerator))
-
-
-def _gpu(accelerator: Accelerator, work: StepWork) -> UnitPrograms:
-    core = gpu(accelerator, work)
-    return UnitPrograms("gpu", forward(core, core), backward(core, core), _of_cores(accelerator))
-
-
-def _host(accelerator: Accelerator, work: StepWork) -> UnitPrograms:
-    far = host(accelerator, work)
-    return UnitPrograms("host", forward(far, far.chip), backward(far, far.chip), _of_cores(accelerator))
-
-
-def _variable_server(accelerator: Accelerator, work: StepWork) -> UnitPrograms:
-    far = servers(accelerator, work)
-    shared = _of_cores(accelerator)
-    return UnitPrograms("variable_server", forward(far, far.chip), backward(far, far.chip), shared, exchanged=False)
-
-
-def _of_cores(accelerator: Accelerator) -> tuple[str, ...]:
-    """What cores hold at embeddings as at anything else."""
-    return ways(accelerator).resources("dma", "vector")
-
-
-PLACES: Final[Mapping[str, Callable[[Accelerator, StepWork], UnitPrograms]]] = {
-    "sparse_core": _sparse_core,
-    "tensor_core": _tensor_core,
-    "gpu": _gpu,
-    "host": _host,
-    "variable_server": _variable_server,
+PLACES: Final[Mapping[str, Callable[[Accelerator], Place]]] = {
+    "sparse_core": busiest_tile,
+    "tensor_core": tensor_core,
+    "gpu": gpu,
+    "host": host,
+    "variable_server": servers,
 }
-"""Writers by the name of the place."""
+"""Places by name."""

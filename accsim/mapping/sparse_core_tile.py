@@ -13,11 +13,10 @@ import numpy as np
 
 from accsim.config.machine import Accelerator
 from accsim.config.sparse_core import SparseCore
-from accsim.embedding.work import StepWork
 from accsim.errors import InputError, Problem
-from accsim.mapping.embedding_counts import Counts, Spread
+from accsim.mapping.embedding_counts import Spread
 from accsim.mapping.embedding_pipeline import FloatArray, Link
-from accsim.mapping.embedding_place import COO_BYTES, ID_BYTES, Place, Runs
+from accsim.mapping.embedding_place import Place, Runs
 from accsim.mapping.machine_numbers import port
 
 SPMEM = "spmem"
@@ -34,6 +33,17 @@ class Tile(Place):
     def parts(self) -> int:
         """Tiles of the chip."""
         return self.unit.all_tiles
+
+    @property
+    def tiles(self) -> int:
+        """The same: a row lies in the channel of a tile."""
+        return self.parts
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Main memory as a whole."""
+        main = self.accelerator.main_memory
+        return tuple(dict.fromkeys((port(main, "read"), port(main, "write"))))
 
     @property
     def granule(self) -> int:
@@ -55,10 +65,6 @@ class Tile(Place):
         """Sums of those rows of a bag that lie in the tile."""
         return self.part(self.counts.partial)
 
-    def share(self, of_tile: Spread) -> Spread:
-        """Its own."""
-        return of_tile
-
     def begin(self, links: Sequence[Link]) -> list[Link]:
         """The sequencer issues an instruction for each kind of work on a chunk."""
         unit = self.unit
@@ -66,19 +72,9 @@ class Tile(Place):
         per_stack = self._cycles(np.full_like(self.widths, unit.stack_cycles))
         return [Link("issue", "sequencer", per_stack, chunk_ticks=self._cycles(instructions * unit.instruction_cycles))]
 
-    def ids(self) -> list[Link]:
-        """Ids of the chip's samples, and those that others ask for, are read and sorted."""
-        counts = self.counts
-        own, asked = self.part(counts.ids), self.part(counts.served)
-        handed = own.largest * COO_BYTES + asked.largest * ID_BYTES
-        return [
-            self.read("read ids", [self.stream(own, COO_BYTES), self.stream(asked, ID_BYTES)], handed),
-            *self.sort("sort ids", counts.ids + counts.served.largest, asked.largest * ID_BYTES),
-        ]
-
-    def sort(self, name: str, of_chip: FloatArray, handed_bytes: FloatArray | None = None) -> list[Link]:
+    def sort(self, name: str, of_chip: Spread, handed_bytes: FloatArray | None = None) -> list[Link]:
         """In the unit's sort, which takes so many ids a cycle."""
-        return [self._shared(name, "sort", of_chip, self.unit.sort_ids_per_cycle, handed_bytes=handed_bytes)]
+        return [self._shared(name, "sort", of_chip.largest, self.unit.sort_ids_per_cycle, handed_bytes=handed_bytes)]
 
     def read(self, name: str, runs: Sequence[Runs], handed_bytes: FloatArray | None = None) -> Link:
         """By the fetch unit, from the tile's channels to its slice of the scratchpad."""
@@ -89,33 +85,37 @@ class Tile(Place):
         return self._moved(name, "flush", "write", "read", runs, None)
 
     def compute(
-        self, name: str, rows: Spread, operations: Mapping[str, FloatArray], handed_bytes: FloatArray | None = None
-    ) -> Link:
+        self, name: str, rows: Spread, operations: Mapping[str, FloatArray], made: Spread, *,
+        beside: FloatArray | float = 0.0,
+    ) -> Link:  # fmt: skip
         """In the tile's vector unit, on rows from the scratchpad."""
         costs = self.accelerator.vector_unit.cycles_per_element
         cycles = sum((count * costs[what] for what, count in operations.items()), np.zeros_like(self.widths))
         ticks = self._cycles(rows.largest * self.elements * cycles / self.unit.lanes)
-        actions = self.operated(rows, operations) | {f"read.{SPMEM}": self.parts * rows.mean * self.row_bytes}
-        return Link(name, "vector", ticks, handed_bytes=handed_bytes, actions=actions)
+        moved = {f"read.{SPMEM}": rows.mean * (self.row_bytes + beside), f"write.{SPMEM}": made.mean}
+        actions = self.operated(rows, operations) | {what: self.parts * size for what, size in moved.items()}
+        return Link(name, "vector", ticks, handed_bytes=made.largest, actions=actions)
 
     def reduce(self) -> list[Link]:
         """Sums of different tiles are added across them, in the unit's reduction."""
         counts, unit = self.counts, self.unit
         added = Spread(*(p - s for p, s in zip(counts.partial, counts.summed, strict=True)))
-        actions = {"vector.add": added.mean * self.widths, f"read.{SPMEM}": counts.partial.mean * self.row_bytes}
-        handed = self.part(counts.summed).largest * self.row_bytes
+        read, made = (one.scaled(self.row_bytes) for one in (counts.partial, counts.summed))
+        actions = {
+            "vector.add": added.mean * self.widths, f"read.{SPMEM}": read.mean, f"write.{SPMEM}": made.mean
+        }  # fmt: skip
         return [
             self._shared(
                 "reduce sums", "reduce", added.largest * self.elements, unit.reduce_elements_per_cycle,
-                handed_bytes=handed, actions=actions,
+                handed_bytes=self.part(made).largest, actions=actions,
             )
         ]  # fmt: skip
 
-    def fork(self, name: str, of_chip: FloatArray, handed_bytes: FloatArray | None = None) -> list[Link]:
+    def fork(self, name: str, of_chip: Spread, handed_bytes: FloatArray | None = None) -> list[Link]:
         """In the unit's fork, to the slices of its tiles."""
-        actions = {f"read.{SPMEM}": of_chip, f"write.{SPMEM}": of_chip}
+        actions = {f"read.{SPMEM}": of_chip.mean, f"write.{SPMEM}": of_chip.mean}
         rate = self.unit.move_bytes_per_cycle
-        return [self._shared(name, "fork", of_chip, rate, handed_bytes=handed_bytes, actions=actions)]
+        return [self._shared(name, "fork", of_chip.largest, rate, handed_bytes=handed_bytes, actions=actions)]
 
     def send(self, name: str, vectors: Spread, ids: Spread | None, arrivals: Sequence[Runs]) -> Link:
         """By the unit's DMA from the scratchpad; what arrives goes to main memory."""
@@ -159,20 +159,17 @@ class Tile(Place):
         return {"channel": self.held_by(runs, own), port(main, way): self.held_by(runs, own, mean=True)}
 
 
-def busiest_tile(accelerator: Accelerator, work: StepWork) -> Tile:
-    """The busiest tile of a machine for a step.
+def busiest_tile(accelerator: Accelerator) -> Tile:
+    """The busiest tile of a machine.
 
     Raises
     ------
     InputError
-        If the machine has no embedding units, or rows are dealt over another number of tiles than it has.
+        If the machine has no embedding units.
     """
     unit = accelerator.sparse_core
     if unit is None:
         raise InputError(
             Problem("", "sparse_core", f"{accelerator.name} has none; a machine file may have such a section")
         )
-    if work.tiles != unit.all_tiles:
-        message = f"read rows dealt over {work.tiles} tiles, allowed are the {unit.all_tiles} of {accelerator.name}"
-        raise InputError(Problem("", "tiles", message))
-    return Tile(accelerator, Counts(work), unit)
+    return Tile(accelerator, unit)

@@ -9,19 +9,17 @@ from accsim.embedding.imbalance import SCOPES
 from accsim.embedding.placement import Placement, row_sharded
 from accsim.embedding.placer import place
 from accsim.errors import InputError, check_choice
-from accsim.mapping.embedding_rows import random_efficiency
+from accsim.mapping.embedding_place import Place
 from accsim.system.slices import Slice
 from accsim.workload.embeddings import EmbeddingSet
 
 ROWS, BEST = "rows", "best"
 PLACEMENTS: Final = (ROWS, BEST)
 """All rows dealt over all chips; or what a placer finds, where that is faster."""
-ROW_BYTES: Final = 256
-"""Of a row at random, whose rate a placer takes for all."""
 
 
 def placements(
-    embeddings: EmbeddingSet, samples: int, on: Slice, wanted: Placement | str, chip_bytes: float
+    embeddings: EmbeddingSet, samples: int, on: Slice, at: Place, wanted: Placement | str, chip_bytes: float
 ) -> tuple[tuple[Placement, tuple[str, ...]], ...]:
     """Placements to try, each with the places where duplicates may be dropped with it.
 
@@ -44,25 +42,12 @@ def placements(
     if wanted == ROWS or on.chips == 1:
         return ((rows, SCOPES),)
     found = place(
-        embeddings, samples, on.chips, rates=chip_rates(on), chip_bytes=chip_bytes, dedup="owner", tiles=tiles_of(on)
+        embeddings, samples, on.chips, rates=chip_rates(on, at), chip_bytes=chip_bytes, dedup="owner", tiles=at.tiles
     )
     return (rows, SCOPES), (found, ("owner",))
 
 
-def chip_rates(on: Slice) -> ChipRates:
-    """What a chip of a slice does a second for embeddings."""
-    chip, unit = on.chip, on.chip.sparse_core
-    main = chip.main_memory
-    share = random_efficiency(main.standard, ROW_BYTES) if main.standard is not None else 1.0
-    if unit is not None:
-        elements = unit.all_tiles * unit.lanes * (unit.clock_hz or chip.clock_hz)
-    else:
-        elements = chip.cores * chip.vector_unit.lanes * chip.clock_hz
-    exchange = on.network.all_to_all(1.0).bounds_s["links"] / max(1, on.chips - 1)
-    return ChipRates(main.read_bytes_per_s * share, 1 / exchange, elements)
-
-
-def tiles_of(on: Slice) -> int:
-    """Tiles of a chip that rows are dealt over; one where there are no embedding units."""
-    unit = on.chip.sparse_core
-    return unit.all_tiles if unit is not None else 1
+def chip_rates(on: Slice, at: Place) -> ChipRates:
+    """What a chip of a slice does a second for embeddings that are looked up at a place."""
+    pair_s = on.network.all_to_all(1.0).bounds_s["links"]  # a byte of each ordered pair
+    return at.rates(max(1, on.chips - 1) / pair_s)

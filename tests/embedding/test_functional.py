@@ -133,17 +133,22 @@ def chips_alike(chips: Slice, members: list[list[int]]) -> list[NDArray[np.bool_
             same = [c for c in range(CHIPS) if named[c] == name != ()]
             if same:
                 count = {k: table_counts(chips.counts, numbers, k) for k in ("ids", "vectors", "fetched", "updated")}
-                moved[chip] += TILES * count["fetched"][same].max() * row
-                moved[chip] += TILES * count["updated"][same].max() * 2 * (row + state)
+                moved[chip] += chips.tiles * count["fetched"][same].max() * row
+                moved[chip] += chips.tiles * count["updated"][same].max() * 2 * (row + state)
                 moved[chip] += count["ids"].sum(axis=0)[same].max() * 4
                 moved[chip] += count["vectors"].sum(axis=1)[same].max() * 2 * 4 * held.weights.shape[1]
     busiest = int(moved.argmax())
     return [np.array([name == named[busiest] != () for name in named]) for named in names]
 
 
-@given(data=st.data(), dedup=st.sampled_from(SCOPES), seed=st.integers(0, 1000), samples=st.integers(4, 9))
+@given(
+    data=st.data(), dedup=st.sampled_from(SCOPES), seed=st.integers(0, 1000), samples=st.integers(4, 9),
+    tiles=st.sampled_from([1, TILES]),
+)  # fmt: skip
 @settings(max_examples=40)
-def test_the_model_counts_what_the_twin_does(data: st.DataObject, dedup: str, seed: int, samples: int) -> None:
+def test_the_model_counts_what_the_twin_does(
+    data: st.DataObject, dedup: str, seed: int, samples: int, tiles: int
+) -> None:
     tables = (
         Table("a", 23, 8, popularity=Popularity(1.0), count=2), Table("b", 5, 4, optimizer="adam"), Table("c", 40, 8),
     )  # fmt: skip
@@ -156,9 +161,9 @@ def test_the_model_counts_what_the_twin_does(data: st.DataObject, dedup: str, se
         shardings[name] = Sharding(shardings[name].kind, shardings[name].chips, shardings[name].firsts[:1])
     placement = Placement(CHIPS, shardings)
     batch, weights, gradients = drawn(embeddings, samples, seed)
-    chips = Slice(embeddings, placement, dedup, TILES, weights)
+    chips = Slice(embeddings, placement, dedup, tiles, weights)
     step(chips, batch, gradients)
-    work = count_step_work(batch, embeddings, placement, dedup=dedup, tiles=TILES)
+    work = count_step_work(batch, embeddings, placement, dedup=dedup, tiles=tiles)
 
     members = defaultdict(list)
     for number, table in enumerate(chips.tables):

@@ -15,6 +15,7 @@ from accsim.embedding import (
     expected_imbalance,
     imbalance,
     law,
+    shard_load,
 )
 from accsim.kernels.shard_load import HotRows, RowNodes, TableDeals, load_spectra
 from tests.reference import shard_load_naive
@@ -27,13 +28,15 @@ def test_characteristic_functions_are_those_of_the_formulas(seed: int) -> None:
     chances = 10 ** rng.uniform(-9, 0, 9)
     rows = RowNodes(rng.uniform(1, 50, 9), chances, np.where(rng.random(9) < 0.5, 1.0, rng.integers(1, 200, 9)), bounds)
     deals = TableDeals(
-        np.array([1.0, 30.0, 2.0]), rng.uniform(0, 3, 3), np.array([0.0, 0.4, 2.0]), np.array([False, True, True])
+        np.array([1.0, 30.0, 2.0]),
+        rng.uniform(0, 3, 3),
+        np.array([0.0, 0.4, 2.0]),
+        np.array([False, True, True]),
+        np.array([1.0, 0.0, 0.5]),
     )
-    hot = HotRows(
-        np.array([1, 2 + seed]), np.array([1, 2]) if seed > 1 else np.array([2, 2]), np.array([[0, 0.7], [0, 0]])
-    )
+    hot = HotRows(np.array([1, 1, 2 + seed, 8, 8]), np.array([1, 1, 2, 2, 2] if seed > 1 else [2] * 5))
     frequencies = rng.uniform(0, 0.3, 20)
-    found = np.zeros((3, 20), np.complex128)
+    found = np.zeros((6, 20), np.complex128)
     assert load_spectra(frequencies, 3.0, 0.5, 64.0, rows, deals, hot, 0.0, found) == 20
     due = shard_load_naive.spectra(frequencies, 3.0, 0.5, 64.0, rows, deals, hot)
     assert np.abs(found - due.astype(np.complex128)).max() < 1e-12
@@ -41,8 +44,8 @@ def test_characteristic_functions_are_those_of_the_formulas(seed: int) -> None:
 
 def test_what_is_negligible_is_left_out() -> None:
     rows = RowNodes(np.full(1, 1e6), np.full(1, 0.5), np.ones(1), np.array([0, 1]))
-    deals = TableDeals(np.ones(1), np.full(1, 1e5), np.zeros(1), np.zeros(1, np.bool_))
-    none = HotRows(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 0)))
+    deals = TableDeals(np.ones(1), np.full(1, 1e5), np.zeros(1), np.zeros(1, np.bool_), np.zeros(1))
+    none = HotRows(np.zeros(0, np.int64), np.zeros(0, np.int64))
     frequencies = np.linspace(0, 1, 1000)
     found = np.zeros((1, 1000), np.complex128)
     known = load_spectra(frequencies, 0.0, 0.0, 10.0, rows, deals, none, 1e-13, found)
@@ -59,6 +62,21 @@ def test_nodes_are_right_to_a_thousandth(popularity: Popularity, dedup: str, mon
     one_by_one = expected_imbalance(embeddings, 500, shards=128, dedup=dedup, chips=8)
     assert in_nodes.largest == pytest.approx(one_by_one.largest, rel=1e-3)
     assert in_nodes.mean == pytest.approx(one_by_one.mean, rel=1e-4)
+
+
+@pytest.mark.parametrize("dedup", SCOPES)
+@pytest.mark.parametrize("rows", [3, 63, 500, 10**5])
+@pytest.mark.parametrize("exponent", [0.0, 1.05])
+def test_lukewarm_rows_need_not_be_told_apart(
+    exponent: float, rows: int, dedup: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Table("t", rows, 8, popularity=Popularity(exponent), count=2)
+    embeddings = EmbeddingSet((table,), (Feature("f", "t", Valency(20, 20), count=2),))
+    found = expected_imbalance(embeddings, 5000, shards=64, dedup=dedup, chips=8)
+    monkeypatch.setattr(shard_load, "LUKEWARM", 0.0)
+    assert found.largest == pytest.approx(
+        expected_imbalance(embeddings, 5000, shards=64, dedup=dedup, chips=8).largest, rel=1e-4
+    )
 
 
 def all_rows(popularity: Popularity, rows: int) -> law.RankLaw:

@@ -70,6 +70,42 @@ def test_statistics_agree_with_traces(case: str, kind: str, dedup: str) -> None:
             assert found == [due] * BATCHES
 
 
+@pytest.mark.parametrize("dedup", SCOPES)
+@pytest.mark.parametrize("kind", ["row", "row of four"])
+@pytest.mark.parametrize("case", CASES)
+def test_whole_chips_agree_with_traces(case: str, kind: str, dedup: str) -> None:
+    """Rows dealt over chips, which have no tiles: the largest of chips within sampling error, and a thousandth."""
+    embeddings, placement = CASES[case], Placement(CHIPS, {"t": SHARDINGS[kind]})
+    drawn = [next(draw_batches(embeddings, SAMPLES * CHIPS, seed=seed)) for seed in range(2 * BATCHES)]
+    counted = [count_step_work(batch, embeddings, placement, dedup=dedup, tiles=1).stacks[0] for batch in drawn]
+    (expected,) = step_work(embeddings, SAMPLES, placement, dedup=dedup, tiles=1).stacks
+    for field in ("served", "fetched", "combined", "updated"):
+        for load in ("mean", "largest"):
+            found = [getattr(getattr(one, field), load) for one in counted]
+            agree(found, getattr(getattr(expected, field), load), 1e-3)
+    if case == "skewed" and dedup == "owner":  # distinct rows are far better balanced than lookups
+        assert expected.fetched.ratio - 1 < 0.1 * (expected.served.ratio - 1) or kind != "row"
+
+
+@pytest.mark.parametrize("dedup", SCOPES)
+@pytest.mark.parametrize("kind", SHARDINGS)
+@pytest.mark.parametrize("case", CASES)
+def test_a_chip_has_no_more_than_its_tiles(case: str, kind: str, dedup: str) -> None:
+    """Counted: as many rows over all chips, and the busiest chip at most what all tiles as busy as the busiest have."""
+    embeddings, placement = CASES[case], Placement(CHIPS, {"t": SHARDINGS[kind]})
+    (batch,) = draw_batches(embeddings, SAMPLES * CHIPS, seed=3)
+    for work, slack in (
+        (lambda tiles: count_step_work(batch, embeddings, placement, dedup=dedup, tiles=tiles), 1e-12),
+        (lambda tiles: step_work(embeddings, SAMPLES, placement, dedup=dedup, tiles=tiles), 1e-3),
+    ):
+        (chip,), (tile,) = work(1).stacks, work(TILES).stacks
+        for field in ("fetched", "combined", "updated"):
+            whole, each = getattr(chip, field), getattr(tile, field)
+            assert whole.mean == pytest.approx(TILES * each.mean)
+            assert whole.largest <= TILES * each.largest * (1 + slack)
+        assert (chip.served, chip.sent, chip.received) == (tile.served, tile.sent, tile.received)
+
+
 def agree(found: list[float], due: float, near: float) -> None:
     error = np.std(found, ddof=1) / np.sqrt(len(found))
     assert abs(np.mean(found) - due) <= 4 * error + near * due
@@ -106,12 +142,13 @@ def test_lookups_are_conserved_from_trace_to_tiles() -> None:
         assert work.stacks[0].fetched.mean * CHIPS * TILES == pytest.approx(pieces * len(batch.indices))
 
 
+@pytest.mark.parametrize("tiles", [1, TILES])
 @pytest.mark.parametrize("kind", SHARDINGS)
-def test_dedup_never_adds_bytes_of_memory(kind: str) -> None:
+def test_dedup_never_adds_bytes_of_memory(kind: str, tiles: int) -> None:
     embeddings, placement = CASES["skewed"], Placement(CHIPS, {"t": SHARDINGS[kind]})
     (batch,) = draw_batches(embeddings, SAMPLES * CHIPS, seed=2)
     none, source, owner = (
-        count_step_work(batch, embeddings, placement, dedup=dedup, tiles=TILES).stacks[0] for dedup in SCOPES
+        count_step_work(batch, embeddings, placement, dedup=dedup, tiles=tiles).stacks[0] for dedup in SCOPES
     )
     for load in ("mean", "largest"):
         fetched = [getattr(one.fetched, load) for one in (none, source, owner)]

@@ -62,6 +62,18 @@ def test_dedup_never_adds_fetches_and_keeps_lookups(exponent: float) -> None:
 
 
 @pytest.mark.parametrize("dedup", SCOPES)
+def test_even_lookups_burden_all_chips_alike_in_the_limit(dedup: str) -> None:
+    tables = EmbeddingSet((Table("t", 10**8, 16),), (Feature("f", "t", Valency(20, 20)),))
+    ratios = []
+    for samples in (2**4, 2**8, 2**12, 2**16):
+        (stack,) = step_work(tables, samples, row_sharded(tables, 8), dedup=dedup, tiles=1).stacks
+        ratios.append(max(stack.fetched.ratio, stack.combined.ratio, stack.updated.ratio) - 1)
+    # The largest of eight normal numbers is 1.42 deviations above their mean.
+    for samples, ratio in zip((2**4, 2**8, 2**12, 2**16), ratios, strict=True):
+        assert 0 < ratio < 1.05 * 1.42 / (20 * samples) ** 0.5
+
+
+@pytest.mark.parametrize("dedup", SCOPES)
 def test_one_row_that_all_look_up_is_asked_of_one_chip(dedup: str) -> None:
     tables = EmbeddingSet((Table("t", 1, 16),), (Feature("f", "t", Valency(5, 5)),))
     work = step_work(tables, 100, row_sharded(tables, 4), dedup=dedup, tiles=2)

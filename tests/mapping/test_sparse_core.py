@@ -262,7 +262,7 @@ def test_chunks_fit_a_tile() -> None:
 def test_what_cannot_be() -> None:
     with pytest.raises(InputError, match="h100_sxm has none"):
         unit_programs(accsim.load_accelerator("h100_sxm"), step(stack()))
-    with pytest.raises(InputError, match="read rows dealt over 64 tiles, allowed are the 32 of tpu_v3"):
+    with pytest.raises(InputError, match="read rows dealt over 64 tiles, allowed is 32 in this place of tpu_v3"):
         unit_programs(accsim.load_accelerator("tpu_v3"), step(stack()))
     with pytest.raises(InputError, match="Did you mean 'sparse_core'"):
         unit_programs(machine(), step(stack()), where="sparsecore")
@@ -306,8 +306,9 @@ def test_replicated_tables_serve_their_own_chip() -> None:
     assert forward.actions["vector.add"] == pytest.approx((8192 + parts - 1024) * 128)
     assert backward.actions["read.hbm"] == pytest.approx(2 * rows + vectors)
     assert backward.actions["write.hbm"] == pytest.approx(2 * rows)
+    of_chip = replace(alone, fetched=even(8192.0), combined=even(8192.0), updated=even(8192.0))
     for where in ("tensor_core", "host", "variable_server"):
-        programs = unit_programs(machine(), step(alone), where)
+        programs = unit_programs(machine(), replace(step(of_chip), tiles=1), where)
         lookups = run_program(programs.forward).actions
         memory = {"tensor_core": "hbm", "host": "host", "variable_server": "server"}[where]
         assert lookups[f"read.{memory}"] >= rows

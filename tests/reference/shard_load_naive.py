@@ -30,8 +30,8 @@ def spectra(
     found = [cold]
     for i, (node, table) in enumerate(zip(hot.nodes, hot.tables, strict=True)):
         beside = cold * near[table] / away[table] * one[node]
-        for other, meets in zip(hot.nodes, hot.meet[i], strict=True):
-            beside = beside * (1 + (one[other] - 1) / shards) ** meets
+        for other, its in zip(hot.nodes[i + 1 :], hot.tables[i + 1 :], strict=True):
+            beside = beside * (1 + (one[other] - 1) / shards) ** (1 - deals.apart[its] * (its == table))
         found.append(beside)
     return np.array(found) * moved
 
