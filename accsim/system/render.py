@@ -56,6 +56,8 @@ def _parts(step: StepReport) -> Sheet:
     forward, backward = ([(leg.name, leg.unit, leg.alone) for leg in legs] for legs in halves)
     dense = [(name, "tensor_core", run) for name, run in step.dense.segments.items()]
     before = [(f"{step.input.name} of the next", path.partition("/")[0], step.input) for path in step.input.path_s]
+    if step.slice.chip.host is None:
+        found.add("input of the next", "", "not charged", "the machine file has no host")
     for name, unit, run in [*before, *forward, *dense, ("all_reduce", "ici", step.all_reduce), *backward]:
         found.add(name, unit, si(run.time_s, "s"), run.bound_by)
     return found

@@ -47,7 +47,9 @@ def rows() -> pd.DataFrame:
                 (case, chips, EFFICIENCY, "x", "pipelined", even),
                 (case, chips, STEP, "ms", "pipelined", 1e3 * one.step_s),
             ]
-            found += [(case, chips, f"{SHARE}, {part}", "", "pipelined", share) for part, share in bound(one).items()]
+            found += [
+                (case, chips, f"{SHARE}, {part}", "fraction", "pipelined", share) for part, share in bound(one).items()
+            ]
         found.append((case, None, LARGEST, "chips", f"doubling gains {USEFUL} x", _largest(steps)))
     units = 4 * 128
     found.append((MLPERF, None, "samples of an embedding unit at 128 chips", "samples", "arithmetic", BATCH / units))
