@@ -75,6 +75,11 @@ def _speedups(changes: tuple[tuple[str, object], ...], *, own: bool = False) -> 
     return found | {f"{RANGE}, least": min(both), f"{RANGE}, most": max(both)}
 
 
+def _limit(where: str) -> str:
+    """What bounds a step with embeddings elsewhere, by its name in the report."""
+    return step(MODEL, V4, CHIPS, where=where).bound_by.partition("/")[0].rpartition(".")[2].replace("_", " ")
+
+
 def plot(rows: pd.DataFrame) -> Figure:
     """Speedups with published ones and sensitivity; what a step is made of."""
     figure, axes = draw.panels("DLRM0 on 128 chips, with and without SparseCores", 11.0, 4.2, 1, 2)
@@ -115,10 +120,11 @@ def notes(rows: pd.DataFrame) -> list[str]:
     host = load_accelerator(V4).host
     assert host is not None
     return [
-        f"Without SparseCores: {low:.1f} to {high:.1f} times as slow (published 5 to 7, with CPU memory as the limit, "
-        f"as here). The share of its peak that CPU memory reaches at random rows ({host.random_efficiency:.2f}, "
-        f"{V4}.yaml) is fixed on this figure: the sum of both ends' errors is least. Halving and doubling each unknown "
-        f"moves the host's from {spread.min():.1f} to {spread.max():.1f}.",
+        f"Without SparseCores: {low:.1f} to {high:.1f} times as slow (published 5 to 7, with CPU memory as the limit; "
+        f"here {_limit('host')} and {_limit('variable_server')}). The share of its peak that CPU memory reaches at "
+        f"random rows ({host.random_efficiency:.2f}, {V4}.yaml) is fixed on this figure: the sum of both ends' errors "
+        "is least. "
+        f"Halving and doubling each unknown moves the host's from {spread.min():.1f} to {spread.max():.1f}.",
         f"TPU v4 over v3: {value[GENERATIONS, AS_GIVEN]:.2f} (published 3.1) if a v3 slice, a part of a machine with "
         f"fixed wires, is an open mesh; {value[GENERATIONS, CLOSED]:.2f} if it is closed, as the dense half then "
         "binds. Which it was is not published.",
