@@ -98,11 +98,11 @@ class SweepTable:
     def views(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """(view, feasible rows), the workloads together first; each view comes in several parts."""
         if len(self.workloads) > 1:
-            yield from ((ALL_WORKLOADS, rows) for rows in self._together())
+            yield from ((ALL_WORKLOADS, rows) for rows in self.together())
         for rows in self.parts():
             yield from of_workloads(rows)
 
-    def _together(self) -> Iterator[pd.DataFrame]:
+    def together(self) -> Iterator[pd.DataFrame]:
         """A row for each design that is feasible with every workload."""
         streams = [self.parts(workload=name) for name in self.workloads]
         held = [next(stream, None) for stream in streams]

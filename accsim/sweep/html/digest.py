@@ -15,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from accsim.sweep.analysis import Bins, Effects
+from accsim.sweep.analysis import Effects
 from accsim.sweep.pareto import front
 from accsim.sweep.summary import count_errors
+from accsim.sweep.sweep_effects import bins_of
 from accsim.sweep.views import SweepTable
 
 MOST_POINTS = 20_000
-MOST_VALUES = 40
-"""Values of an axis in its effects; one of numbers with more is cut into parts of equal counts."""
 TOGETHER = (2, 3)
 """Objectives that have a front."""
 
@@ -141,7 +140,7 @@ def digest(table: SweepTable, objectives: Sequence[str]) -> Digest:
         found.views.setdefault(name, ViewDigest(objectives)).add(rows)
     found.views = {name: view for name, view in found.views.items() if view.points}
     if found.views:
-        bins = _bins(table, pd.concat([view.sample for view in found.views.values()]))
+        bins = bins_of(table, pd.concat([view.sample for view in found.views.values()]))
         for name, rows in table.views():
             found.effects.setdefault(name, Effects(bins, objectives)).add(rows)
     return found
@@ -153,12 +152,3 @@ def _ends(known: list[Any], values: pd.Series[Any]) -> list[Any]:
         every = [*known, given.min(), given.max()] if len(given) else known
         return [min(every), max(every)] if every else []
     return list(dict.fromkeys([*known, *map(str, given.unique())]))
-
-
-def _bins(table: SweepTable, sample: pd.DataFrame) -> dict[str, Bins | None]:
-    """Parts of the axes that have many numbers."""
-    many = {name for name, about in table.space["axes"].items() if (about["values"] or np.inf) > MOST_VALUES}
-    cut = {
-        name for name in many if pd.api.types.is_numeric_dtype(sample[name]) and sample[name].nunique() > MOST_VALUES
-    }
-    return {name: Bins.of(sample[name].dropna()) if name in cut else None for name in table.axes}

@@ -9,8 +9,9 @@ from accsim.report.html.page import Cell, Facts, Note, Page, Part, Raw, Section,
 from accsim.report.words import percent, si
 from accsim.sweep.analysis import DIGITS
 from accsim.sweep.html.about import begun, facts_of, file_of, units_of
-from accsim.sweep.html.digest import MOST_VALUES, Digest, digest
+from accsim.sweep.html.digest import Digest, digest
 from accsim.sweep.html.explorer import effects_data, explorer, explorer_data, explorer_script
+from accsim.sweep.sweep_effects import MOST_VALUES
 from accsim.sweep.views import SweepTable
 from accsim.units import format_quantity
 
