@@ -65,7 +65,7 @@ class SweepEffects:
         for axis, part in self.table.groupby("axis", sort=False):
             for i, row in enumerate(part.to_dict("records")):
                 numbers = [f"{row[name]:.4g}" for name in ("least", "median", "mean", "most")]
-                share = percent(row["variance_share"]) if i == 0 else ""
+                share = percent(round(row["variance_share"], 4)) if i == 0 else ""
                 value = str(written(row["value"], self.dimensions.get(str(axis))))
                 feasible = [percent(row["feasible_fraction"]) for _ in shares]
                 table.add_row("" if i else str(axis), value, f"{row['points']:,}", *feasible, *numbers, share)

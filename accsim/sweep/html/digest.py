@@ -1,7 +1,7 @@
 """What the page of a sweep shows, gathered from its table part by part: fronts, a sample, effects, counts.
 
-Memory is that of a part, of the sample and of the fronts, whatever the number of points. The table is read twice: once
-for fronts, sample and counts, and, where axes of many values are cut into parts by the sample, again for effects.
+Memory is that of a part, of the sample and of the fronts, whatever the number of points. The table is read three times:
+for counts, for fronts and the sample, and for effects, since by the sample axes of many values are cut into parts.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def _marginals(found: Digest, data: Plain) -> Iterator[Part]:
 
 def _share(found: Digest, view: str, axis: str, column: str) -> Cell:
     share = float(found.effects[view].of(axis, column)["variance_share"].iloc[0])
-    return share, percent(share)
+    return share, percent(round(share, 4))
 
 
 def _errors(errors: Mapping[str, int]) -> Table:
