@@ -13,6 +13,7 @@ from accsim.cli.describe import describe, machines, schema, workloads
 from accsim.cli.figures import calibrate, figure, validate
 from accsim.cli.network import network
 from accsim.cli.optimize import optimize
+from accsim.cli.questions import crossover, effects, sensitivity
 from accsim.cli.report import report
 from accsim.cli.run import diff, run
 from accsim.cli.sweep import sweep
@@ -22,10 +23,13 @@ __all__ = ["app", "main"]
 
 app.callback()(show_version)
 app.command(short_help="Simulate a workload on a machine.")(run)
-app.command(short_help="Write the HTML page of a saved run or sweep.")(report)
+app.command(short_help="Write the HTML page of a saved run, sweep or search.")(report)
 app.command(short_help="Explain why one run is faster than another.")(diff)
 app.command(short_help="Simulate every point of a space of designs.")(sweep)
 app.command(short_help="Search a space for the best designs.")(optimize)
+app.command(short_help="Tell what each value of each field of a sweep goes with.")(effects)
+app.command(short_help="Tell which fields of a space matter: Sobol indices.")(sensitivity)
+app.command(short_help="Find what would have to change for one design to beat another.")(crossover)
 app.command()(machines)
 app.command()(workloads)
 app.command(short_help="Explain a machine, workload, dataflow, op or mapped program.")(describe)

@@ -1,4 +1,4 @@
-"""The page of a saved run or sweep."""
+"""The page of a saved run, sweep or search."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from accsim.report.terminal import say, write_json
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that 'run --out' or 'sweep' wrote.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of 'run --out', 'sweep' or 'optimize'.")],
     as_json: Json = False,
 ) -> None:
     """Write DIR/report.html: charts, tables, configuration and sources in one file that needs no network."""
-    from accsim.report.html.write import write_page
     from accsim.report.words import si
+    from accsim.sweep.html.write import write_page
 
     page = write_page(folder)
     size = page.stat().st_size

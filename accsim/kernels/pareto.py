@@ -3,9 +3,9 @@
 Points come distinct and sorted by their first objective, then the second, and so on. One is dominated then only by
 an earlier one that is not greater in any objective: the first need not be looked at again. For three objectives a
 Fenwick tree over the second keeps the least third one; for four, halves of the sorted points are merged, each time with
-such a tree (Kung, Luccio and Preparata, *On finding the maxima of a set of vectors*, JACM 22, 1975). Layers are found
-by binary search for the first that takes a point (Zhang et al., *An efficient approach to nondominated sorting*, IEEE
-Trans. Evolutionary Computation 19, 2015). ``tests/reference/pareto_naive.py`` compares every pair.
+a staircase or such a tree (Kung, Luccio and Preparata, *On finding the maxima of a set of vectors*, JACM 22, 1975).
+Layers are found by binary search for the first that takes a point (Zhang et al., *An efficient approach to nondominated
+sorting*, IEEE Trans. Evolutionary Computation 19, 2015). ``tests/reference/pareto_naive.py`` compares every pair.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from accsim.kernels.jit import kernel
 
 BLOCK = 64
 """Points that are compared pair by pair before halves are merged."""
+STEPS = 1024
+"""Steps of a staircase at most; it is searched in a few looks, and moved as a whole."""
 STRONG = 32
 """Points that all others are compared with before any are sorted."""
 
@@ -60,10 +62,10 @@ def candidates(points, front):
 
 
 @kernel
-def dominates(points, i, j):
-    """Whether an earlier point i dominates a later one j."""
-    for k in range(1, points.shape[1]):  # noqa: SIM110 Numba compiles no generator
-        if points[i, k] > points[j, k]:
+def dominates(one, i, other, j, first):
+    """Whether point i is greater than point j in no objective from the ``first`` on; before it the order tells."""
+    for k in range(first, one.shape[1]):  # noqa: SIM110 Numba compiles no generator
+        if one[i, k] > other[j, k]:
             return False
     return True
 
@@ -111,58 +113,127 @@ def block_front(points, start, stop, front):
     """Clear the marks of points that one of the same block dominates."""
     for j in range(start, stop):
         for i in range(start, j):
-            if front[i] and dominates(points, i, j):
+            if front[i] and dominates(points, i, points, j, 1):
                 front[j] = False
                 break
 
 
 @kernel
-def cross_pairs(points, left, right, front):
-    """Clear the marks of points in ``right`` that one in ``left`` dominates."""
-    for j in right:
-        for i in left:
-            if dominates(points, i, j):
-                front[j] = False
+def cross_pairs(left, right, kept):
+    """Clear the marks of points in ``right`` that one in ``left`` dominates.
+
+    Parameters
+    ----------
+    left, right : float64[n, d - 1], all objectives but the first, sorted by the second.
+    kept : bool[n] of True, result.
+    """
+    for j in range(len(right)):
+        for i in range(len(left)):
+            if dominates(left, i, right, j, 0):
+                kept[j] = False
                 break
 
 
 @kernel(allocates=True)
-def cross_sweep(points, left, right, front):
-    """The same for four objectives; both sides are sorted by the second."""
-    thirds = np.sort(points[left, 2])
+def cross_stairs(left, right, kept):
+    """The same for four objectives. False where it has given up.
+
+    Of those on the left so far only a staircase counts: as the third objective rises, the least fourth one falls. It
+    has few steps as a rule; one with many is left to `cross_sweep`.
+    """
+    x, y = np.empty(STEPS), np.empty(STEPS)
+    size = at = 0
+    for j in range(len(right)):
+        while at < len(left) and left[at, 0] <= right[j, 0]:
+            size = add_step(x, y, size, left[at, 1], left[at, 2])
+            at += 1
+            if size == STEPS:
+                return False
+        low = steps_up_to(x, size, right[j, 1])
+        kept[j] = low == 0 or y[low - 1] > right[j, 2]
+    return True
+
+
+@kernel
+def steps_up_to(x, size, value):
+    """How many of the first values of a rising array are not above a value."""
+    low, high = 0, size
+    while low < high:
+        middle = (low + high) // 2
+        if x[middle] <= value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@kernel
+def add_step(x, y, size, third, fourth):
+    """Put a point into a staircase of some steps, of which x rises and y falls; how many it has then."""
+    low = steps_up_to(x, size, third)
+    if low > 0 and y[low - 1] <= fourth:
+        return size
+    if low > 0 and x[low - 1] == third:
+        low -= 1
+    high = low
+    while high < size and y[high] >= fourth:  # steps that it covers
+        high += 1
+    shift = low + 1 - high
+    if shift > 0:
+        for k in range(size, high, -1):
+            x[k], y[k] = x[k - 1], y[k - 1]
+    elif shift < 0:
+        for k in range(high, size):
+            x[k + shift], y[k + shift] = x[k], y[k]
+    x[low], y[low] = third, fourth
+    return size + shift
+
+
+@kernel(allocates=True)
+def cross_sweep(left, right, kept):
+    """The same as `cross_stairs`, with a tree over the third objective in place of the staircase."""
+    thirds = np.sort(left[:, 1])
     tree = np.full(len(thirds) + 1, np.inf)
     at = 0
-    for j in right:
-        while at < len(left) and points[left[at], 1] <= points[j, 1]:
-            put(tree, len(thirds), np.searchsorted(thirds, points[left[at], 2]), points[left[at], 3])
+    for j in range(len(right)):
+        while at < len(left) and left[at, 0] <= right[j, 0]:
+            put(tree, len(thirds), np.searchsorted(thirds, left[at, 1]), left[at, 2])
             at += 1
-        place = np.searchsorted(thirds, points[j, 2], side="right") - 1
-        front[j] = place < 0 or least_before(tree, place) > points[j, 3]
+        place = np.searchsorted(thirds, right[j, 1], side="right") - 1
+        kept[j] = place < 0 or least_before(tree, place) > right[j, 2]
 
 
 @kernel(allocates=True)
-def kept_of(order, start, stop, front):
-    """Those of ``order[start:stop]`` that are still marked."""
-    found = np.empty(stop - start, np.int64)
-    n = 0
-    for at in range(start, stop):
-        if front[order[at]]:
-            found[n] = order[at]
-            n += 1
-    return found[:n]
+def merge(rows, order, start, middle, left, right):
+    """Merge two neighbouring parts that are sorted by the second objective; how many points are left of both.
 
-
-@kernel
-def merge_by_second(points, left, right, order, start):
-    """Write both sides, each sorted by the second objective, into ``order`` as one."""
+    Parameters
+    ----------
+    rows : float64[n, d - 1], all objectives but the first; read and written from ``start`` on.
+    order : int64[n], which points these are.
+    start, middle : where the parts begin.
+    left, right : how many points they have.
+    """
+    one, one_order = rows[start : start + left].copy(), order[start : start + left].copy()
+    two, two_order = rows[middle : middle + right].copy(), order[middle : middle + right].copy()
+    kept = np.ones(right, np.bool_)
+    if rows.shape[1] != 3:
+        cross_pairs(one, two, kept)
+    elif not cross_stairs(one, two, kept):
+        cross_sweep(one, two, kept)
     i = j = 0
-    for at in range(start, start + len(left) + len(right)):
-        if j == len(right) or (i < len(left) and points[left[i], 1] <= points[right[j], 1]):
-            order[at] = left[i]
+    at = start
+    while i < left or j < right:
+        if j == right or (i < left and one[i, 0] <= two[j, 0]):
+            rows[at], order[at] = one[i], one_order[i]
             i += 1
+            at += 1
         else:
-            order[at] = right[j]
+            if kept[j]:
+                rows[at], order[at] = two[j], two_order[j]
+                at += 1
             j += 1
+    return at - start
 
 
 @kernel(allocates=True)
@@ -176,28 +247,25 @@ def merged_front(points, front):
     """
     n = len(points)
     blocks = (n + BLOCK - 1) // BLOCK
+    rows = np.empty((n, points.shape[1] - 1))
     order = np.empty(n, np.int64)
-    kept = np.empty(blocks, np.int64)
+    sizes = np.empty(blocks, np.int64)
     for block in range(blocks):
         start, stop = block * BLOCK, min(n, (block + 1) * BLOCK)
         block_front(points, start, stop, front)
         chosen = np.arange(start, stop)[front[start:stop]]
-        kept[block] = len(chosen)
-        order[start : start + len(chosen)] = chosen[np.argsort(points[chosen, 1], kind="mergesort")]
+        chosen = chosen[np.argsort(points[chosen, 1], kind="mergesort")]
+        sizes[block] = len(chosen)
+        order[start : start + len(chosen)] = chosen
+        rows[start : start + len(chosen)] = points[chosen, 1:]
     width = 1
     while width < blocks:
         for block in range(0, blocks - width, 2 * width):
-            start, middle = block * BLOCK, (block + width) * BLOCK
-            left = order[start : start + kept[block]].copy()
-            right = order[middle : middle + kept[block + width]].copy()
-            if points.shape[1] == 4:
-                cross_sweep(points, left, right, front)
-            else:
-                cross_pairs(points, left, right, front)
-            right = kept_of(right, 0, len(right), front)
-            merge_by_second(points, left, right, order, start)
-            kept[block] = len(left) + len(right)
+            middle = (block + width) * BLOCK
+            sizes[block] = merge(rows, order, block * BLOCK, middle, sizes[block], sizes[block + width])
         width *= 2
+    front[:] = False
+    front[order[: sizes[0]]] = True
 
 
 @kernel(allocates=True)
@@ -219,7 +287,7 @@ def layers(points, layer):
             middle = (low + high) // 2
             i = last[middle]
             # Of two objectives the second falls along a layer, so that its last point tells for all.
-            while i >= 0 and not dominates(points, i, j):
+            while i >= 0 and not dominates(points, i, points, j, 1):
                 i = before[i] if d > 2 else -1
             if i >= 0:
                 low = middle + 1

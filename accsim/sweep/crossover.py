@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +14,12 @@ from accsim.errors import InputError, Problem, nearest
 from accsim.sweep.axes import Axis, Scalar, written
 from accsim.sweep.designs import Design, run_designs
 from accsim.sweep.executors.in_process import InProcess
+from accsim.sweep.manifest import SCHEMA_VERSION
 from accsim.sweep.objectives import read_objectives
 from accsim.sweep.space import Space, plain, read_space
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LOOKS = 9
 """Values of the axis that are tried first, ends included."""
@@ -30,6 +34,11 @@ class Side:
     value: Scalar
     first: float
     second: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data; no number where a design is not feasible."""
+        numbers = {"first": self.first, "second": self.second}
+        return {"value": self.value, **{name: None if np.isinf(x) else x for name, x in numbers.items()}}
 
     @property
     def second_wins(self) -> bool:
@@ -72,6 +81,26 @@ class Crossover:
 
     def _at(self, side: Side) -> Scalar:
         return written(side.value, self.dimension)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data; ``before`` and ``after`` are None where the winner never changes."""
+        ends = {name: side and side.to_dict() for name, side in (("before", self.before), ("after", self.after))}
+        looked = [side.to_dict() for side in self.looked]
+        about = {"schema_version": SCHEMA_VERSION, "axis": self.axis, "objective": self.objective}
+        return {**about, **ends, "looked": looked, "text": str(self)}
+
+    def show(self, console: Console) -> None:
+        """As text, and a table of the values that were tried first."""
+        from rich.table import Table
+
+        console.print(str(self), markup=False, soft_wrap=True)
+        table = Table(box=None)
+        for name in (self.axis, f"{self.objective} of A", "of B", "better"):
+            table.add_column(name, justify="left" if name == "better" else "right", overflow="fold")
+        for side in self.looked:
+            told = ["not feasible" if np.isinf(x) else f"{x:.4g}" for x in (side.first, side.second)]
+            table.add_row(str(self._at(side)), *told, "B" if side.second_wins else "A")
+        console.print(table)
 
 
 def crossover(

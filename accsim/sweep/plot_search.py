@@ -94,4 +94,5 @@ def _finish(axes: Axes, title: str, below: str) -> None:
     axes.annotate(below, (0, 1), (0, 6), "axes fraction", "offset points", fontsize=NORMAL, color=GREY, va="bottom")
     axes.tick_params(which="both", labelsize=SMALL)
     axes.grid(color=LIGHT, linewidth=0.6)
-    axes.legend(fontsize=SMALL, frameon=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=SMALL, frameon=False)

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accsim.errors import InputError, Problem
 from accsim.report.folder import MANIFEST, WRITTEN_BY, cannot_write, check_folder, write_files
+from accsim.report.html.page import PAGE
 from accsim.report.manifest import versions
 from accsim.sweep.expressions import Expression
 from accsim.sweep.manifest import COMPLETE, PACKAGES, RUNNING, SCHEMA_VERSION, about_space, now
-from accsim.sweep.search_result import SearchResult
+from accsim.sweep.search_result import SearchResult, front_of_trials
 from accsim.sweep.space import Space
 from accsim.sweep.studies import JOURNAL, Plan
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 TRIALS, FRONT, FIGURE = "trials.parquet", "front.csv", "search.png"
-OURS = (MANIFEST, TRIALS, FRONT, FIGURE)
+OURS = (MANIFEST, TRIALS, FRONT, FIGURE, PAGE)
 KEY = "search"
 
 
@@ -86,6 +92,73 @@ def finished(folder: Path, result: SearchResult, *, complete: bool) -> None:
     manifest = {**(_manifest(folder) or {}), **status}
     contents = {TRIALS: table.getvalue(), FRONT: result.front.to_csv(index=False).encode(), FIGURE: figure.getvalue()}
     write_files(folder, {**contents, MANIFEST: _encoded(manifest)})
+
+
+@dataclass(frozen=True)
+class SavedSearch:
+    """The folder of a search that came to an end, at least once.
+
+    Attributes
+    ----------
+    manifest : that of the folder; ``search`` says what was asked for.
+    trials : a row for each trial, as :class:`~accsim.sweep.search_result.SearchResult` has them.
+    """
+
+    manifest: Mapping[str, Any]
+    trials: pd.DataFrame
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What was asked for."""
+        found: Mapping[str, Any] = self.manifest[KEY]
+        return found
+
+    @property
+    def space(self) -> Mapping[str, Any]:
+        """The space as plain data."""
+        found: Mapping[str, Any] = self.about["space"]
+        return found
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What was minimized."""
+        return tuple(self.about["objectives"])
+
+    @property
+    def samplers(self) -> tuple[str, ...]:
+        """Those that asked, the one that was asked for first."""
+        return tuple(self.trials["sampler"].unique())
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """Fields that have several values."""
+        return tuple(name for name, about in self.space["axes"].items() if about["values"] != 1)
+
+    @cached_property
+    def front(self) -> pd.DataFrame:
+        """Designs on the front of all trials."""
+        keys = (*self.space["axes"], *self.space["linked"])
+        return front_of_trials(self.trials, keys, self.objectives)
+
+
+def read_search(folder: Path, manifest: Mapping[str, Any]) -> SavedSearch:
+    """What a search wrote into its folder.
+
+    Raises
+    ------
+    InputError
+        When there is no table of its trials, or it cannot be read.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    path = folder / TRIALS
+    if not path.is_file():
+        raise InputError(Problem(str(path), "", "is not there yet: the search has to end first, go on with --resume"))
+    try:
+        return SavedSearch(manifest, pd.read_parquet(path))
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(Problem(str(path), "", f"cannot be read: {error}")) from error
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:

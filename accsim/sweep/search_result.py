@@ -50,10 +50,7 @@ class SearchResult:
     @property
     def front(self) -> pd.DataFrame:
         """Designs on the Pareto front of all trials, each once, by the first objective."""
-        rows = self.trials[self.trials["feasible"]]
-        rows = rows.drop_duplicates(["machine", *self.space.keys])
-        best = rows[front(rows[list(self.objectives)])]
-        return best.sort_values(list(self.objectives), ignore_index=True)
+        return front_of_trials(self.trials, self.space.keys, self.objectives)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -116,9 +113,21 @@ def result_of(
         ("sampler", "trial", "machine", *space.keys, *texts, *NUMBERS, VIOLATION, "feasible", "error")
     )
     frame = pd.DataFrame(rows, columns=list(columns)).astype({"feasible": bool})
-    scaled = scale(frame[list(texts)].to_numpy(float), frame["feasible"].to_numpy())
-    curves = {sampler: growth(scaled[(frame["sampler"] == sampler).to_numpy()]) for sampler in studies}
-    return SearchResult(space, texts, tuple(studies), frame, curves)
+    return SearchResult(space, texts, tuple(studies), frame, hypervolumes_of(frame, texts, tuple(studies)))
+
+
+def front_of_trials(trials: pd.DataFrame, keys: Sequence[str], objectives: Sequence[str]) -> pd.DataFrame:
+    """Designs on the Pareto front of some trials, each once, by the first objective; ``keys`` are the fields."""
+    rows = trials[trials["feasible"]].drop_duplicates(["machine", *keys])
+    return rows[front(rows[list(objectives)])].sort_values(list(objectives), ignore_index=True)
+
+
+def hypervolumes_of(
+    trials: pd.DataFrame, objectives: Sequence[str], samplers: Sequence[str]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Sampler -> the share of the space of objectives that its designs dominate after each of its trials."""
+    scaled = scale(trials[list(objectives)].to_numpy(float), trials["feasible"].to_numpy())
+    return {name: growth(scaled[(trials["sampler"] == name).to_numpy()]) for name in samplers}
 
 
 def _row(sampler: str, trial: FrozenTrial, objectives: Sequence[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,13 @@ from accsim.sweep.axes import Axis
 from accsim.sweep.designs import Design, run_designs
 from accsim.sweep.executors import Executor
 from accsim.sweep.executors.in_process import InProcess
+from accsim.sweep.manifest import SCHEMA_VERSION
 from accsim.sweep.objectives import read_objectives
 from accsim.sweep.space import Space, plain, read_space
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
 Function = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 
@@ -39,6 +41,25 @@ class Sensitivity:
     column: str
     indices: pd.DataFrame
     designs: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        about = {"schema_version": SCHEMA_VERSION, "column": self.column, "designs": self.designs}
+        return {**about, "indices": self.indices.to_dict("records")}
+
+    def show(self, console: Console) -> None:
+        """As a table, the field with the largest total first."""
+        from rich.table import Table
+
+        title = f"Sobol indices of {self.column}, from {self.designs:,} designs"
+        table = Table(title=title, box=None, title_justify="left")
+        table.add_column("field", overflow="fold")
+        for name in ("alone", "+-", "with others", "+-"):
+            table.add_column(name, justify="right")
+        for row in self.indices.sort_values("total", ascending=False).to_dict("records"):
+            numbers = ("first_order", "first_order_confidence", "total", "total_confidence")
+            table.add_row(str(row["axis"]), *(f"{row[name]:.3f}" for name in numbers))
+        console.print(table)
 
 
 def sensitivity(

@@ -79,7 +79,7 @@ def sampler_of(name: str, population: int, seed: Sequence[int]) -> BaseSampler:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Optuna tells of each study in its log, and warns of samplers that may change."""
+    """Optuna tells of each study in its log, and warns of samplers that may change and of designs without numbers."""
     from optuna.exceptions import ExperimentalWarning
 
     logger = logging.getLogger("optuna")
@@ -88,6 +88,7 @@ def quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
+            warnings.filterwarnings("ignore", "Clip non-finite values")  # gp's, for designs without numbers
             yield
     finally:
         logger.setLevel(level)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +79,8 @@ def show_points(
 
 def summary_of(folder: Path, objective: str) -> Summary:
     """What a sweep in a folder found; reads a few columns, batch by batch."""
+    import pyarrow.compute as pc
+
     manifest = Store(folder).manifest() or {}
     about = manifest["sweep"]
     column = BEST.get(objective, "latency_s")
@@ -88,7 +90,8 @@ def summary_of(folder: Path, objective: str) -> Summary:
     errors: dict[str, tuple[str, int]] = {}
     best: dict[str, list[dict[str, Any]]] = {}
     for batch in read_sweep(folder).to_batches(columns=[*shown, "workload", "feasible", "error"]):
-        _count_errors(batch, errors)
+        counts = pc.value_counts(batch["error"]).to_pylist()
+        count_errors(((item["values"], item["counts"]) for item in counts), errors)
         for workload in about["workloads"]:
             found = _best_of(batch, workload, column, shown)
             if found:
@@ -98,15 +101,13 @@ def summary_of(folder: Path, objective: str) -> Summary:
     return Summary(manifest, dict(counted), best)
 
 
-def _count_errors(batch: pa.RecordBatch, errors: dict[str, tuple[str, int]]) -> None:
-    """Add the errors of a batch, those that differ in numbers only as one."""
-    import pyarrow.compute as pc
-
-    for item in pc.value_counts(batch["error"]).to_pylist():
-        if item["values"] is not None:
-            kind = _NUMBER.sub("#", item["values"])
-            first, count = errors.get(kind, (item["values"], 0))
-            errors[kind] = (first, count + item["counts"])
+def count_errors(counts: Iterable[tuple[str | None, int]], errors: dict[str, tuple[str, int]]) -> None:
+    """Add (error, points) to those of a kind, which differ in numbers only: kind -> the first of them, points."""
+    for error, points in counts:
+        if error is not None:
+            kind = _NUMBER.sub("#", error)
+            first, count = errors.get(kind, (error, 0))
+            errors[kind] = (first, count + points)
 
 
 def _best_of(batch: pa.RecordBatch, workload: str, column: str, shown: list[str]) -> list[dict[str, Any]]:

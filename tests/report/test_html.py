@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import accsim
 from accsim.cli import app
 from accsim.report.html.page import plotly_script
-from accsim.report.html.write import write_page
+from accsim.sweep.html.write import write_page
 from accsim.workload.trace import Entry
 from tests.report.shipped import report
 from tests.report.test_trace_events import by_hand

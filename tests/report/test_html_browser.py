@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from accsim.report.html.sweep_data import MOST_POINTS
-from accsim.report.html.write import write_page
+from accsim.sweep.html.digest import MOST_POINTS
+from accsim.sweep.html.write import write_page
 from tests.report.browser import Tab, find_browser, open_tab
 from tests.report.shipped import report
 from tests.report.sweeps import table
@@ -126,7 +126,7 @@ def choose(tab: Tab, control: str, value: str) -> None:
 def drawn_points(tab: Tab) -> int:
     """Points in the explorer, those of the front not counted twice."""
     counts = tab.value(
-        "$('explorer')._fullData.map((trace, i) => trace.name === 'front' ? 0 : "
+        "$('explorer')._fullData.map((trace, i) => ['front', 'marked'].includes(trace.name) ? 0 : "
         "document.querySelectorAll('#explorer .scatterlayer .trace')[i].querySelectorAll('.point').length)"
     )
     return sum(counts)
@@ -144,7 +144,9 @@ def test_the_explorer_shows_the_points_and_the_front(tab: Tab, sweep: Path) -> N
             rows = pairs.get(f"{x} {y}") or pairs[f"{y} {x}"]
             assert tab.value(ROWS.format("points", 0)) == [f"{data['point'][row]:,}" for row in rows]
             assert tab.value("$('listed').textContent") == f"The front: {len(rows)} points"
-            told = f"All {count:,} points that keep the constraints are shown. {len(rows)} are on this front."
+            told = (
+                f"All {count:,} points that keep the constraints are shown. {len(rows)} are on the front of {x}, {y}."
+            )
             assert tab.value("$('shown').textContent") == told
     charts = tab.value(
         "[...document.querySelectorAll('#marginals .chart')].map((c) => c.querySelectorAll('.point').length)"
@@ -191,6 +193,33 @@ def test_a_brush_lists_what_is_in_it(tab: Tab, sweep: Path) -> None:
     check_calm(tab, sweep)
 
 
+def test_a_front_of_three_objectives(tab: Tab, sweep: Path) -> None:
+    tab.open(sweep, DESKTOP)
+    data = Parsed(sweep).data["data"]
+    choose(tab, "view", "xlm")
+    choose(tab, "third", "area_mm2")
+    assert tab.value("$('colour').value") == "area_mm2"
+    rows = data["fronts"]["xlm"]["latency_s energy_j area_mm2"]
+    assert len(rows) > len(data["fronts"]["xlm"]["latency_s energy_j"])
+    assert tab.value(ROWS.format("points", 0)) == [f"{data['point'][row]:,}" for row in rows]
+    front = "$('explorer')._fullData.find((trace) => trace.name === 'front')"
+    assert tab.value(f"[{front}.mode, {front}.x.length]") == ["markers", len(rows)]
+    check_calm(tab, sweep)
+
+
+def test_a_row_that_is_clicked_is_marked_in_the_chart(tab: Tab, sweep: Path) -> None:
+    tab.open(sweep, DESKTOP)
+    data = Parsed(sweep).data["data"]
+    first = data["view"]["names"][0]
+    rows = data["fronts"][first]["latency_s energy_j"]
+    click = "document.querySelectorAll('#points tbody tr')[2].cells[0].click()"
+    mark = "(() => { const mark = $('explorer').data.at(-1); return [[...mark.x], [...mark.y]]; })()"
+    tab.value(click)
+    assert tab.value(mark) == [[data["columns"][name]["values"][rows[2]]] for name in ("latency_s", "energy_j")]
+    tab.value(click)
+    assert tab.value(mark) == [[], []]
+
+
 def test_hovering_tells_the_values_of_a_point(tab: Tab, sweep: Path) -> None:
     tab.open(sweep, DESKTOP)
     choose(tab, "view", "xlm")
@@ -216,8 +245,8 @@ def test_many_points_are_sampled_and_told(tab: Tab, tmp_path: Path) -> None:
     front = data["fronts"]["bert_base?seq=4096"]["latency_s energy_j"]
     assert tab.value("$('shown').textContent") == (
         f"{MOST_POINTS:,} of {every:,} points that keep the constraints are shown: all that are on a front of two "
-        f"objectives, and a random sample of the others. {len(front)} are on this front."
+        f"or three objectives, and a random sample of the others. {len(front)} are on the front of latency_s, energy_j."
     )
-    drawn = "$('explorer')._fullData.filter((trace) => trace.name !== 'front').map((trace) => trace.x.length)"
+    drawn = "$('explorer')._fullData.filter((trace) => trace.customdata).map((trace) => trace.x.length)"
     assert sum(tab.value(drawn)) == MOST_POINTS
     check_calm(tab, page)

@@ -14,8 +14,12 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 import accsim
-from accsim.report.html.sweep_data import BINS, TOGETHER, Views, front, fronts, marginals, sample, views_of
-from accsim.report.html.write import write_page
+from accsim.sweep.analysis import BINS, DIGITS
+from accsim.sweep.html.digest import ViewDigest, combined, digest, shown
+from accsim.sweep.html.explorer import effects_data
+from accsim.sweep.html.sweep_page import OBJECTIVES
+from accsim.sweep.html.write import write_page
+from accsim.sweep.views import ALL_WORKLOADS, SweepTable
 from tests.report.sweeps import SIZES, manifest, table
 from tests.report.test_html import Parsed
 
@@ -47,55 +51,57 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Parsed:
 
 # Fronts
 
+NAMES = ("latency_s", "energy_j", "area_mm2")
 coordinates = st.lists(
-    st.tuples(*[st.sampled_from([0.0, 1.0, 2.0, 3.0, 1e9, np.nan]) | st.floats(0, 4)] * 2), max_size=30
+    st.tuples(*[st.sampled_from([0.0, 1.0, 2.0, 3.0, 1e9, np.nan]) | st.floats(0, 4)] * 3), min_size=1, max_size=30
 )
 
 
-@given(coordinates)
-def test_a_front_has_what_nothing_dominates(points: list[tuple[float, float]]) -> None:
-    x, y = np.array([a for a, _ in points]), np.array([b for _, b in points])
-    found = front(x, y).tolist()
+@given(coordinates, st.integers(1, 30))
+def test_fronts_of_parts_are_those_of_all_points(points: list[tuple[float, ...]], size: int) -> None:
+    rows = pd.DataFrame(points, columns=list(NAMES))
+    view = ViewDigest(NAMES)
+    for start in range(0, len(rows), size):
+        view.add(rows.iloc[start : start + size])
+    assert view.points == len(points)
+    for chosen in ((0, 1), (1, 2), (0, 1, 2)):
+        values = [tuple(point[k] for k in chosen) for point in points]
+        found = view.front(tuple(NAMES[k] for k in chosen))
 
-    def dominated(i: int) -> bool:
-        better = [j for j, (a, b) in enumerate(points) if a <= x[i] and b <= y[i] and (a < x[i] or b < y[i])]
-        return bool(better) or np.isnan(x[i] + y[i])
+        def dominated(one: tuple[float, ...], others: list[tuple[float, ...]]) -> bool:
+            lower = (all(a <= b for a, b in zip(other, one, strict=True)) and other != one for other in others)
+            return bool(np.isnan(one).any()) or any(lower)
 
-    assert {points[i] for i in found} == {points[i] for i in range(len(points)) if not dominated(i)}
-    assert len({points[i] for i in found}) == len(found)
-    assert sorted(x[found]) == list(x[found])
-
-
-def test_fronts_are_of_each_view_and_pair() -> None:
-    views = views_of(table(TWO), AXES)
-    found = fronts(views)
-    assert list(found) == views.names == [TOGETHER, *TWO]
-    for name, pairs in found.items():
-        assert set(pairs) == {
-            "latency_s energy_j", "latency_s area_mm2", "latency_s power_w", "energy_j area_mm2", "energy_j power_w",
-            "area_mm2 power_w",
-        }  # fmt: skip
-        for pair, rows in pairs.items():
-            x, y = pair.split()
-            of_view = views.rows(name)
-            best = of_view.loc[rows]
-            for a, b in zip(of_view[x], of_view[y], strict=True):
-                assert np.isnan(a + b) or ((best[x] <= a) & (best[y] <= b)).any()
+        assert {values[i] for i in found} == {one for one in values if not dominated(one, values)}
+        assert len({values[i] for i in found}) == len(found), "of equal ones the first"
+        assert all(values.index(values[i]) == i for i in found)
+        assert [values[i] for i in found] == sorted(values[i] for i in found)
 
 
 # Views
 
 
-def test_workloads_together_are_weighted() -> None:
+def views_of(folder: Path) -> dict[str, pd.DataFrame]:
+    found: dict[str, list[pd.DataFrame]] = {}
+    for name, rows in SweepTable(folder).views():
+        found.setdefault(name, []).append(rows)
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
+
+
+def test_workloads_together_are_weighted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups of a workload end anywhere, and one of the second is missing."""
+    monkeypatch.setattr("accsim.sweep.views.ROWS", 50)
     points = table(TWO)
-    views = views_of(points, AXES)
-    together = views.rows(TOGETHER).set_index("design")
+    points = points.drop(index=points.index[330:350])
+    views = views_of(store(tmp_path / "s", points, TWO, groups=7))
+    assert list(views) == [ALL_WORKLOADS, *TWO]
+    together = views[ALL_WORKLOADS].set_index("design")
     expected = {}
     for design, rows in points.groupby("design"):
-        if rows["feasible"].all():
+        if rows["feasible"].all() and len(rows) == len(TWO):
             seconds = (rows["weight"] * rows["latency_s"]).sum()
             expected[design] = (seconds, (rows["weight"] * rows["energy_j"]).sum())
-    assert set(together.index) == set(expected)
+    assert list(together.index) == list(expected)
     assert len(expected) < points["design"].nunique(), "some lack a result for one of the workloads"
     for design, (seconds, joules) in expected.items():
         assert together.loc[design, "latency_s"] == pytest.approx(seconds)
@@ -103,36 +109,51 @@ def test_workloads_together_are_weighted() -> None:
         assert together.loc[design, "power_w"] == pytest.approx(joules / seconds)
 
 
-def test_what_breaks_a_constraint_or_has_no_result_is_left_out() -> None:
+def test_what_breaks_a_constraint_or_has_no_result_is_left_out(tmp_path: Path) -> None:
     points = table(ONE)
-    views = views_of(points, AXES)
-    assert views.names == list(ONE)
-    assert len(views.frame) == int(points["feasible"].sum()) < len(points)
-    assert views.frame["power_w"].max() <= 90
-    assert views.axes == ("machine", *AXES)
+    folder = store(tmp_path / "s", points, ONE)
+    ((name, rows),) = views_of(folder).items()
+    assert name == "bert_base?seq=4096"
+    assert len(rows) == int(points["feasible"].sum()) < len(points)
+    assert rows["power_w"].max() <= 90
+    assert SweepTable(folder).axes == ("machine", *AXES)
 
 
 # Marginal effects
 
 
-def test_marginal_effects_against_a_plain_twin() -> None:
-    views = views_of(table(ONE), AXES)
-    found = marginals(views)["bert_base?seq=4096"]
-    for axis in views.axes:
-        for objective in views.objectives:
-            effect = found[axis][objective]
+def test_marginal_effects_against_a_plain_twin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accsim.sweep.views.ROWS", 50)
+    points = table(ONE)
+    found = digest(SweepTable(store(tmp_path / "s", points, ONE)), tuple(OBJECTIVES))
+    kept = points[points["feasible"]]
+    effects = effects_data(found.effects, ("machine", *AXES), tuple(OBJECTIVES))["bert_base?seq=4096"]
+    for axis, of_axis in effects.items():
+        for objective, effect in of_axis.items():
             for i, value in enumerate(effect["values"]):
-                mine = sorted(views.frame[objective][(views.frame[axis] == value) & views.frame[objective].notna()])
+                mine = sorted(kept[objective][(kept[axis] == value) & kept[objective].notna()])
                 assert effect["count"][i] == len(mine)
-                for name, share in (("least", 0), ("lower", 0.25), ("median", 0.5), ("upper", 0.75)):
-                    assert effect[name][i] == pytest.approx(np.quantile(mine, share), rel=1e-5)
-    assert found["memories.sg.capacity"]["latency_s"]["values"] == list(SIZES)
+                assert effect["least"][i] == pytest.approx(mine[0], rel=1e-5)
+                for name, share in (("lower", 0.25), ("median", 0.5), ("upper", 0.75)):
+                    assert effect[name][i] == pytest.approx(np.quantile(mine, share), rel=2.0 ** (1 - DIGITS))
+            rows = kept.dropna(subset=objective)
+            means = rows.groupby(axis)[objective].transform("mean")
+            share = means.var() / rows[objective].var()
+            shares = found.effects["bert_base?seq=4096"].of(axis, objective)["variance_share"]
+            assert shares.to_numpy() == pytest.approx(share, rel=1e-3)
+    assert effects["memories.sg.capacity"]["latency_s"]["values"] == list(SIZES)
 
 
-def test_an_axis_of_many_values_is_cut_into_equal_parts() -> None:
+def test_an_axis_of_many_values_is_cut_into_equal_parts(tmp_path: Path) -> None:
     points = table(ONE, 2000)
     points["memories.sg.capacity"] = np.random.default_rng(1).permutation(2000) + 1
-    effect = marginals(views_of(points, AXES))["bert_base?seq=4096"]["memories.sg.capacity"]["latency_s"]
+    folder = store(tmp_path / "s", points, ONE)
+    about = json.loads((folder / "manifest.json").read_text())
+    about["sweep"]["axes"]["memories.sg.capacity"] = {"values": None, "dimension": "bytes", "interval": "uniform"}
+    (folder / "manifest.json").write_text(json.dumps(about))
+    found = digest(SweepTable(folder), tuple(OBJECTIVES))
+    effects = effects_data(found.effects, AXES, ["latency_s"])["bert_base?seq=4096"]
+    effect = effects["memories.sg.capacity"]["latency_s"]
     assert len(effect["values"]) == BINS
     assert sum(effect["count"]) == int(points["feasible"].sum())
     assert max(effect["count"]) - min(effect["count"]) <= 1
@@ -142,23 +163,28 @@ def test_an_axis_of_many_values_is_cut_into_equal_parts() -> None:
 # Samples
 
 
-def many(points: int) -> Views:
-    return views_of(table(ONE, points), AXES)
-
-
-def test_a_sample_has_every_front_and_says_what_it_leaves_out() -> None:
-    views = many(3000)
-    found = fronts(views)
-    shown = sample(views, found, most=500)
-    assert len(shown) == len(set(shown)) == 500
-    assert shown == sorted(shown) == sample(views, found, most=500)
-    on_fronts = {row for pairs in found.values() for rows in pairs.values() for row in rows}
-    assert on_fronts <= set(shown)
-    others = views.frame.drop(index=list(on_fronts))
-    drawn = views.frame.loc[sorted(set(shown) - on_fronts)]
+def test_a_sample_has_every_front_and_is_drawn_evenly() -> None:
+    points = table(ONE, 3000)
+    rows = points[points["feasible"]]
+    view = ViewDigest(tuple(OBJECTIVES), most=500)
+    for part in np.array_split(np.arange(len(rows)), 4):
+        view.add(rows.iloc[part])
+    found = shown({"one": view}, most=500)
+    on_fronts = {row for some in combined(tuple(OBJECTIVES)) for row in view.front(some)}
+    assert len(found) == found["row"].nunique() == 500
+    assert found["row"].is_monotonic_increasing
+    assert on_fronts <= set(found["row"])
+    others = rows.reset_index(drop=True).drop(index=sorted(on_fronts))
+    drawn = found[~found["row"].isin(on_fronts)]
     assert drawn["latency_s"].median() == pytest.approx(others["latency_s"].median(), rel=0.15), "drawn evenly"
-    assert sample(views, found, most=10) == sorted(on_fronts), "a front is never cut"
-    assert sample(views, found) == list(range(len(views.frame)))
+    assert set(shown({"one": view}, most=10)["row"]) == on_fronts, "a front is never cut"
+
+
+def test_the_sample_of_few_points_is_all_of_them() -> None:
+    points = table(ONE)
+    view = ViewDigest(tuple(OBJECTIVES))
+    view.add(points[points["feasible"]])
+    assert shown({"one": view})["point"].tolist() == points[points["feasible"]]["point"].tolist()
 
 
 # The page
@@ -167,7 +193,8 @@ def test_a_sample_has_every_front_and_says_what_it_leaves_out() -> None:
 def test_numbers_of_the_page(page: Parsed) -> None:
     points = table(TWO)
     data = page.data["data"]
-    assert data["views"][TOGETHER] == len(views_of(points, AXES).rows(TOGETHER))
+    whole = points.groupby("design")["feasible"].all()
+    assert data["views"] == {ALL_WORKLOADS: whole.sum(), **points[points["feasible"]]["workload"].value_counts()}
     kept = points[points["feasible"]]
     of_view = [i for i, view in enumerate(data["view"]["values"]) if data["view"]["names"][view] == "xlm"]
     column = data["columns"]["latency_s"]["values"]

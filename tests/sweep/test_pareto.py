@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from accsim.errors import InputError
+from accsim.kernels import pareto as kernels
 from accsim.sweep.pareto import front, front_of, hypervolume, layers
 from tests.reference import pareto_naive as naive
 
@@ -41,6 +42,27 @@ def test_front_of_many_points(objectives: int, shape: str) -> None:
         points = 1 - points / np.linalg.norm(points, axis=1)[:, None]
         points[::7] += 0.01
     assert (front(points) == naive.front(points)).all()
+
+
+@given(arrays(np.float64, (24, 3), elements=st.integers(0, 6).map(float)), st.integers(1, 23))
+def test_each_way_to_compare_two_parts_says_the_same(rows: Points, cut: int) -> None:
+    left, right = (part[np.lexsort(part.T[::-1])] for part in (rows[:cut], rows[cut:]))
+    expected = [not any((one <= other).all() for one in left) for other in right]
+    for ways in (kernels.cross_pairs, kernels.cross_stairs, kernels.cross_sweep):
+        kept = np.ones(len(right), bool)
+        ways(left, right, kept)
+        assert kept.tolist() == expected
+
+
+def test_a_long_staircase_is_left_to_a_tree() -> None:
+    """The last two objectives always add up to 1, so none of these is dominated; what is worse in all of them is."""
+    rng = np.random.default_rng(3)
+    third = rng.permutation(4 * kernels.STEPS) / (4 * kernels.STEPS)
+    best = np.column_stack([np.arange(len(third)), np.arange(len(third)), third, 1 - third])
+    half = len(third) // 2
+    assert not kernels.cross_stairs(best[:half, 1:], best[half:, 1:], np.ones(half, bool))
+    points = np.concatenate([best, best[::7] + 1e-9])
+    assert (front(points) == (np.arange(len(points)) < len(best))).all()
 
 
 @given(points_of(25))

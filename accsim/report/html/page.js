@@ -58,6 +58,7 @@ class SortedTable {
       return this.words.every((word) => all.includes(word));
     });
     if (this.by >= 0) kept.sort((a, b) => this.way * compare(value(a[this.by]), value(b[this.by])));
+    this.shown = kept;
     this.body.replaceChildren(
       ...kept.map((row) => {
         const line = document.createElement("tr");

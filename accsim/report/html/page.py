@@ -111,7 +111,7 @@ class Page:
     Attributes
     ----------
     data : what scripts of its own read, as ``page.data``.
-    scripts : names of these scripts beside this module.
+    scripts : texts of these scripts.
     """
 
     title: str
@@ -149,7 +149,7 @@ class Page:
                 *self._body(),
                 f'<script type="application/json" id="data">{_json(data)}</script>',
                 f"<script>{plotly_script()}</script>",
-                *(f"<script>{_asset(name)}</script>" for name in ("page.js", *self.scripts)),
+                *(f"<script>{script}</script>" for script in (_asset("page.js"), *self.scripts)),
                 "</body></html>\n",
             ]
         )

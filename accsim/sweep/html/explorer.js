@@ -7,6 +7,8 @@ const SYMBOLS = ["circle", "diamond", "square", "triangle-up", "x"];
 const MANY = 8; // values of a column of numbers from which on its colours are a scale
 const MOST_LISTED = 500; // rows in the table of points
 const MANY_POINTS = 3000; // from which on they are drawn small, and by the graphics processor
+const MARK = "marked";
+let listed = new Map(); // rows of cells in the table of points -> rows of the page's data
 const WIDE = 20; // ratio of the largest and least value from which on an axis is logarithmic
 
 /** The kind of trace for some points; the browser may have no access to a graphics processor. */
@@ -51,7 +53,7 @@ function options(select, names, chosen) {
 function described(row) {
   const lines = Object.keys(sweep.columns).map((name) => [name, told(name, row)]);
   const kept = lines.filter(([, text]) => text !== "").map(([name, text]) => `${safe(name)}: ${safe(text.slice(0, 60))}`);
-  return `point ${sweep.point[row].toLocaleString("en")}<br>${kept.join("<br>")}`;
+  return `${sweep.number} ${sweep.point[row].toLocaleString("en")}<br>${kept.join("<br>")}`;
 }
 
 /** Rows of the view that is chosen. */
@@ -60,11 +62,15 @@ function viewed() {
   return sweep.view.values.flatMap((of, row) => (of === view ? [row] : []));
 }
 
-/** Rows of the front of the two objectives that are chosen, by the first listed one. */
+/** The two or three objectives that have a front now. */
+function chosen() {
+  return [...new Set([$("x").value, $("y").value, $("third").value])].filter(Boolean);
+}
+
+/** Rows of their front. */
 function front() {
-  const [x, y] = [$("x").value, $("y").value];
-  const pairs = sweep.fronts[$("view").value];
-  return pairs[`${x} ${y}`] ?? pairs[`${y} ${x}`] ?? [];
+  const names = sweep.objectives.filter((name) => chosen().includes(name));
+  return sweep.fronts[$("view").value][names.join(" ")] ?? [];
 }
 
 function axis(name, values) {
@@ -118,7 +124,9 @@ function drawExplorer() {
   }));
   const line = { color: "#000", width: 1.2, shape: "hv" };
   const marker = { size: 11, color: "rgba(0,0,0,0)", line: { color: "#000", width: 1.6 } };
-  const edge = { type: "scatter", mode: "lines+markers", name: "front", x: at(x, best), y: at(y, best), line, marker, hoverinfo: "skip" };
+  const mode = chosen().length > 2 ? "markers" : "lines+markers"; // of three objectives it is no staircase
+  const sorted = best.slice().sort((a, b) => sweep.columns[x].values[a] - sweep.columns[x].values[b]);
+  const edge = { type: "scatter", mode, name: "front", x: at(x, sorted), y: at(y, sorted), line, marker, hoverinfo: "skip" };
   const layout = {
     height: 560,
     margin: { l: 10, r: 16, t: 10, b: 48 },
@@ -130,14 +138,16 @@ function drawExplorer() {
     yaxis: axis(y, at(y, rows)),
     legend: { orientation: "h", x: 0, y: 1, xanchor: "left", yanchor: "bottom" },
   };
-  Plotly.react("explorer", [...points, edge], layout, CHART);
+  const cross = { size: 16, symbol: "x-thin", line: { color: "#000", width: 2.5 } };
+  const mark = { type: "scatter", mode: "markers", name: MARK, x: [], y: [], marker: cross, hoverinfo: "skip", showlegend: false };
+  Plotly.react("explorer", [...points, edge, mark], layout, CHART);
   const every = sweep.views[$("view").value];
   const count = (number) => number.toLocaleString("en");
   const shown = all.length === every ? `All ${count(every)}` : `${count(all.length)} of ${count(every)}`;
-  const drawn = all.length === every ? "" : ": all that are on a front of two objectives, and a random sample of the others";
+  const drawn = all.length === every ? "" : ": all that are on a front of two or three objectives, and a random sample of the others";
   const lacking = rows.length === all.length ? "" : `; ${count(all.length - rows.length)} lack ${x} or ${y}`;
   $("shown").textContent =
-    `${shown} points that keep the constraints are shown${drawn}. ${count(best.length)} are on this front${lacking}.`;
+    `${shown} ${sweep.kept} are shown${drawn}. ${count(best.length)} are on the front of ${chosen().join(", ")}${lacking}.`;
   list(best, "The front");
 }
 
@@ -148,13 +158,26 @@ function list(rows, title) {
     [sweep.point[row], sweep.point[row].toLocaleString("en")],
     ...names.map((name) => (sweep.columns[name].names ? told(name, row) : [sweep.columns[name].values[row], told(name, row)])),
   ]);
-  tables.points = new SortedTable($("points"), ["point", ...names], cells);
+  tables.points = new SortedTable($("points"), [sweep.number, ...names], cells);
   const input = document.querySelector("input[data-table=points]");
   input.closest("p").querySelector("output").replaceWith(tables.points.output);
   tables.points.filter(input.value);
   const cut = rows.length > MOST_LISTED ? `, the first ${MOST_LISTED} of them` : "";
-  $("listed").textContent = `${title}: ${rows.length.toLocaleString("en")} points${cut}`;
+  $("listed").textContent = `${title}: ${rows.length.toLocaleString("en")} ${sweep.number}s${cut}`;
+  listed = new Map(rows.map((row, i) => [cells[i], row]));
   $("common").textContent = rows.length ? sweep.axes.map((name) => range(name, rows)).join("; ") : "";
+}
+
+/** Mark the point of a row of the table that is clicked; again, nothing. */
+function point(event) {
+  const line = event.target.closest("tbody tr");
+  if (!line) return;
+  const again = line.classList.contains("marked");
+  for (const other of $("points").querySelectorAll(".marked")) other.classList.remove("marked");
+  line.classList.toggle("marked", !again);
+  const row = again ? undefined : listed.get(tables.points.shown[line.sectionRowIndex]);
+  const place = (name) => [row === undefined ? [] : [sweep.columns[$(name).value].values[row]]];
+  Plotly.restyle("explorer", { x: place("x"), y: place("y") }, [$("explorer").data.length - 1]);
 }
 
 /** Values of a field among some rows. */
@@ -206,15 +229,26 @@ function marginal(name, objective, { values, count, least, lower, median, upper 
 options($("view"), Object.keys(sweep.views));
 options($("x"), sweep.objectives, sweep.objectives[0]);
 options($("y"), sweep.objectives, sweep.objectives[1]);
-options($("colour"), [...sweep.axes, "bound_by", ...sweep.objectives], sweep.axes[0] ?? "bound_by");
-options($("objective"), sweep.objectives);
+options($("third"), ["", ...sweep.objectives]);
+$("third").options[0].text = "nothing else";
+const colours = [sweep.colour, ...sweep.axes, "bound_by", ...sweep.objectives].filter((name) => name in sweep.columns);
+options($("colour"), [...new Set(colours)], colours[0]);
 if (!mouse) $("drag").value = "";
 
 for (const name of ["x", "y", "colour", "log", "drag"]) $(name).onchange = drawExplorer;
-$("view").onchange = () => (drawExplorer(), drawMarginals());
-$("objective").onchange = drawMarginals;
+$("third").onchange = () => {
+  if ($("third").value) $("colour").value = $("third").value; // so that all three are seen
+  drawExplorer();
+};
+$("view").onchange = drawExplorer;
+$("points").onclick = point;
 drawExplorer();
-drawMarginals();
+if (sweep.marginals && $("marginals")) {
+  options($("objective"), sweep.objectives);
+  $("objective").onchange = drawMarginals;
+  $("view").addEventListener("change", drawMarginals);
+  drawMarginals();
+}
 $("explorer").on("plotly_selected", (event) => {
   const rows = (event?.points ?? []).map((point) => point.customdata).filter((row) => row !== undefined);
   if (rows.length) list(rows, "Brushed");

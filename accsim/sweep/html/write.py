@@ -13,14 +13,16 @@ from accsim.report.folder import MANIFEST, WRITTEN_BY, write_files
 from accsim.report.html.page import PAGE
 from accsim.report.html.run_folder import read_run_folder
 from accsim.report.html.run_page import run_page
-from accsim.report.html.sweep_folder import read_sweep_table
-from accsim.report.html.sweep_page import sweep_page
+from accsim.sweep.html.search_page import search_page
+from accsim.sweep.html.sweep_page import sweep_page
+from accsim.sweep.search_folder import KEY, read_search
+from accsim.sweep.views import SweepTable
 
-_ALLOWED = "allowed is a folder that 'accsim run' or 'accsim sweep' wrote"
+_ALLOWED = "allowed is a folder that 'accsim run', 'accsim sweep' or 'accsim optimize' wrote"
 
 
 def write_page(folder: Path) -> Path:
-    """Write ``report.html`` into the folder of a run or a sweep; the path of the page.
+    """Write ``report.html`` into the folder of a run, a sweep or a search; the path of the page.
 
     Raises
     ------
@@ -30,8 +32,9 @@ def write_page(folder: Path) -> Path:
     """
     manifest = read_manifest(folder)
     if "sweep" in manifest:
-        page = sweep_page(read_sweep_table(folder, manifest), manifest).html().encode()
-        write_files(folder, {PAGE: page})
+        write_files(folder, {PAGE: sweep_page(SweepTable(folder)).html().encode()})
+    elif KEY in manifest:
+        write_files(folder, {PAGE: search_page(read_search(folder, manifest)).html().encode()})
     else:
         page = run_page(read_run_folder(folder, manifest)).html().encode()
         write_files(folder, {MANIFEST: _with_page(manifest, page), PAGE: page})
@@ -66,6 +69,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(Problem(str(path), "", f"cannot be read: {error}")) from error
     ours = isinstance(plain, Mapping) and plain.get("written_by") == WRITTEN_BY
-    if not ours or not any(isinstance(plain.get(kind), Mapping) for kind in ("sweep", "files")):
+    if not ours or not any(isinstance(plain.get(kind), Mapping) for kind in ("sweep", KEY, "files")):
         raise InputError(Problem(str(path), "", f"was not written by accsim; {_ALLOWED}"))
     return dict(plain)
