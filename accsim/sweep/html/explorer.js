@@ -9,7 +9,7 @@ const MOST_LISTED = 500; // rows in the table of points
 const MANY_POINTS = 3000; // from which on they are drawn small, and by the graphics processor
 const MARK = "marked";
 let listed = new Map(); // rows of cells in the table of points -> rows of the page's data
-const WIDE = 20; // ratio of the largest and least value from which on an axis is logarithmic
+const WIDE = 20; // ratio of the largest and least value from which on an axis is logarithmic, scaled by range
 
 /** The kind of trace for some points; the browser may have no access to a graphics processor. */
 function kindOf(points) {
@@ -75,10 +75,10 @@ function front() {
 
 function axis(name, values) {
   const numbers = values.filter((value) => value !== null);
-  const wide = Math.min(...numbers) > 0 && Math.max(...numbers) > WIDE * Math.min(...numbers);
-  const log = $("log").checked && wide;
+  const [least, largest, scale] = [Math.min(...numbers), Math.max(...numbers), $("scale").value];
+  const log = least > 0 && (scale === "log" || (scale === "range" && largest > WIDE * least));
   const unit = sweep.columns[name].unit;
-  const title = { text: unit && !name.endsWith(`_${unit.toLowerCase()}`) && unit !== "mm²" ? `${name} (${unit})` : name };
+  const title = { text: unit ? `${name.replace(/_(s|j|w|hz|mm2)$/, "")} (${unit})` : name };
   const lines = { gridcolor: "#ddd", zerolinecolor: "#ddd", linecolor: "#666", automargin: true };
   return { ...lines, title, type: log ? "log" : "linear", exponentformat: "SI", dtick: log ? "D2" : undefined };
 }
@@ -235,7 +235,7 @@ const colours = [sweep.colour, ...sweep.axes, "bound_by", ...sweep.objectives].f
 options($("colour"), [...new Set(colours)], colours[0]);
 if (!mouse) $("drag").value = "";
 
-for (const name of ["x", "y", "colour", "log", "drag"]) $(name).onchange = drawExplorer;
+for (const name of ["x", "y", "colour", "scale", "drag"]) $(name).onchange = drawExplorer;
 $("third").onchange = () => {
   if ($("third").value) $("colour").value = $("third").value; // so that all three are seen
   drawExplorer();

@@ -22,7 +22,8 @@ CONTROLS = """<div class="controls">
 <label>up <select id="y"></select></label>
 <label>front also in <select id="third"></select></label>
 <label>colour <select id="colour"></select></label>
-<label><input type="checkbox" id="log" checked> logarithmic</label>
+<label>scales <select id="scale"><option value="range">by range</option><option value="log">logarithmic</option>
+<option value="linear">linear</option></select></label>
 <label>a drag <select id="drag"><option value="select">brushes</option><option value="zoom">zooms</option>
 <option value="">scrolls</option></select></label>
 </div><p id="shown"></p>"""
