@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from typing import Any
 
 from accsim.embedding.placement import Placement
 from accsim.embedding.work import StepWork
 from accsim.engine.power import PowerCap
 from accsim.report.tables import cap_dict
+from accsim.report.terminal import printed
+from accsim.report.words import si
 from accsim.system.dense import Dense
 from accsim.system.halves import ICI, Leg
 from accsim.system.legs import EmbeddingLegs
@@ -21,7 +24,7 @@ from accsim.workload.embeddings import EmbeddingSet
 from accsim.workload.trace import Workload
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StepReport:
     """Result of a training step of a recommendation model on a slice; times in seconds, energy and memory of one chip.
 
@@ -175,6 +178,18 @@ class StepReport:
     def unit_share(self) -> UnitShare | None:
         """Share of the embedding units in the chip; None where something else looks rows up."""
         return unit_share(self.slice.chip, self.where, self.embedding_energy_j, self.energy_j)
+
+    def __repr__(self) -> str:
+        step = f"a step of {self.workload.name} on {self.slice.name}"
+        return f"<StepReport of {step}: {si(self.step_s, 's')}, bound by {self.bound_by}>"
+
+    def __str__(self) -> str:
+        from accsim.system.render import print_step
+
+        return printed(lambda console: print_step(console, self))
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""

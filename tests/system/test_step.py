@@ -30,6 +30,15 @@ def test_a_serial_step_is_the_sum_of_its_parts(steps: dict[str, StepReport]) -> 
     assert step.step_s == pytest.approx(step.embedding_s + step.dense_s + step.all_reduce.time_s)
 
 
+def test_a_step_is_printed_in_few_words(steps: dict[str, StepReport]) -> None:
+    step = steps["serial"]
+    assert repr(step).startswith("<StepReport of a step of dlrm_v1 on tpu_v4:4x4x8: ")
+    assert len(repr(step)) < 120
+    assert "Parts, each alone" in str(step)
+    assert max(map(len, str(step).splitlines())) <= 120
+    assert step._repr_html_().startswith("<pre>")
+
+
 def test_overlap_gains_and_never_beats_what_a_half_takes(steps: dict[str, StepReport]) -> None:
     serial, overlapped, pipelined = (steps[name].step_s for name in ("serial", "overlapped", "pipelined"))
     assert pipelined < overlapped < serial
