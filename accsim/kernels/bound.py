@@ -199,13 +199,15 @@ def all_counted(actions, fires, worth):
     """
     points, rows, columns = actions.shape
     found = np.zeros((points, worth.shape[1]))
+    counts = np.zeros(columns)
     for i in range(points):
+        counts[:] = 0.0
         for r in range(rows):
-            if fires[i, r] == 0:
-                continue
-            for column in range(columns):
-                count = fires[i, r] * actions[i, r, column]
-                if count != 0.0:
-                    for k in range(worth.shape[1]):
-                        found[i, k] += count * worth[column, k]
+            if fires[i, r] > 0:
+                times = float(fires[i, r])
+                for column in range(columns):
+                    counts[column] += times * actions[i, r, column]
+        for column in range(columns):
+            for k in range(worth.shape[1]):
+                found[i, k] += counts[column] * worth[column, k]
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from accsim.config.machine import Accelerator
 from accsim.engine.energy import price_list
 from accsim.engine.tables import IntArray
 from accsim.errors import MappingError
-from accsim.kernels.block import Block, run_block
+from accsim.kernels.block import Block, clear_block, run_block
 from accsim.kernels.bound import bound_block
 from accsim.kernels.layout import D0, D2, MAX_STAGE_TICKS, MAX_TICKS, OVERFLOW
 from accsim.kernels.work import ACTIONS
@@ -51,6 +51,11 @@ class Lowered:
     block: Block
     copies: FloatArray
 
+    @classmethod
+    def room(cls, shape: Shape, points: int, *, actions: bool) -> Lowered:
+        """Room for so many points, and for what they count."""
+        return cls(shape, shape.new_block(points, actions=actions), np.zeros(points))
+
     def fits(self) -> npt.NDArray[np.bool_]:
         """Whether each point fits."""
         fits = np.ones(len(self.copies), bool)
@@ -73,11 +78,33 @@ class Lowered:
         """The same points with nothing to count."""
         return Lowered(self.shape, self.block._replace(actions=self.block.actions[:0, :0]), self.copies)
 
-    def select(self, chosen: npt.NDArray[Any]) -> Lowered:
-        """The points of an index array."""
+    def select(self, chosen: npt.NDArray[Any] | slice) -> Lowered:
+        """The points of an index array or a slice."""
         actions = self.block.actions[chosen] if len(self.block.actions) else self.block.actions
         arrays = (*(array[chosen] for array in self.block[:-1]), actions)
         return Lowered(self.shape, Block(*arrays), self.copies[chosen])
+
+    def cleared(self, points: int) -> Lowered:
+        """The room of the first points, empty again."""
+        found = self.select(np.s_[:points])
+        clear_block(found.block)
+        return found
+
+
+class Writer(NamedTuple):
+    """Writes points of one shape: ``write`` puts those of a table into empty room for as many."""
+
+    shape: Shape
+    write: Callable[[IntArray, Lowered], None]
+
+    @classmethod
+    def compiled(cls, shape: Shape, lower: Callable[..., None], *numbers: Any) -> Writer:
+        """One whose kernel takes the table, some numbers, the shape's tables, and the arrays to write into."""
+
+        def write(table: IntArray, room: Lowered) -> None:
+            lower(table, *numbers, shape.level_table, shape.kinds, shape.classes, room.block, room.copies)
+
+        return cls(shape, write)
 
 
 class CompiledDataflow(Dataflow):
@@ -99,8 +126,28 @@ class CompiledDataflow(Dataflow):
         return []
 
     @abstractmethod
+    def writer(self, op: Op, acc: Accelerator, variant: tuple[Any, ...]) -> Writer:
+        """What writes the programs of a variant's points."""
+
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         """The points' programs as a block."""
+        shape, write = self.writer(op, acc, points.variant)
+        room = Lowered.room(shape, len(points.table), actions=actions)
+        write(points.table, room)
+        return room
+
+    def lower_in_blocks(self, op: Op, acc: Accelerator, points: Points, size: int) -> Iterator[tuple[slice, Lowered]]:
+        """Blocks of up to ``size`` of the points with their actions, and where they are among all.
+
+        All are written into the same memory: a block is gone when the next one comes.
+        """
+        shape, write = self.writer(op, acc, points.variant)
+        room = Lowered.room(shape, min(size, len(points.table)), actions=True)
+        for first in range(0, len(points.table), size):
+            table = points.table[first : first + size]
+            block = room.cleared(len(table))
+            write(table, block)
+            yield slice(first, first + len(table)), block
 
     @abstractmethod
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> CompiledDataflow:

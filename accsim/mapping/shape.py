@@ -128,6 +128,7 @@ class Shape:
         outer = self.varying_trips.get(level)
         return 1 if outer is None else dict(self.levels)[outer]
 
+    @cached_property
     def level_table(self) -> IntArray:
         """``ProgramArrays.level`` of this shape (where trips and runs of each padded level lie)."""
         table = np.zeros((k.LEVELS, k.RUN0 + 1), np.int64)
@@ -149,7 +150,7 @@ class Shape:
         block = self.new_block(1, actions=False)
         block.trips[:, 1:] = 4 * self.sections
         block.cuts[0] = 4 * (np.arange(block.cuts.shape[1]) % (self.sections + 1))
-        fill_spans(block, 0, self.level_table(), self.kinds, self.classes)
+        fill_spans(block, 0, self.level_table, self.kinds, self.classes)
         return flatten(self.program(block, 0)).arrays
 
     def program(self, block: Block, i: int, actions: Mapping[str, str] | None = None) -> Program:
@@ -161,7 +162,7 @@ class Shape:
             When the builder refuses it, e.g. since its buffers exceed a memory's capacity.
         """
         builder = ProgramBuilder(self.name)
-        table = self.level_table()
+        table = self.level_table
         pad = k.LEVELS - len(self.levels)
         for depth, (name, count) in enumerate(self.levels):
             at = int(table[pad + depth, k.TRIP0])
