@@ -15,7 +15,7 @@ from accsim.engine.energy import price_list
 from accsim.engine.tables import IntArray
 from accsim.errors import MappingError
 from accsim.kernels.block import Block, clear_block, run_block
-from accsim.kernels.bound import bound_block
+from accsim.kernels.bound import all_counted, all_reserved, bound_block
 from accsim.kernels.layout import D0, D2, MAX_STAGE_TICKS, MAX_TICKS, OVERFLOW
 from accsim.kernels.work import ACTIONS
 from accsim.mapping.base import Dataflow, Step
@@ -65,9 +65,9 @@ class Lowered:
 
     def reserved_bytes(self, memory: str) -> FloatArray:
         """Bytes that the buffers of each point take in a memory."""
-        inside = np.array([place == memory for place in self.shape.buffers.values()])
-        need = self.block.slots[:, inside] * self.block.slot_bytes[:, inside].astype(float)
-        return np.asarray(need.sum(axis=1))
+        need = np.empty(len(self.copies))
+        all_reserved(self.block.slots, self.block.slot_bytes, self.shape.inside[memory], need)
+        return need
 
     def most_ticks(self) -> int:
         """The limit that points exceed which are all too long: a stage's where each has such a one, or a program's."""
@@ -86,8 +86,14 @@ class Lowered:
 
     def cleared(self, points: int) -> Lowered:
         """The room of the first points, empty again."""
-        found = self.select(np.s_[:points])
+        found = self.select(np.s_[:points]) if points < len(self.copies) else self
         clear_block(found.block)
+        return found
+
+    def counted(self, fires: IntArray, worth: FloatArray) -> FloatArray:
+        """What each point counts on all cores, float64[N, weights]: ``worth`` (float64[actions, weights]) weighs it."""
+        found = np.empty((len(self.copies), worth.shape[1]))
+        all_counted(self.block.actions, fires, self.copies, worth, found)
         return found
 
 
@@ -167,17 +173,35 @@ def pj_per_column(acc: Accelerator, dtype: str) -> FloatArray:
     return np.array([prices[names[c]].nominal if names.get(c) in prices else 0.0 for c in ACTIONS])
 
 
-def bounds(lowered: Lowered, *, deep: bool = False) -> tuple[IntArray, IntArray]:
-    """(lower bound of each point's ticks, fires of each row) in closed form; ``TOO_LONG`` or more where a run is.
+class Bounds(NamedTuple):
+    """What is known of points in closed form.
 
-    It is that of fidelity ``analytic``; a ``deep`` one is tighter and takes longer.
+    Attributes
+    ----------
+    ticks : int64[N], lower bound of each point's time; ``TOO_LONG`` or more where a run is.
+    fires : int64[N, rows], how often each row fires.
+    busy : float64[N, resources], ticks that each resource works.
     """
-    points = len(lowered.block.trips)
-    bound = np.zeros(points, np.int64)
-    fires = np.zeros(lowered.block.row.shape[:2], np.int64)
+
+    ticks: IntArray
+    fires: IntArray
+    busy: FloatArray
+
+    @classmethod
+    def room(cls, shape: Shape, points: int) -> Bounds:
+        """Room for those of so many points."""
+        rows = len(shape.stages) * int(shape.classes.prod())
+        return cls(
+            np.empty(points, np.int64), np.empty((points, rows), np.int64), np.empty((points, len(shape.resources)))
+        )
+
+
+def bounds(lowered: Lowered, *, deep: bool = False, into: Bounds | None = None) -> Bounds:
+    """The bounds of fidelity ``analytic``, in room that is given or new; ``deep`` ones are tighter and take longer."""
     shape = lowered.shape
-    bound_block(shape.static, lowered.block, shape.classes, shape.chain_table, deep, bound, fires)
-    return bound, fires
+    found = Bounds.room(shape, len(lowered.copies)) if into is None else into
+    bound_block(shape.static, lowered.block, shape.classes, shape.chain_table, deep, *found)
+    return found
 
 
 def run_points(lowered: Lowered) -> IntArray:

@@ -9,11 +9,10 @@ import numpy.typing as npt
 
 from accsim.config.machine import Accelerator
 from accsim.engine.tables import IntArray
-from accsim.kernels.account import busy_block
-from accsim.kernels.bound import all_counted
 from accsim.kernels.work import ACTIONS
 from accsim.mapping.compiled import (
     TOO_LONG,
+    Bounds,
     CompiledDataflow,
     FloatArray,
     Points,
@@ -69,14 +68,15 @@ def measure(dataflow: CompiledDataflow, op: Op, acc: Accelerator, points: Points
     ticks, fits = np.empty(size, np.int64), np.empty(size, bool)
     needs = {memory: np.empty(size) for memory in shape.capacities}
     counted, busy = np.empty((size, worth.shape[1])), np.empty((size, len(shape.resources)))
+    room = Bounds.room(shape, min(size, BLOCK))
     for at, lowered in dataflow.lower_in_blocks(op, acc, points, BLOCK):
         fits[at] = True
         for memory, capacity in shape.capacities.items():
             needs[memory][at] = lowered.reserved_bytes(memory)
             fits[at] &= needs[memory][at] <= capacity
-        ticks[at], fires = bounds(lowered)
-        counted[at] = all_counted(lowered.block.actions, fires, worth) * lowered.copies[:, None]
-        busy_block(shape.static, lowered.block, fires, busy[at])
+        fires = room.fires[: len(lowered.copies)]
+        bounds(lowered, into=Bounds(ticks[at], fires, busy[at]))
+        counted[at] = lowered.counted(fires, worth)
         if fidelity == "tile":
             ticks[at][fits[at]] = run_points(lowered.without_actions().select(fits[at]))
     return Measured(shape, ticks, fits, needs, counted[:, 0], counted[:, 1:].T, busy.T)

@@ -14,7 +14,6 @@ import numpy as np
 from accsim.config.machine import Accelerator
 from accsim.engine.tables import IntArray
 from accsim.errors import AccsimError, MappingError
-from accsim.kernels.bound import all_counted
 from accsim.kernels.matrix import TICKS
 from accsim.kernels.work import ACTIONS
 from accsim.mapping.compiled import (
@@ -131,8 +130,8 @@ def _space(dataflow: CompiledDataflow, op: Op, acc: Accelerator, goal: Goal) -> 
                 name = lowered.shape.name
                 rejected[name] = min(rejected.get(name, (2**62, "")), nearest_fit(lowered))
                 continue
-            bound, fires = bounds(lowered, deep=True)
-            joules, main = (all_counted(lowered.block.actions, fires, worth) * lowered.copies[:, None])[fits].T
+            bound, fires, _ = bounds(lowered, deep=True)
+            joules, main = lowered.counted(fires, worth)[fits].T
             place = np.column_stack([np.full(len(fits), number), at.start + fits])
             known.append((place, bound[fits], joules, np.rint(main), lowered.reserved_bytes(local)[fits]))
     if not known:

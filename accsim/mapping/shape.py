@@ -89,6 +89,12 @@ class Shape:
         return np.array(rows, np.int64).reshape(-1, 1 + len(self.stages))
 
     @cached_property
+    def inside(self) -> dict[str, IntArray]:
+        """Memory -> 1 for each buffer that lies in it, else 0."""
+        memories = np.array(list(self.buffers.values()))
+        return {memory: (memories == memory).astype(np.int64) for memory in self.capacities}
+
+    @cached_property
     def classes(self) -> IntArray:
         """Number of classes of each of the four padded levels."""
         pad = k.LEVELS - len(self.levels)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +74,7 @@ class Job:
     columns: Mapping[str, IntArray]
     points: int
 
+    @cached_property
     def served(self) -> list[_Served]:
         """The ops of the dataflow; nothing where one has to be split by lengths."""
         found = []
@@ -85,9 +87,8 @@ class Job:
 
     def ready(self) -> npt.NDArray[np.bool_]:
         """Whether each point is placed in every op of the dataflow."""
-        served = self.served()
-        found = np.full(self.points, bool(served))
-        for one in served:
+        found = np.full(self.points, bool(self.served))
+        for one in self.served:
             mine = np.zeros(self.points, bool)
             for placed in one.placed:
                 mine[placed.at] = True
@@ -115,7 +116,7 @@ def run_direct(job: Job, outcome: Outcome, at: IntArray) -> IntArray:
     """
     ready = job.ready()
     if ready.any():
-        _Run(job, job.served(), job.fixed(), outcome, at).write(np.flatnonzero(ready))
+        _Run(job, job.served, job.fixed(), outcome, at).write(np.flatnonzero(ready))
     return np.flatnonzero(~ready)
 
 

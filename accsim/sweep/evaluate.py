@@ -212,7 +212,7 @@ def _table(space: Space, part: Part, outcome: Outcome) -> pa.Table:
             columns.append(pa.DictionaryArray.from_arrays(indices, pa.array(outcome.texts[item.name], pa.string())))
         elif item.name in outcome.numbers:
             values = outcome.numbers[item.name]
-            columns.append(pa.array(values, mask=np.isnan(values)))
+            columns.append(pa.array(values, from_pandas=True))  # nan is missing
         elif pa.types.is_dictionary(item.type):
             columns.append(pa.array(arrays[item.name], pa.string()).dictionary_encode())
         else:

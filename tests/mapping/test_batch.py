@@ -111,7 +111,7 @@ def test_arrays_of_a_point_are_those_of_its_program(machine: str, dataflow: Comp
 def test_ticks_firings_and_bounds_of_every_point(machine: str, dataflow: CompiledDataflow, op: Op) -> None:
     for acc, points, lowered in blocks(machine, dataflow, op):
         ticks = run_points(lowered)
-        least, fires = bounds(lowered)
+        least, fires, busy = bounds(lowered)
         for i in range(len(points.table)):
             program = lowered.shape.program(lowered.block, i, action_names(acc, op.dtype))
             run = run_program(program, attribution=False)
@@ -121,7 +121,7 @@ def test_ticks_firings_and_bounds_of_every_point(machine: str, dataflow: Compile
             assert analytic.total_ticks <= ticks[i]
             by_stage = fires[i].reshape(len(program.stages), -1).sum(axis=1)
             assert dict(zip((s.name for s in program.stages), by_stage, strict=True)) == run.fires == analytic.fires
-            assert analytic.busy == run.busy
+            assert analytic.busy == run.busy == dict(zip(lowered.shape.resources, busy[i], strict=True))
             assert analytic.actions == pytest.approx(run.actions, rel=1e-12)
 
 
@@ -163,5 +163,6 @@ def test_columns_of_actions_have_the_names_they_are_written_under() -> None:
 def test_what_all_rows_count_is_their_sum() -> None:
     rng = np.random.default_rng(0)
     actions, fires, worth = rng.random((5, 7, 3)), rng.integers(0, 4, (5, 7)), rng.random((3, 2))
-    expected = np.einsum("nr,nrc,ck->nk", fires, actions, worth)
-    assert all_counted(actions, fires, worth) == pytest.approx(expected, rel=1e-12)
+    copies, found = rng.random(5), np.empty((5, 2))
+    all_counted(actions, fires, copies, worth, found)
+    assert found == pytest.approx(np.einsum("n,nr,nrc,ck->nk", copies, fires, actions, worth), rel=1e-12)
