@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -166,11 +167,14 @@ class CompiledDataflow(Dataflow):
         return (Step(program, float(lowered.copies[0])),)
 
 
+@lru_cache(maxsize=256)
 def pj_per_column(acc: Accelerator, dtype: str) -> FloatArray:
     """Nominal energy of one count of each column of ``Block.actions``."""
     prices = price_list(acc)
     names = action_names(acc, dtype)
-    return np.array([prices[names[c]].nominal if names.get(c) in prices else 0.0 for c in ACTIONS])
+    found = np.array([prices[names[c]].nominal if names.get(c) in prices else 0.0 for c in ACTIONS])
+    found.setflags(write=False)
+    return found
 
 
 class Bounds(NamedTuple):

@@ -137,6 +137,29 @@ def test_a_completed_point_lowers_to_itself(machine: str, dataflow: CompiledData
             assert step.copies == lowered.copies[i]
 
 
+@cases
+def test_blocks_in_the_same_memory_are_parts_of_one_block(machine: str, dataflow: CompiledDataflow, op: Op) -> None:
+    acc = accsim.load_accelerator(machine)
+    points = max(dataflow.space(op, acc), key=lambda points: len(points.table))
+    points = Points(points.variant, points.table[:40])
+    whole = dataflow.lower(op, acc, points, actions=True)
+    for at, part in dataflow.lower_in_blocks(op, acc, points, 7):
+        expected = whole.select(at)
+        np.testing.assert_array_equal(part.copies, expected.copies)
+        for mine, theirs in zip(part.block, expected.block, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_machines_of_other_sizes_share_the_arrays_of_a_shape() -> None:
+    small, large = (
+        accsim.load_accelerator("flat_edge", set={"memories.sg.capacity": size}) for size in ("1 MiB", "4 MiB")
+    )
+    variant = accsim.Flash(pipeline=True).space(RAGGED, small)[0].variant
+    one, other = (accsim.Flash().writer(RAGGED, acc, variant).shape for acc in (small, large))
+    assert one.capacities != other.capacities
+    assert one.static is other.static
+
+
 def test_a_batch_may_mix_points_that_need_long_rings_with_others() -> None:
     # The rings of finish times grow for one point and stay grown for the next: order must not matter.
     acc = accsim.load_accelerator("flat_cloud")
