@@ -149,7 +149,10 @@ def read_yaml(path: str | Path) -> MarkedDocument:
 
 @lru_cache(maxsize=32)
 def parse_yaml(text: str, name: str) -> MarkedDocument:
-    """Contents of a YAML text; `name` stands for the file in messages. Raises as `read_yaml` does."""
+    """Contents of a YAML text; `name` stands for the file in messages. Raises as `read_yaml` does.
+
+    The last few are kept, since a sweep over a machine's fields reads one file as often as it has machines.
+    """
     root = _compose(text, name)
     if root is None or (isinstance(root, ScalarNode) and root.tag == _TAG + "null"):
         raise InputError(Problem(f"{name}:1:1", "", "the file is empty, allowed is a mapping of keys to values"))

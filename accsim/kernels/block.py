@@ -13,6 +13,7 @@ from accsim.kernels.layout import (
     LATENCY,
     LEVELS,
     LO,
+    NO_END,
     OK,
     TOTAL_AT,
     TRIP0,
@@ -56,6 +57,19 @@ class Block(NamedTuple):
     actions: np.ndarray
 
 
+@kernel
+def clear_block(block):
+    """Make a block as empty as a new one: trips and slots one, no ends of runs, and all else nothing."""
+    block.trips[:] = 1
+    block.runs[:] = NO_END
+    block.cuts[:] = 0
+    block.row[:] = 0
+    block.slots[:] = 1
+    block.slot_bytes[:] = 0
+    block.latency[:] = 0
+    block.actions[:] = 0.0
+
+
 @kernel(inline="always")
 def class_of(combo, classes, k):
     """The class of level k in combination ``combo`` of all classes (the innermost level runs fastest)."""
@@ -92,7 +106,7 @@ def span_of(kind, n, cuts):
     return 0, n
 
 
-@kernel
+@kernel(inline="late")
 def fill_spans(block, i, level, kinds, classes):
     """Resolve the kinds of spans of every stage against the trips of point i.
 

@@ -67,49 +67,54 @@ def held_after(held, fires, ticks):
 
 
 @kernel(allocates=True)
-def bound_block(shape, block, classes, chains, deep, bound, fires):
+def bound_block(shape, block, classes, chains, deep, bound, fires, busy):
     """Lower bound of every point's ticks; more than ``MAX_TICKS`` where a point or one of its stages is too long.
 
     A resource is held for all its stages, one after the other, with the shortest chain of producers before and the
     least latency of one behind: fidelity ``analytic``. ``deep`` has what must come before the first and behind the last
     at every level, and the slots of ``chains``: a slot is held for all of the stages of its chain, one after the other,
-    and there are only so many. Also fills ``fires`` (int64[N, rows]) in closed form.
+    and there are only so many. Also fills, in closed form, how often each row fires, and the ticks that each resource
+    works (not those that a unit waits for a rate).
 
     Parameters
     ----------
     chains : int64[chains, 1 + stages], the buffer, and 1 for each stage of the chain.
+    bound, fires, busy : int64[N], int64[N, rows] and float64[N, resources], filled.
     """
     stages, resources = shape.stage.shape[0], shape.servers.shape[0]
     combos = 1
     for k in range(LEVELS):
         combos *= classes[k]
-    busy, tail, reach = np.zeros((3, resources), np.int64)
+    taken, tail, reach = np.zeros((3, resources), np.int64)
     held, least, before, behind = np.zeros((4, stages), np.int64)
     ends = np.zeros((2, LEVELS), np.int64)
     for i in range(block.trips.shape[0]):
         row = block.row[i]
         count_fires(shape.level, block.trips[i], block.runs[i], row, stages, classes, fires[i], ends)
-        busy[:] = 0
-        held[:] = 0
-        least[:] = MAX_TICKS
+        busy[i, :] = 0.0
+        taken[:] = 0
         tail[:] = MAX_TICKS
         reach[:] = MAX_TICKS
         for s in range(stages):
-            unit = shape.stage[s, UNIT]
+            unit, rates = shape.stage[s, UNIT], (shape.stage[s, RATE1], shape.stage[s, RATE1 + 1])
+            worked, whole, shortest = 0.0, 0, MAX_TICKS
             for r in range(s * combos, (s + 1) * combos):
-                if fires[i, r] == 0:
+                count = fires[i, r]
+                if count == 0:
                     continue
                 slowest = row[r, D0]
+                worked += float(count) * slowest
                 for k in range(2):
-                    rate = shape.stage[s, RATE1 + k]
-                    if rate >= 0:
-                        busy[rate] = held_after(busy[rate], fires[i, r], row[r, D1 + k])
-                        slowest = max(slowest, row[r, D1 + k])
-                held[s] = held_after(held[s], fires[i, r], slowest)
-                least[s] = min(least[s], slowest)
-                if slowest > MAX_STAGE_TICKS:
-                    held[s] = MAX_TICKS + 1
-            busy[unit] = min(busy[unit] + held[s], MAX_TICKS + 1)
+                    if rates[k] >= 0:
+                        ticks = row[r, D1 + k]
+                        busy[i, rates[k]] += float(count) * ticks
+                        taken[rates[k]] = held_after(taken[rates[k]], count, ticks)
+                        slowest = max(slowest, ticks)
+                whole = held_after(whole, count, slowest) if slowest <= MAX_STAGE_TICKS else MAX_TICKS + 1
+                shortest = min(shortest, slowest)
+            busy[i, unit] += worked
+            held[s], least[s] = whole, shortest
+            taken[unit] = min(taken[unit] + whole, MAX_TICKS + 1)
         for s in range(stages):
             before[s] = 0
             behind[s] = block.latency[i, s]
@@ -126,7 +131,7 @@ def bound_block(shape, block, classes, chains, deep, bound, fires):
         most = 0
         for r in range(resources):
             if reach[r] < MAX_TICKS:
-                most = max(most, reach[r] + busy[r] // shape.servers[r] + tail[r])
+                most = max(most, reach[r] + taken[r] // shape.servers[r] + tail[r])
         if deep:
             for c in range(chains.shape[0]):
                 whole = 0
@@ -189,23 +194,36 @@ def _covers(outer, inner, level, end):
 
 
 @kernel(allocates=True)
-def all_counted(actions, fires, worth):
-    """What the rows of every point count in all their firings, weighted: float64[N, weights].
+def all_counted(actions, fires, copies, worth, found):
+    """What the rows of every point count in all their firings and copies, weighted.
 
     Parameters
     ----------
-    actions, fires : float64[N, rows, actions] and int64[N, rows].
+    actions, fires, copies : float64[N, rows, actions], int64[N, rows] and float64[N].
     worth : float64[actions, weights].
+    found : float64[N, weights], filled.
     """
     points, rows, columns = actions.shape
-    found = np.zeros((points, worth.shape[1]))
+    counts = np.zeros(columns)
     for i in range(points):
+        counts[:] = 0.0
         for r in range(rows):
-            if fires[i, r] == 0:
-                continue
+            if fires[i, r] > 0:
+                times = float(fires[i, r])
+                for column in range(columns):
+                    counts[column] += times * actions[i, r, column]
+        for k in range(worth.shape[1]):
+            total = 0.0
             for column in range(columns):
-                count = fires[i, r] * actions[i, r, column]
-                if count != 0.0:
-                    for k in range(worth.shape[1]):
-                        found[i, k] += count * worth[column, k]
-    return found
+                total += counts[column] * worth[column, k]
+            found[i, k] = copies[i] * total
+
+
+@kernel
+def all_reserved(slots, slot_bytes, inside, found):
+    """Bytes that those buffers of every point take which are 1 in ``inside`` (int64[buffers]): float64[N], filled."""
+    for i in range(slots.shape[0]):
+        total = 0.0
+        for b in range(slots.shape[1]):
+            total += inside[b] * (float(slots[i, b]) * slot_bytes[i, b])
+        found[i] = total

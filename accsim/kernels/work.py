@@ -96,14 +96,14 @@ def write_store(block, i, row, size, active, machine, want):
             block.actions[i, row, MIDDLE_WRITE] = size
 
 
-@kernel
+@kernel(inline="late")
 def scale_counts(block, i, row, factor):
     """Multiply all that a row counts, where one copy does not stand for all."""
     for column in range(block.actions.shape[2]):
         block.actions[i, row, column] *= factor
 
 
-@kernel
+@kernel(inline="late")
 def scale_bytes(block, i, row, factor, main):
     """Multiply a row's counted bytes where one copy does not stand for all; those of main memory by ``main`` too."""
     for column in range(LOCAL_READ, MAIN_WRITE + 1):

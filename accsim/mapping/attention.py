@@ -254,7 +254,7 @@ def row_passes(problem, row_tile, share, tiles, key_block):
     return total
 
 
-@kernel
+@kernel(inline="late")
 def count_all(block, i, stages, combos, problem, row_tile, share, own_rows, key_block, copies, machine, resident):
     """Correct the counted bytes of every load and store for what cores with shorter rows, or fewer of them, move.
 
@@ -272,7 +272,7 @@ def count_all(block, i, stages, combos, problem, row_tile, share, own_rows, key_
     count_keys(block, i, stages, combos, problem, row_tile, share, key_block, copies, machine, resident)
 
 
-@kernel
+@kernel(inline="late")
 def count_keys(block, i, stages, combos, problem, row_tile, share, key_block, copies, machine, resident):
     """The part of :func:`count_all` that is of keys and values."""
     counted = copies * share.groups
@@ -292,7 +292,7 @@ def count_keys(block, i, stages, combos, problem, row_tile, share, key_block, co
                 scale_counts(block, i, stages[4 + which] * combos + c, keys)
 
 
-@kernel
+@kernel(inline="late")
 def write_loops(block, i, level, problem, row_tile, share, key_block, loops, kept):
     """Trips, cuts and classes of the loops over groups, row tiles and key blocks.
 
@@ -325,7 +325,7 @@ def write_loops(block, i, level, problem, row_tile, share, key_block, loops, kep
     return tiles, blocks
 
 
-@kernel
+@kernel(inline="late")
 def _write_sections(block, i, level, tile, loops, blocks, kept):
     """Trips of the loops over the keys of one row tile, and where their sections begin and end."""
     spilled = max(0, blocks - kept) if kept else 0
@@ -343,7 +343,7 @@ def _write_sections(block, i, level, tile, loops, blocks, kept):
         block.cuts[i, at + loops + 2] = 2 * blocks + middle
 
 
-@kernel
+@kernel(inline="late")
 def write_latencies(block, i, stages, machine):
     """Latencies of the loads of Q, K and V and of the store (``stages``, in this order; -1: there is none)."""
     for load in range(3):

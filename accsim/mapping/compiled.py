@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +15,8 @@ from accsim.config.machine import Accelerator
 from accsim.engine.energy import price_list
 from accsim.engine.tables import IntArray
 from accsim.errors import MappingError
-from accsim.kernels.block import Block, run_block
-from accsim.kernels.bound import bound_block
+from accsim.kernels.block import Block, clear_block, run_block
+from accsim.kernels.bound import all_counted, all_reserved, bound_block
 from accsim.kernels.layout import D0, D2, MAX_STAGE_TICKS, MAX_TICKS, OVERFLOW
 from accsim.kernels.work import ACTIONS
 from accsim.mapping.base import Dataflow, Step
@@ -51,6 +52,11 @@ class Lowered:
     block: Block
     copies: FloatArray
 
+    @classmethod
+    def room(cls, shape: Shape, points: int, *, actions: bool) -> Lowered:
+        """Room for so many points, and for what they count."""
+        return cls(shape, shape.new_block(points, actions=actions), np.zeros(points))
+
     def fits(self) -> npt.NDArray[np.bool_]:
         """Whether each point fits."""
         fits = np.ones(len(self.copies), bool)
@@ -60,9 +66,9 @@ class Lowered:
 
     def reserved_bytes(self, memory: str) -> FloatArray:
         """Bytes that the buffers of each point take in a memory."""
-        inside = np.array([place == memory for place in self.shape.buffers.values()])
-        need = self.block.slots[:, inside] * self.block.slot_bytes[:, inside].astype(float)
-        return np.asarray(need.sum(axis=1))
+        need = np.empty(len(self.copies))
+        all_reserved(self.block.slots, self.block.slot_bytes, self.shape.inside[memory], need)
+        return need
 
     def most_ticks(self) -> int:
         """The limit that points exceed which are all too long: a stage's where each has such a one, or a program's."""
@@ -73,11 +79,39 @@ class Lowered:
         """The same points with nothing to count."""
         return Lowered(self.shape, self.block._replace(actions=self.block.actions[:0, :0]), self.copies)
 
-    def select(self, chosen: npt.NDArray[Any]) -> Lowered:
-        """The points of an index array."""
+    def select(self, chosen: npt.NDArray[Any] | slice) -> Lowered:
+        """The points of an index array or a slice."""
         actions = self.block.actions[chosen] if len(self.block.actions) else self.block.actions
         arrays = (*(array[chosen] for array in self.block[:-1]), actions)
         return Lowered(self.shape, Block(*arrays), self.copies[chosen])
+
+    def cleared(self, points: int) -> Lowered:
+        """The room of the first points, empty again."""
+        found = self.select(np.s_[:points]) if points < len(self.copies) else self
+        clear_block(found.block)
+        return found
+
+    def counted(self, fires: IntArray, worth: FloatArray) -> FloatArray:
+        """What each point counts on all cores, float64[N, weights]: ``worth`` (float64[actions, weights]) weighs it."""
+        found = np.empty((len(self.copies), worth.shape[1]))
+        all_counted(self.block.actions, fires, self.copies, worth, found)
+        return found
+
+
+class Writer(NamedTuple):
+    """Writes points of one shape: ``write`` puts those of a table into empty room for as many."""
+
+    shape: Shape
+    write: Callable[[IntArray, Lowered], None]
+
+    @classmethod
+    def compiled(cls, shape: Shape, lower: Callable[..., None], *numbers: Any) -> Writer:
+        """One whose kernel takes the table, some numbers, the shape's tables, and the arrays to write into."""
+
+        def write(table: IntArray, room: Lowered) -> None:
+            lower(table, *numbers, shape.level_table, shape.kinds, shape.classes, room.block, room.copies)
+
+        return cls(shape, write)
 
 
 class CompiledDataflow(Dataflow):
@@ -99,8 +133,28 @@ class CompiledDataflow(Dataflow):
         return []
 
     @abstractmethod
+    def writer(self, op: Op, acc: Accelerator, variant: tuple[Any, ...]) -> Writer:
+        """What writes the programs of a variant's points."""
+
     def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
         """The points' programs as a block."""
+        shape, write = self.writer(op, acc, points.variant)
+        room = Lowered.room(shape, len(points.table), actions=actions)
+        write(points.table, room)
+        return room
+
+    def lower_in_blocks(self, op: Op, acc: Accelerator, points: Points, size: int) -> Iterator[tuple[slice, Lowered]]:
+        """Blocks of up to ``size`` of the points with their actions, and where they are among all.
+
+        All are written into the same memory: a block is gone when the next one comes.
+        """
+        shape, write = self.writer(op, acc, points.variant)
+        room = Lowered.room(shape, min(size, len(points.table)), actions=True)
+        for first in range(0, len(points.table), size):
+            table = points.table[first : first + size]
+            block = room.cleared(len(table))
+            write(table, block)
+            yield slice(first, first + len(table)), block
 
     @abstractmethod
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> CompiledDataflow:
@@ -113,24 +167,45 @@ class CompiledDataflow(Dataflow):
         return (Step(program, float(lowered.copies[0])),)
 
 
+@lru_cache(maxsize=256)
 def pj_per_column(acc: Accelerator, dtype: str) -> FloatArray:
     """Nominal energy of one count of each column of ``Block.actions``."""
     prices = price_list(acc)
     names = action_names(acc, dtype)
-    return np.array([prices[names[c]].nominal if names.get(c) in prices else 0.0 for c in ACTIONS])
+    found = np.array([prices[names[c]].nominal if names.get(c) in prices else 0.0 for c in ACTIONS])
+    found.setflags(write=False)
+    return found
 
 
-def bounds(lowered: Lowered, *, deep: bool = False) -> tuple[IntArray, IntArray]:
-    """(lower bound of each point's ticks, fires of each row) in closed form; ``TOO_LONG`` or more where a run is.
+class Bounds(NamedTuple):
+    """What is known of points in closed form.
 
-    It is that of fidelity ``analytic``; a ``deep`` one is tighter and takes longer.
+    Attributes
+    ----------
+    ticks : int64[N], lower bound of each point's time; ``TOO_LONG`` or more where a run is.
+    fires : int64[N, rows], how often each row fires.
+    busy : float64[N, resources], ticks that each resource works.
     """
-    points = len(lowered.block.trips)
-    bound = np.zeros(points, np.int64)
-    fires = np.zeros(lowered.block.row.shape[:2], np.int64)
+
+    ticks: IntArray
+    fires: IntArray
+    busy: FloatArray
+
+    @classmethod
+    def room(cls, shape: Shape, points: int) -> Bounds:
+        """Room for those of so many points."""
+        rows = len(shape.stages) * int(shape.classes.prod())
+        return cls(
+            np.empty(points, np.int64), np.empty((points, rows), np.int64), np.empty((points, len(shape.resources)))
+        )
+
+
+def bounds(lowered: Lowered, *, deep: bool = False, into: Bounds | None = None) -> Bounds:
+    """The bounds of fidelity ``analytic``, in room that is given or new; ``deep`` ones are tighter and take longer."""
     shape = lowered.shape
-    bound_block(shape.static, lowered.block, shape.classes, shape.chain_table, deep, bound, fires)
-    return bound, fires
+    found = Bounds.room(shape, len(lowered.copies)) if into is None else into
+    bound_block(shape.static, lowered.block, shape.classes, shape.chain_table, deep, *found)
+    return found
 
 
 def run_points(lowered: Lowered) -> IntArray:

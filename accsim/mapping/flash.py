@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,10 +39,10 @@ from accsim.mapping.attention import (
     write_loops,
 )
 from accsim.mapping.base import Step, check_choices, register_dataflow
-from accsim.mapping.compiled import CompiledDataflow, Lowered, Placed, Points
-from accsim.mapping.flash_blocks import block_points, lower_blocks
+from accsim.mapping.compiled import CompiledDataflow, Placed, Points, Writer
+from accsim.mapping.flash_blocks import block_points, block_writer
 from accsim.mapping.flash_pool import pool_of_tiles
-from accsim.mapping.flash_queue import Queued, lower_queue, queue_points
+from accsim.mapping.flash_queue import Queued, queue_points, queue_writer
 from accsim.mapping.flash_tile import (
     At,
     Form,
@@ -166,24 +166,19 @@ class Flash(CompiledDataflow):
                 return (pool_of_tiles(op, acc, points.variant[0], row, key),)
         return super().steps(op, acc)
 
-    def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
+    def writer(self, op: Op, acc: Accelerator, variant: tuple[Any, ...]) -> Writer:
         assert isinstance(op, Attention)
         if isinstance(acc.matrix_unit, TensorCore):
-            return lower_blocks(op, acc, points, actions=actions)
-        if isinstance(points.variant, Queued):
-            return lower_queue(op, acc, points, actions=actions)
-        execution, loops = points.variant
+            return block_writer(op, acc, variant)
+        if isinstance(variant, Queued):
+            return queue_writer(op, acc, variant)
+        execution, loops = variant
         machine, conversion = kv_numbers(op, acc)
         form = Form(execution, op.shared_kv, converted=conversion is not None)
         shape = _shape(acc, form, loops)
         at, halves = At(*shape.places(At._fields)), half_places(shape, form)
-        block = shape.new_block(len(points.table), actions=actions)
-        copies = np.zeros(len(points.table))
-        _lower(
-            points.table, problem_of(op), op.scores, form.behind, at, halves, machine, conversion,
-            shape.level_table(), shape.kinds, shape.classes, block, copies,
-        )  # fmt: skip
-        return Lowered(shape, block, copies)
+        numbers = (problem_of(op), op.scores, form.behind, at, halves, machine, conversion)
+        return Writer.compiled(shape, _lower, *numbers)
 
 
 register_dataflow("flash", Flash)

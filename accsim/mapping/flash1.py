@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from accsim.mapping.attention import (
     tile_rows,
 )
 from accsim.mapping.base import check_choices, register_dataflow
-from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
+from accsim.mapping.compiled import CompiledDataflow, Points, Writer
 from accsim.mapping.flash1_lower import At, least_tiles, lower_flash1
 from accsim.mapping.kv_format import convert_on_arrival, kv_numbers
 from accsim.mapping.machine_numbers import STATIONARY, memory_plan, ways
@@ -98,19 +98,14 @@ class Flash1(CompiledDataflow):
         row, key, form = points.table[i].tolist()
         return Flash1(row, key, {code: name for name, code in STATIONARY.items()}[form])
 
-    def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
+    def writer(self, op: Op, acc: Accelerator, variant: tuple[Any, ...]) -> Writer:
         assert isinstance(op, Attention)
         machine, conversion = kv_numbers(op, acc)
-        shape = _shape(acc, _Variant(*points.variant), conversion is not None)
+        shape = _shape(acc, _Variant(*variant), conversion is not None)
         at = At(*shape.places(At._fields))
-        block = shape.new_block(len(points.table), actions=actions)
-        copies = np.zeros(len(points.table))
         problem = problem_of(op)
-        lower_flash1(
-            points.table, problem, problem._replace(window=problem.keys), float(op.scores), at,
-            machine, conversion, shape.level_table(), shape.kinds, shape.classes, block, copies,
-        )  # fmt: skip
-        return Lowered(shape, block, copies)
+        grid = problem._replace(window=problem.keys)
+        return Writer.compiled(shape, lower_flash1, problem, grid, float(op.scores), at, machine, conversion)
 
 
 register_dataflow("flash1", Flash1)

@@ -19,7 +19,7 @@ from accsim.engine.program import After, Hold
 from accsim.engine.tables import IntArray
 from accsim.kernels.block import ALL, END, START
 from accsim.mapping.attention import MOST_CAUSAL_TILES, problems_of
-from accsim.mapping.compiled import Lowered, Points, run_points
+from accsim.mapping.compiled import Lowered, Points, Writer, run_points
 from accsim.mapping.flash_block_numbers import lower_points
 from accsim.mapping.flash_tiles import Heads, Tiles, busiest, even_tiles, tiles_of
 from accsim.mapping.kv_format import kv_numbers
@@ -73,17 +73,22 @@ def block_points(
     return [Points(variant, np.array(points, np.int64)) for variant, points in found.items()]
 
 
-def lower_blocks(op: Attention, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
-    """The points' programs as a block."""
-    ahead, classes, _ = points.variant
-    writer = _Writer(op, acc, points.variant, len(points.table), actions)
-    if len(writer.problems) == 1 and not writer.problems[0].causal:
-        even_tiles(points.table, writer.problems[0], writer.queue, writer.totals)
-        return writer.lowered(points.table)
-    for i, (row, key, parts) in enumerate(points.table.tolist()):
-        tiles = tiles_of(writer.problems, row, key, parts)
-        writer.set(i, tiles, tiles.lengths, _queue(op, acc, ahead, row, key, parts) if classes else (1,))
-    return writer.lowered(points.table)
+def block_writer(op: Attention, acc: Accelerator, variant: tuple[bool, int, bool]) -> Writer:
+    """What writes the points' programs."""
+    ahead, classes, _ = variant
+    numbers = _Numbers(op, acc, variant)
+
+    def write(table: IntArray, room: Lowered) -> None:
+        tiles = _Tiles(len(table), classes)
+        if len(numbers.problems) == 1 and not numbers.problems[0].causal:
+            even_tiles(table, numbers.problems[0], tiles.queue, tiles.totals)
+        else:
+            for i, (row, key, parts) in enumerate(table.tolist()):
+                own = tiles_of(numbers.problems, row, key, parts)
+                tiles.set(i, own, own.lengths, _queue(op, acc, ahead, row, key, parts) if classes else (1,))
+        numbers.write(table, tiles, room)
+
+    return Writer(numbers.shape, write)
 
 
 def lower_tiles(
@@ -94,10 +99,12 @@ def lower_tiles(
     Of split keys it is a part, and what merges them is left out.
     """
     tiles = tiles_of(problems_of(op), row, key, parts)
-    writer = _Writer(op, acc, (ahead, 1, False), len(tiles.lengths), actions)
+    numbers, alone = _Numbers(op, acc, (ahead, 1, False)), _Tiles(len(tiles.lengths), 1)
     for i, length in enumerate(tiles.lengths):
-        writer.set(i, tiles, (length,), (1,))
-    return writer.lowered(np.tile([row, key, parts], (len(tiles.lengths), 1)))
+        alone.set(i, tiles, (length,), (1,))
+    room = Lowered.room(numbers.shape, len(tiles.lengths), actions=actions)
+    numbers.write(np.tile([row, key, parts], (len(tiles.lengths), 1)), alone, room)
+    return room
 
 
 def _queue(op: Attention, acc: Accelerator, ahead: bool, row: int, key: int, parts: int) -> tuple[int, ...]:
@@ -110,24 +117,12 @@ def _queue(op: Attention, acc: Accelerator, ahead: bool, row: int, key: int, par
     return busiest(run_points(inside), tiles.counts, acc.cores) if inside.fits()[0] else tiles.counts
 
 
-class _Writer:
-    """Writes the points of an op that have one shape into a block."""
+class _Tiles:
+    """The tiles of some points, and those that one SM has; ``classes`` are the lengths of a shape's tiles."""
 
-    def __init__(
-        self, op: Attention, acc: Accelerator, variant: tuple[bool, int, bool], points: int, actions: bool
-    ) -> None:
-        self.machine, self.conversion = kv_numbers(op, acc, in_registers=True)
-        self.shape = _shape(acc, *variant, op.shared_kv, self.conversion is not None)
-        self.at = At(*self.shape.places(At._fields))
-        self.block = self.shape.new_block(points, actions=actions)
-        self.copies = np.zeros(points)
-        self.ahead, classes, _ = variant
-        self.alike = classes == 0
+    def __init__(self, points: int, classes: int) -> None:
         self.queue = np.zeros((points, 2, max(1, classes)), np.int64)
         self.totals = np.zeros((points, 4), np.int64)
-        self.problems, self.scores = problems_of(op), float(op.scores)
-        smem = memory_plan(acc)[1][acc.memories[0].name]
-        self.limits = overhead_ticks(acc, "wave"), overhead_ticks(acc, "reduction"), smem
 
     def set(self, i: int, tiles: Tiles, lengths: tuple[int, ...], counts: tuple[int, ...]) -> None:
         """The tiles of point i, and those that one SM has: how many of each length."""
@@ -136,14 +131,27 @@ class _Writer:
         self.queue[i] = np.array([lengths, counts])[:, order]
         self.totals[i] = tiles.in_all, tiles.rows, tiles.blocks, tiles.keys
 
-    def lowered(self, table: IntArray) -> Lowered:
-        """The points of a table (query rows, keys of a block, splits) as a block."""
+
+class _Numbers:
+    """What the points of an op that have one shape share."""
+
+    def __init__(self, op: Attention, acc: Accelerator, variant: tuple[bool, int, bool]) -> None:
+        self.machine, self.conversion = kv_numbers(op, acc, in_registers=True)
+        self.shape = _shape(acc, *variant, op.shared_kv, self.conversion is not None)
+        self.at = At(*self.shape.places(At._fields))
+        self.ahead, classes, _ = variant
+        self.alike = classes == 0
+        self.problems, self.scores = problems_of(op), float(op.scores)
+        smem = memory_plan(acc)[1][acc.memories[0].name]
+        self.limits = overhead_ticks(acc, "wave"), overhead_ticks(acc, "reduction"), smem
+
+    def write(self, table: IntArray, tiles: _Tiles, room: Lowered) -> None:
+        """The points of a table (query rows, keys of a block, splits) into room for them."""
         lower_points(
-            table, self.problems[0], Heads.of(self.problems), self.queue, self.totals, self.alike, self.scores,
-            self.ahead, self.at, self.limits, self.machine, self.conversion, self.shape.level_table(),
-            self.shape.kinds, self.shape.classes, self.block, self.copies,
+            table, self.problems[0], Heads.of(self.problems), tiles.queue, tiles.totals, self.alike, self.scores,
+            self.ahead, self.at, self.limits, self.machine, self.conversion, self.shape.level_table,
+            self.shape.kinds, self.shape.classes, room.block, room.copies,
         )  # fmt: skip
-        return Lowered(self.shape, self.block, self.copies)
 
 
 def _up_to(sizes: tuple[int, ...], extent: int) -> list[int]:

@@ -21,7 +21,7 @@ from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import SUM_BYTES
 from accsim.kernels.work import leave_between, scale_bytes, scale_counts, write_load, write_store, write_vector
 from accsim.mapping.attention import MOST_CAUSAL_TILES, problems_of, write_latencies
-from accsim.mapping.compiled import Lowered, Points, run_points
+from accsim.mapping.compiled import Lowered, Points, Writer, run_points
 from accsim.mapping.flash_tile import (
     STATISTICS,
     At,
@@ -73,14 +73,17 @@ def queue_points(
     return [Points(variant, np.array(table, np.int64)) for variant, table in found.items()]
 
 
-def lower_queue(op: Attention, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
-    """The points' programs as a block."""
-    variant = Queued(*points.variant)
-    writer = _Writer(op, acc, variant, len(points.table), actions)
-    for i, (row, key, form, parts) in enumerate(points.table.tolist()):
-        counts = queue_of(op, acc, variant.execution, row, key, form, parts)
-        writer.write(i, (row, key, form, parts), tuple(kinds_of(writer.problems, row, key, parts)), counts)
-    return writer.lowered()
+def queue_writer(op: Attention, acc: Accelerator, variant: Queued) -> Writer:
+    """What writes the points' programs."""
+    numbers = _Numbers(op, acc, variant)
+
+    def write(table: IntArray, room: Lowered) -> None:
+        for i, (row, key, form, parts) in enumerate(table.tolist()):
+            counts = queue_of(op, acc, variant.execution, row, key, form, parts)
+            kinds = tuple(kinds_of(numbers.problems, row, key, parts))
+            numbers.write(room, i, (row, key, form, parts), kinds, counts)
+
+    return Writer(numbers.shape, write)
 
 
 @lru_cache(maxsize=4096)
@@ -97,28 +100,33 @@ def queue_of(
 def part_ticks(op: Attention, acc: Accelerator, execution: str, row: int, key: int, form: int, parts: int) -> IntArray:
     """Time of a part of each kind from a program of its own, as if it were a tile that shares its keys with none."""
     kinds = kinds_of(problems_of(op), row, key, parts)
-    alone = _Writer(op, acc, Queued(execution, 1, False), len(kinds), actions=False)
+    numbers = _Numbers(op, acc, Queued(execution, 1, False))
+    alone = Lowered.room(numbers.shape, len(kinds), actions=False)
     for i, kind in enumerate(kinds):
-        alone.write(i, (row, key, form, parts), (kind,), (1,))
-    return run_points(alone.lowered())
+        numbers.write(alone, i, (row, key, form, parts), (kind,), (1,))
+    return run_points(alone)
 
 
-class _Writer:
-    """Writes the points of an op that have one shape into a block."""
+class _Numbers:
+    """What the points of an op that have one shape share."""
 
-    def __init__(self, op: Attention, acc: Accelerator, variant: Queued, points: int, actions: bool) -> None:
+    def __init__(self, op: Attention, acc: Accelerator, variant: Queued) -> None:
         self.machine, self.conversion = kv_numbers(op, acc)
         form = Form(variant.execution, op.shared_kv, variant.split, self.conversion is not None)
         self.shape = _shape(acc, form, variant.kinds)
         self.at, self.halves = At(*self.shape.places(At._fields)), half_places(self.shape, form)
-        self.block = self.shape.new_block(points, actions=actions)
-        self.copies = np.zeros(points)
         self.behind = form.behind
-        self.level = self.shape.level_table()
         self.problems = problems_of(op)
         self.scores = float(op.scores)
 
-    def write(self, i: int, point: tuple[int, int, int, int], kinds: tuple[Part, ...], counts: tuple[int, ...]) -> None:
+    def write(
+        self,
+        room: Lowered,
+        i: int,
+        point: tuple[int, int, int, int],
+        kinds: tuple[Part, ...],
+        counts: tuple[int, ...],
+    ) -> None:
         """Point i (query rows, keys of a block, form, parts): ``counts`` parts of each kind, one after the other."""
         # Kinds of which it has none come last, behind the end of its loop, where their runs have no end.
         order = np.argsort(np.array(counts) == 0, kind="stable")
@@ -133,13 +141,9 @@ class _Writer:
         _lower_point(
             i, form, self.problems[0], Heads.of(self.problems), np.array(kinds, np.int64)[order],
             np.array(counts, np.int64)[order], totals, self.behind, self.at, self.halves, self.machine,
-            self.conversion, self.level, self.block, self.copies,
+            self.conversion, self.shape.level_table, room.block, room.copies,
         )  # fmt: skip
-        fill_spans(self.block, i, self.level, self.shape.kinds, self.shape.classes)
-
-    def lowered(self) -> Lowered:
-        """The block with its shape."""
-        return Lowered(self.shape, self.block, self.copies)
+        fill_spans(room.block, i, self.shape.level_table, self.shape.kinds, self.shape.classes)
 
 
 def _splits(op: Attention, key: int, few: bool) -> list[int]:

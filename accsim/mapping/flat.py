@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from accsim.mapping.attention import (
     row_tile_sizes,
 )
 from accsim.mapping.base import check_choices, register_dataflow
-from accsim.mapping.compiled import CompiledDataflow, Lowered, Placed, Points
+from accsim.mapping.compiled import CompiledDataflow, Lowered, Placed, Points, Writer
 from accsim.mapping.flat_lower import KEPT, lower_flat
 from accsim.mapping.flat_shape import At, Variant, flat_shape
 from accsim.mapping.flat_tile import (
@@ -238,19 +238,14 @@ class Flat(CompiledDataflow):
             names[attend] if attend != logit else None, "two_pass" if variant.two_pass else "three_pass", spill,
         )  # fmt: skip
 
-    def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
+    def writer(self, op: Op, acc: Accelerator, variant: tuple[Any, ...]) -> Writer:
         assert isinstance(op, Attention)
-        variant = Variant(*points.variant)
+        variant = Variant(*variant)
         machine, conversion = kv_numbers(op, acc)
         shape = flat_shape(acc, variant, conversion is not None)
         at = At(*shape.places(At._fields))
-        block = shape.new_block(len(points.table), actions=actions)
-        copies = np.zeros(len(points.table))
-        lower_flat(
-            points.table, *problem_of_tiles(op, acc, variant.granularity), (variant.q, variant.k, variant.v, variant.o),
-            variant.pipelined, at, machine, conversion, shape.level_table(), shape.kinds, shape.classes, block, copies,
-        )  # fmt: skip
-        return Lowered(shape, block, copies)
+        tiles, kept = problem_of_tiles(op, acc, variant.granularity), (variant.q, variant.k, variant.v, variant.o)
+        return Writer.compiled(shape, lower_flat, *tiles, kept, variant.pipelined, at, machine, conversion)
 
 
 register_dataflow("flat", Flat)

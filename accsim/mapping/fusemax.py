@@ -34,7 +34,7 @@ from accsim.mapping.attention import (
     write_latencies,
 )
 from accsim.mapping.base import check_choices, register_dataflow
-from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
+from accsim.mapping.compiled import CompiledDataflow, Points, Writer
 from accsim.mapping.kv_format import CONVERSIONS, convert_on_arrival, kv_numbers, write_conversions, write_stored
 from accsim.mapping.machine_numbers import memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape
@@ -93,20 +93,14 @@ class FuseMax(CompiledDataflow):
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> FuseMax:
         return FuseMax(int(points.table[i, 0]), points.variant[0], self.exp_macs)
 
-    def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
+    def writer(self, op: Op, acc: Accelerator, variant: tuple[Any, ...]) -> Writer:
         assert isinstance(op, Attention)
-        (lag,) = points.variant
+        (lag,) = variant
         machine, conversion = kv_numbers(op, acc)
         array = machine if conversion is None else conversion.array
         array = array._replace(bytes_a=array.bytes_b, bytes_b=array.element_bytes)  # keys go along the rows
         shape = _shape(acc, lag, conversion is not None)
-        block = shape.new_block(len(points.table), actions=actions)
-        copies = np.zeros(len(points.table))
-        _lower(
-            points.table[:, 0], problem_of(op), lag, self.exp_macs, machine, array, conversion,
-            shape.level_table(), shape.kinds, shape.classes, block, copies,
-        )  # fmt: skip
-        return Lowered(shape, block, copies)
+        return Writer.compiled(shape, _lower, problem_of(op), lag, self.exp_macs, machine, array, conversion)
 
 
 register_dataflow("fusemax", FuseMax)
@@ -167,15 +161,15 @@ def _behind(tiles: int) -> dict[str, Any]:
 
 
 @kernel(allocates=True)
-def _lower(rows, problem, lag, exp_macs, machine, array, conversion, level, kinds, classes, block, copies):
-    """Write the numbers of every point (``rows`` of the queries that stay).
+def _lower(points, problem, lag, exp_macs, machine, array, conversion, level, kinds, classes, block, copies):
+    """Write the numbers of every point (column: rows of the queries that stay).
 
     Rows are dealt evenly over the tiles and keys over the blocks, so that there are no ragged ones: a tile's time on
     the array is that of the whole array, its bytes and its work on the lanes those of an even share.
     """
     want = block.actions.shape[0] > 0
-    for i in range(rows.shape[0]):
-        resident = min(rows[i], problem.positions * problem.shared)
+    for i in range(points.shape[0]):
+        resident = min(points[i, 0], problem.positions * problem.shared)
         share = share_of(problem, resident, machine.cores)
         passes = ceil_div(share.rows, resident)
         tiles = ceil_div(ceil_div(share.rows, machine.cols * machine.count), passes)

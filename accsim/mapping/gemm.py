@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,7 +33,7 @@ from accsim.kernels.work import (
     write_vector,
 )
 from accsim.mapping.base import Step, check_choices, register_dataflow
-from accsim.mapping.compiled import CompiledDataflow, Lowered, Placed, Points
+from accsim.mapping.compiled import CompiledDataflow, Placed, Points, Writer
 from accsim.mapping.conv import feature_map, operand_elements
 from accsim.mapping.conversion import lowering_numbers, passed
 from accsim.mapping.gemm_shape import gemm_shape
@@ -116,19 +116,14 @@ class Stationary(CompiledDataflow):
         early = ("load_b",) if op.weight_bytes else ()
         return tuple(replace(step, early=early) for step in super().steps(op, acc))
 
-    def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
+    def writer(self, op: Op, acc: Accelerator, variant: tuple[Any, ...]) -> Writer:
         assert isinstance(op, Gemm | Conv2d)
-        order, resident = points.variant
+        order, resident = variant
         machine, formats = lowering_numbers(op, acc)
         shape = gemm_shape(acc, self.form, order, resident, passed(formats))
-        block = shape.new_block(len(points.table), actions=actions)
-        copies = np.zeros(len(points.table))
         extents = (op.products, op.rows, op.n, op.k)
-        _lower(
-            points.table, extents, feature_map(op), order == "mn", resident, STATIONARY[self.form], formats, machine,
-            shape.level_table(), shape.kinds, shape.classes, block, copies,
-        )  # fmt: skip
-        return Lowered(shape, block, copies)
+        numbers = (extents, feature_map(op), order == "mn", resident, STATIONARY[self.form], formats, machine)
+        return Writer.compiled(shape, _lower, *numbers)
 
 
 @dataclass(frozen=True)

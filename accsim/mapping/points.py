@@ -14,7 +14,6 @@ import numpy as np
 from accsim.config.machine import Accelerator
 from accsim.engine.tables import IntArray
 from accsim.errors import AccsimError, MappingError
-from accsim.kernels.bound import all_counted
 from accsim.kernels.matrix import TICKS
 from accsim.kernels.work import ACTIONS
 from accsim.mapping.compiled import (
@@ -125,16 +124,15 @@ def _space(dataflow: CompiledDataflow, op: Op, acc: Accelerator, goal: Goal) -> 
     known: list[tuple[IntArray, IntArray, FloatArray, FloatArray, FloatArray]] = []
     rejected: dict[str, tuple[int, str]] = {}
     for number, points in enumerate(tables):
-        for first in range(0, len(points.table), BLOCK):
-            lowered = dataflow.lower(op, acc, Points(points.variant, points.table[first : first + BLOCK]), actions=True)
+        for at, lowered in dataflow.lower_in_blocks(op, acc, points, BLOCK):
             fits = np.flatnonzero(lowered.fits())
             if len(fits) == 0:
                 name = lowered.shape.name
                 rejected[name] = min(rejected.get(name, (2**62, "")), nearest_fit(lowered))
                 continue
-            bound, fires = bounds(lowered, deep=True)
-            joules, main = (all_counted(lowered.block.actions, fires, worth) * lowered.copies[:, None])[fits].T
-            place = np.column_stack([np.full(len(fits), number), first + fits])
+            bound, fires, _ = bounds(lowered, deep=True)
+            joules, main = lowered.counted(fires, worth)[fits].T
+            place = np.column_stack([np.full(len(fits), number), at.start + fits])
             known.append((place, bound[fits], joules, np.rint(main), lowered.reserved_bytes(local)[fits]))
     if not known:
         reasons = [reason for _, reason in rejected.values()]

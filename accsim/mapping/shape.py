@@ -8,11 +8,12 @@ included, so a searched point and a reported one are the same program.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 
+from accsim.config.frozen import FrozenDict
 from accsim.engine.arrays import flatten
 from accsim.engine.builder import ProgramBuilder
 from accsim.engine.program import END as LAST_INDEX
@@ -53,6 +54,9 @@ class StageShape:
     acquires: tuple[Hold, ...] = ()
     releases: tuple[Hold, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spans", FrozenDict(self.spans))
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -78,6 +82,10 @@ class Shape:
     sections: int = 1
     chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("buffers", "capacities", "varying_trips", "chains"):
+            object.__setattr__(self, name, FrozenDict(getattr(self, name)))
+
     @cached_property
     def chain_table(self) -> IntArray:
         """A row for each chain: its buffer, and 1 for each stage in it."""
@@ -87,6 +95,12 @@ class Shape:
             for buffer, chain in self.chains.items()
         ]
         return np.array(rows, np.int64).reshape(-1, 1 + len(self.stages))
+
+    @cached_property
+    def inside(self) -> dict[str, IntArray]:
+        """Memory -> 1 for each buffer that lies in it, else 0."""
+        memories = np.array(list(self.buffers.values()))
+        return {memory: (memories == memory).astype(np.int64) for memory in self.capacities}
 
     @cached_property
     def classes(self) -> IntArray:
@@ -128,6 +142,7 @@ class Shape:
         outer = self.varying_trips.get(level)
         return 1 if outer is None else dict(self.levels)[outer]
 
+    @cached_property
     def level_table(self) -> IntArray:
         """``ProgramArrays.level`` of this shape (where trips and runs of each padded level lie)."""
         table = np.zeros((k.LEVELS, k.RUN0 + 1), np.int64)
@@ -145,12 +160,8 @@ class Shape:
 
     @cached_property
     def static(self) -> k.ProgramArrays:
-        """The arrays all points of the shape share, taken from one with four trips a section and no durations."""
-        block = self.new_block(1, actions=False)
-        block.trips[:, 1:] = 4 * self.sections
-        block.cuts[0] = 4 * (np.arange(block.cuts.shape[1]) % (self.sections + 1))
-        fill_spans(block, 0, self.level_table(), self.kinds, self.classes)
-        return flatten(self.program(block, 0)).arrays
+        """The arrays all points of the shape share, whatever the capacities."""
+        return _static(replace(self, capacities=dict.fromkeys(self.capacities, 1)), tuple(self.buffers))
 
     def program(self, block: Block, i: int, actions: Mapping[str, str] | None = None) -> Program:
         """Point i as a checked program; ``actions`` names the columns to carry over (column -> action name).
@@ -161,7 +172,7 @@ class Shape:
             When the builder refuses it, e.g. since its buffers exceed a memory's capacity.
         """
         builder = ProgramBuilder(self.name)
-        table = self.level_table()
+        table = self.level_table
         pad = k.LEVELS - len(self.levels)
         for depth, (name, count) in enumerate(self.levels):
             at = int(table[pad + depth, k.TRIP0])
@@ -242,3 +253,13 @@ class Shape:
 
 def _is_one_index(kind: int) -> bool:
     return kind in (START, END) or LAST_BEFORE <= kind < BETWEEN
+
+
+@lru_cache(maxsize=256)
+def _static(shape: Shape, _buffers: tuple[str, ...]) -> k.ProgramArrays:
+    """Arrays of a point with four trips a section, no durations and empty buffers, which are in this order."""
+    block = shape.new_block(1, actions=False)
+    block.trips[:, 1:] = 4 * shape.sections
+    block.cuts[0] = 4 * (np.arange(block.cuts.shape[1]) % (shape.sections + 1))
+    fill_spans(block, 0, shape.level_table, shape.kinds, shape.classes)
+    return flatten(shape.program(block, 0)).arrays

@@ -18,7 +18,7 @@ from accsim.kernels.jit import kernel
 from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import Machine, ceil_div
 from accsim.kernels.work import write_load, write_store, write_vector
-from accsim.mapping.compiled import Lowered, Points
+from accsim.mapping.compiled import Writer
 from accsim.mapping.machine_numbers import memory_plan, ways
 from accsim.mapping.shape import Shape, StageShape, between
 from accsim.workload.ops import Softmax
@@ -33,13 +33,9 @@ def row_blocks(op: Softmax) -> list[int]:
     return sorted({max(1, -(-op.cols >> k)) for k in range(1, 24)})
 
 
-def lower_row_blocks(op: Softmax, acc: Accelerator, machine: Machine, points: Points, *, actions: bool) -> Lowered:
-    """The points' programs (column: elements of a block) as a block."""
-    shape = _shape(acc)
-    block = shape.new_block(len(points.table), actions=actions)
-    copies = np.zeros(len(points.table))
-    _lower(points.table, op.rows, op.cols, machine, shape.level_table(), shape.kinds, shape.classes, block, copies)
-    return Lowered(shape, block, copies)
+def row_block_writer(op: Softmax, acc: Accelerator, machine: Machine) -> Writer:
+    """What writes the points' programs (column: elements of a block)."""
+    return Writer.compiled(_shape(acc), _lower, op.rows, op.cols, machine)
 
 
 @lru_cache(maxsize=64)

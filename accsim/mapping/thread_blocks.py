@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from accsim.kernels.work import (
     write_vector,
 )
 from accsim.mapping.base import check_choices, register_dataflow
-from accsim.mapping.compiled import CompiledDataflow, Lowered, Placed, Points
+from accsim.mapping.compiled import CompiledDataflow, Placed, Points, Writer
 from accsim.mapping.conversion import lowering_numbers, passed, promoting
 from accsim.mapping.machine_numbers import REGISTERS, memory_plan, overhead_ticks, places
 from accsim.mapping.placed import given_numbers
@@ -122,21 +122,14 @@ class ThreadBlocks(CompiledDataflow):
         promotions = _step_places(op, machine) / self.promote_every if self.promote_every else 0.0
         return machine, promoting(machine, formats, promotions)
 
-    def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
+    def writer(self, op: Op, acc: Accelerator, variant: tuple[Any, ...]) -> Writer:
         assert isinstance(op, Gemm)
-        behind, split = points.variant
+        behind, split = variant
         machine, formats = self._numbers(op, acc)
         shape = thread_block_shape(acc, behind, split, passed(formats), _capacities(acc))
-        block = shape.new_block(len(points.table), actions=actions)
-        copies = np.zeros(len(points.table))
-        plan = np.zeros((len(points.table), PLAN_COLUMNS), np.int64)
-        _plan(points.table, _extents(op), _step(op, machine, formats), machine, _capacities(acc), plan)
         waits = (overhead_ticks(acc, "wave"), overhead_ticks(acc, "reduction"))
-        _lower(
-            points.table, plan, _extents(op), waits, formats, machine, shape.level_table(), shape.kinds, shape.classes,
-            block, copies,
-        )  # fmt: skip
-        return Lowered(shape, block, copies)
+        step, capacities = _step(op, machine, formats), _capacities(acc)
+        return Writer.compiled(shape, _lower, _extents(op), step, capacities, waits, formats, machine)
 
 
 register_dataflow("thread_blocks", ThreadBlocks)
@@ -236,9 +229,11 @@ def _plan(points, extents, steps_of, machine, capacities, plan):
         plan[i, SLOT] = slot
 
 
-@kernel
-def _lower(points, plan, extents, waits, formats, machine, level, kinds, classes, block, copies):
+@kernel(allocates=True)
+def _lower(points, extents, steps_of, capacities, waits, formats, machine, level, kinds, classes, block, copies):
     """Write the numbers of every point; see :class:`ThreadBlocks` for its columns and ``docs/gpu.md`` for the model."""
+    plan = np.zeros((points.shape[0], PLAN_COLUMNS), np.int64)
+    _plan(points, extents, steps_of, machine, capacities, plan)
     products, rows, cols, depth = extents
     want = block.actions.shape[0] > 0
     element = machine.element_bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,10 +16,10 @@ from accsim.kernels.layout import RUN0, TRIP0
 from accsim.kernels.matrix import ceil_div
 from accsim.kernels.work import write_load, write_store, write_vector
 from accsim.mapping.base import check_choices, register_dataflow
-from accsim.mapping.compiled import CompiledDataflow, Lowered, Points
+from accsim.mapping.compiled import CompiledDataflow, Points, Writer
 from accsim.mapping.machine_numbers import machine_numbers, ways
 from accsim.mapping.shape import Shape, StageShape
-from accsim.mapping.softmax_blocks import BLOCKS, lower_row_blocks, row_blocks
+from accsim.mapping.softmax_blocks import BLOCKS, row_block_writer, row_blocks
 from accsim.units import dtype_bits
 from accsim.workload.ops import Embedding, EmbeddingBag, Norm, Op, Softmax
 from accsim.workload.vector_counts import VECTOR_OPERATIONS
@@ -60,13 +60,11 @@ class Streamed(CompiledDataflow):
     def complete(self, op: Op, acc: Accelerator, points: Points, i: int) -> Streamed:
         return Streamed(int(points.table[i, 0]))
 
-    def lower(self, op: Op, acc: Accelerator, points: Points, *, actions: bool) -> Lowered:
-        if points.variant:
+    def writer(self, op: Op, acc: Accelerator, variant: tuple[Any, ...]) -> Writer:
+        machine = machine_numbers(acc, _dtype(op, acc))
+        if variant:
             assert isinstance(op, Softmax)
-            return lower_row_blocks(op, acc, machine_numbers(acc, _dtype(op, acc)), points, actions=actions)
-        shape = _shape(acc)
-        block = shape.new_block(len(points.table), actions=actions)
-        copies = np.zeros(len(points.table))
+            return row_block_writer(op, acc, machine)
         unit, items = _unit(op)
         elements = unit * items
         counts = tuple(op.vector_ops.get(name, 0) / elements for name in VECTOR_OPERATIONS)
@@ -75,11 +73,7 @@ class Streamed(CompiledDataflow):
             op.output_bytes / elements,
             *LOCAL_PASSES.get(op.kind, (1, 1)),
         )
-        _lower(
-            points.table, items, unit, counts, sizes, machine_numbers(acc, _dtype(op, acc)), shape.level_table(),
-            shape.kinds, shape.classes, block, copies,
-        )  # fmt: skip
-        return Lowered(shape, block, copies)
+        return Writer.compiled(_shape(acc), _lower, items, unit, counts, sizes, machine)
 
 
 register_dataflow("streamed", Streamed)

@@ -8,32 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from accsim.config.machine import Accelerator
 from accsim.engine.energy import energy_of, price_list
-from accsim.kernels.account import busy_block
-from accsim.kernels.bound import all_counted
 from accsim.kernels.matrix import TICKS
-from accsim.kernels.work import ACTIONS
 from accsim.mapping.by_length import by_length
 from accsim.mapping.choose import choose
-from accsim.mapping.compiled import (
-    TOO_LONG,
-    CompiledDataflow,
-    Lowered,
-    Placed,
-    Points,
-    bounds,
-    pj_per_column,
-    run_points,
-)
-from accsim.mapping.format_run import matrix_dtype
+from accsim.mapping.compiled import CompiledDataflow, Placed, Points
 from accsim.mapping.found import Found
 from accsim.mapping.goal import Goal
 from accsim.mapping.machine_numbers import overhead_ticks
+from accsim.mapping.measured import Measured, measure
 from accsim.report.simulate import run_mapped
 from accsim.sweep.outcome import IntArray, Numbers, Outcome
 from accsim.sweep.power_cap import within_caps
@@ -43,10 +32,6 @@ from accsim.sweep.sums import Sums
 from accsim.units import format_quantity
 from accsim.workload.ops import Op
 from accsim.workload.trace import Workload
-
-BLOCK = 512
-"""Points that are lowered at once: their numbers stay in the processor's cache."""
-MAIN = ("main_read", "main_write")
 
 
 @dataclass(frozen=True)
@@ -58,14 +43,14 @@ class _Served:
     count: int
     placed: list[Placed]
 
-    def lowered(self, acc: Accelerator, wanted: npt.NDArray[np.bool_]) -> Iterator[tuple[Lowered, IntArray]]:
-        """The wanted points in blocks with their actions, and their numbers."""
-        for variant, table, at in ((*placed.points, placed.at) for placed in self.placed):
+    def measured(
+        self, acc: Accelerator, wanted: npt.NDArray[np.bool_], fidelity: str
+    ) -> Iterator[tuple[Measured, IntArray]]:
+        """What the wanted points take, shape by shape, and their numbers."""
+        for (variant, table), at in self.placed:
             rows = np.flatnonzero(wanted[at])
-            for first in range(0, len(rows), BLOCK):
-                chosen = rows[first : first + BLOCK]
-                points = Points(variant, table[chosen])
-                yield self.mapping.lower(self.op, acc, points, actions=True), at[chosen]
+            if len(rows):
+                yield measure(self.mapping, self.op, acc, Points(variant, table[rows]), fidelity), at[rows]
 
 
 @dataclass(frozen=True)
@@ -89,6 +74,7 @@ class Job:
     columns: Mapping[str, IntArray]
     points: int
 
+    @cached_property
     def served(self) -> list[_Served]:
         """The ops of the dataflow; nothing where one has to be split by lengths."""
         found = []
@@ -101,9 +87,8 @@ class Job:
 
     def ready(self) -> npt.NDArray[np.bool_]:
         """Whether each point is placed in every op of the dataflow."""
-        served = self.served()
-        found = np.full(self.points, bool(served))
-        for one in served:
+        found = np.full(self.points, bool(self.served))
+        for one in self.served:
             mine = np.zeros(self.points, bool)
             for placed in one.placed:
                 mine[placed.at] = True
@@ -131,7 +116,7 @@ def run_direct(job: Job, outcome: Outcome, at: IntArray) -> IntArray:
     """
     ready = job.ready()
     if ready.any():
-        _Run(job, job.served(), job.fixed(), outcome, at).write(np.flatnonzero(ready))
+        _Run(job, job.served, job.fixed(), outcome, at).write(np.flatnonzero(ready))
     return np.flatnonzero(~ready)
 
 
@@ -178,39 +163,11 @@ class _Run:
         place[chosen] = np.arange(len(chosen))
         found = Sums(len(chosen))
         for one in self.ops:
-            worth = np.column_stack(
-                [pj_per_column(acc, matrix_dtype(one.op, acc)) * 1e-12, *([c == way for c in ACTIONS] for way in MAIN)]
-            )
-            for lowered, at in one.lowered(acc, place >= 0):
-                self._add(found, one, acc, lowered, at, place[at], worth)
+            for measured, at in one.measured(acc, place >= 0, self.job.space.fidelity):
+                _add(found, measured, one.count, overhead_ticks(acc, "op"), at, place[at])
         for other in self.others:
             _add_fixed(found, other, acc, self.job.space.fidelity)
         return found
-
-    def _add(
-        self, found: Sums, one: _Served, acc: Accelerator, lowered: Lowered, at: IntArray, to: IntArray, worth: Numbers
-    ) -> None:
-        """Add what the points of a block take for one op."""
-        fits = lowered.fits()
-        if not fits.all():
-            found.fits[to[~fits]] = False
-            for memory, capacity in lowered.shape.capacities.items():
-                need = lowered.reserved_bytes(memory)
-                above = np.flatnonzero(need > capacity)
-                key = (lowered.shape.name, memory, capacity)
-                found.needs.setdefault(key, []).append((at[above], need[above]))
-        ticks, fires = bounds(lowered)
-        if self.job.space.fidelity == "tile":
-            ticks[fits] = run_points(lowered.without_actions().select(fits))
-        counted = all_counted(lowered.block.actions, fires, worth) * (lowered.copies * one.count)[:, None]
-        busy = np.zeros((len(to), len(lowered.shape.resources)))
-        busy_block(lowered.shape.static, lowered.block, fires, busy)
-        found.ticks[to] += (ticks + float(overhead_ticks(acc, "op"))) * one.count
-        found.too_long[to] |= fits & (ticks >= TOO_LONG)
-        found.dynamic_j[to] += counted[:, 0]
-        found.main_bytes[:, to] += counted[:, 1:].T
-        for i, name in enumerate(lowered.shape.resources):
-            found.work(name, to, busy[:, i] * one.count)
 
     def _tell(self, needs: Mapping[tuple[str, str, int], list[tuple[IntArray, Numbers]]]) -> None:
         """Say what does not fit, the need in two digits: few texts for many points."""
@@ -221,6 +178,23 @@ class _Run:
             has = f"kB in {memory}, has {format_quantity(capacity, 'bytes')}"
             texts = [f"{shape} on {self.job.acc.name} needs about {size / 1000:,.12g} {has}" for size in rounded]
             self.outcome.set_texts("error", self.at[at], code.reshape(-1), texts)
+
+
+def _add(found: Sums, measured: Measured, count: int, overhead_ticks: int, at: IntArray, to: IntArray) -> None:
+    """Add what points take for ``count`` ops; ``at`` are their numbers, ``to`` their places in the sums."""
+    shape = measured.shape
+    found.fits[to[~measured.fits]] = False
+    for memory, capacity in shape.capacities.items():
+        above = np.flatnonzero(measured.needs[memory] > capacity)
+        if len(above):
+            need = measured.needs[memory][above]
+            found.needs.setdefault((shape.name, memory, capacity), []).append((at[above], need))
+    found.ticks[to] += (measured.ticks + float(overhead_ticks)) * count
+    found.too_long[to] |= measured.too_long
+    found.dynamic_j[to] += measured.dynamic_j * count
+    found.main_bytes[:, to] += measured.main_bytes * count
+    for name, ticks in zip(shape.resources, measured.busy, strict=True):
+        found.work(name, to, ticks * count)
 
 
 def _add_fixed(found: Sums, other: _Fixed, acc: Accelerator, fidelity: str) -> None:

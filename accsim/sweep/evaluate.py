@@ -173,12 +173,17 @@ def _settings(columns: Mapping[str, Column], at: IntArray) -> Iterator[tuple[Int
         return
     codes = np.zeros(len(at), np.int64)
     for column in (whole[at] for whole in columns.values()):
-        if not (column == column[0]).all():
+        if not _alike(column):
             distinct, code = np.unique(column, return_inverse=True)
             codes = np.unique(codes * len(distinct) + code.reshape(-1), return_inverse=True)[1].reshape(-1)
     order = np.argsort(codes, kind="stable")
     for chosen in np.split(at[order], np.cumsum(np.bincount(codes))[:-1]):
         yield chosen, {key: plain(column[chosen[0]]) for key, column in columns.items()}
+
+
+def _alike(column: Column) -> bool:
+    """Whether all points have the same value."""
+    return bool((column == column[0]).all())
 
 
 def _table(space: Space, part: Part, outcome: Outcome) -> pa.Table:
@@ -193,6 +198,7 @@ def _table(space: Space, part: Part, outcome: Outcome) -> pa.Table:
         "machine": space.machines[part.machine],
         "workload": space.workloads[part.workload].workload,
         "fidelity": space.fidelity,
+        **{key: column[0] for key, column in part.columns.items() if column.dtype == object and _alike(column)},
     }
     schema = schema_of(space)
     columns = []
@@ -206,7 +212,7 @@ def _table(space: Space, part: Part, outcome: Outcome) -> pa.Table:
             columns.append(pa.DictionaryArray.from_arrays(indices, pa.array(outcome.texts[item.name], pa.string())))
         elif item.name in outcome.numbers:
             values = outcome.numbers[item.name]
-            columns.append(pa.array(values, mask=np.isnan(values)))
+            columns.append(pa.array(values, from_pandas=True))  # nan is missing
         elif pa.types.is_dictionary(item.type):
             columns.append(pa.array(arrays[item.name], pa.string()).dictionary_encode())
         else:

@@ -17,8 +17,8 @@ from accsim.sweep.space import Space
 
 SEARCHED_POINTS = 8
 """Points of a group whose mappings are searched, each of which takes a part of a second."""
-BLOCK_POINTS = {"tile": 4096, "analytic": 65536}
-"""Points of a group at most, by fidelity, where they run in blocks: a part of a second."""
+BLOCK_POINTS = {"tile": 4096, "analytic": 32768}
+"""Points of a group at most, by fidelity, where they run in blocks: a part of a second, and arrays that stay cached."""
 SETTINGS = 8
 """Blocks of a group, each of which takes about as long as a searched point to begin."""
 VERSION = 1

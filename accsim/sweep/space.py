@@ -131,6 +131,9 @@ class Space:
         rest = np.arange(start, stop)
         found: dict[str, Column] = {}
         for axis in reversed(self.axes):
+            if axis.size == 1:
+                found[axis.key] = np.broadcast_to(axis.column, rest.shape)
+                continue
             rest, at = np.divmod(rest, axis.size)
             found[axis.key] = axis.column[at]
         return {axis.key: found[axis.key] for axis in self.axes}

@@ -111,7 +111,7 @@ def test_arrays_of_a_point_are_those_of_its_program(machine: str, dataflow: Comp
 def test_ticks_firings_and_bounds_of_every_point(machine: str, dataflow: CompiledDataflow, op: Op) -> None:
     for acc, points, lowered in blocks(machine, dataflow, op):
         ticks = run_points(lowered)
-        least, fires = bounds(lowered)
+        least, fires, busy = bounds(lowered)
         for i in range(len(points.table)):
             program = lowered.shape.program(lowered.block, i, action_names(acc, op.dtype))
             run = run_program(program, attribution=False)
@@ -121,7 +121,7 @@ def test_ticks_firings_and_bounds_of_every_point(machine: str, dataflow: Compile
             assert analytic.total_ticks <= ticks[i]
             by_stage = fires[i].reshape(len(program.stages), -1).sum(axis=1)
             assert dict(zip((s.name for s in program.stages), by_stage, strict=True)) == run.fires == analytic.fires
-            assert analytic.busy == run.busy
+            assert analytic.busy == run.busy == dict(zip(lowered.shape.resources, busy[i], strict=True))
             assert analytic.actions == pytest.approx(run.actions, rel=1e-12)
 
 
@@ -135,6 +135,29 @@ def test_a_completed_point_lowers_to_itself(machine: str, dataflow: CompiledData
             np.testing.assert_array_equal(flatten(step.program).arrays.row, flatten(expected).arrays.row)
             assert step.program.buffers == expected.buffers
             assert step.copies == lowered.copies[i]
+
+
+@cases
+def test_blocks_in_the_same_memory_are_parts_of_one_block(machine: str, dataflow: CompiledDataflow, op: Op) -> None:
+    acc = accsim.load_accelerator(machine)
+    points = max(dataflow.space(op, acc), key=lambda points: len(points.table))
+    points = Points(points.variant, points.table[:40])
+    whole = dataflow.lower(op, acc, points, actions=True)
+    for at, part in dataflow.lower_in_blocks(op, acc, points, 7):
+        expected = whole.select(at)
+        np.testing.assert_array_equal(part.copies, expected.copies)
+        for mine, theirs in zip(part.block, expected.block, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_machines_of_other_sizes_share_the_arrays_of_a_shape() -> None:
+    small, large = (
+        accsim.load_accelerator("flat_edge", set={"memories.sg.capacity": size}) for size in ("1 MiB", "4 MiB")
+    )
+    variant = accsim.Flash(pipeline=True).space(RAGGED, small)[0].variant
+    one, other = (accsim.Flash().writer(RAGGED, acc, variant).shape for acc in (small, large))
+    assert one.capacities != other.capacities
+    assert one.static is other.static
 
 
 def test_a_batch_may_mix_points_that_need_long_rings_with_others() -> None:
@@ -163,5 +186,6 @@ def test_columns_of_actions_have_the_names_they_are_written_under() -> None:
 def test_what_all_rows_count_is_their_sum() -> None:
     rng = np.random.default_rng(0)
     actions, fires, worth = rng.random((5, 7, 3)), rng.integers(0, 4, (5, 7)), rng.random((3, 2))
-    expected = np.einsum("nr,nrc,ck->nk", fires, actions, worth)
-    assert all_counted(actions, fires, worth) == pytest.approx(expected, rel=1e-12)
+    copies, found = rng.random(5), np.empty((5, 2))
+    all_counted(actions, fires, copies, worth, found)
+    assert found == pytest.approx(np.einsum("n,nr,nrc,ck->nk", copies, fires, actions, worth), rel=1e-12)
