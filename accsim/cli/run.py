@@ -66,9 +66,9 @@ def run(
 ) -> None:
     """Simulate a workload on a machine, or a training step on a slice: time, energy, utilization, what binds."""
     from accsim.config.catalogue import load_accelerator
+    from accsim.config.data_files import is_slice
     from accsim.mapping.goal import read_goal
     from accsim.report.lookup import read_both, read_dataflows, read_settings
-    from accsim.system.slices import is_slice
     from accsim.workload.catalogue import load_workload
 
     of_slices: StepOptions = {}
