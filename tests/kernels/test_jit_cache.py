@@ -45,8 +45,20 @@ print("result", caller.outer(int(sys.argv[1])))
 PARTS = """
 import caller, inner
 assert caller.outer(3) == 106
-assert [len(called.overloads) for called in (inner.twice, inner.twice.part)] == [0, 1]
+assert [len(called.overloads) for called in (inner.twice.entry, inner.twice.part)] == [0, 1]
 print("result", inner.twice(3))  # Python may call it as well
+"""
+CONSTANTS = """
+from accsim.kernels.jit import kernel
+from inner import twice
+
+@kernel
+def several(x):
+    return twice(1) + twice(2) + twice(x)
+
+assert several(3) == 12
+assert len(twice.part.overloads) == 1
+print("result", several(4))
 """
 
 
@@ -127,6 +139,11 @@ def test_a_damaged_file_is_replaced(package: Path, damage: Callable[[bytes], byt
 def test_a_kernel_of_other_kernels_is_machine_code_only_inside_them(package: Path) -> None:
     (package / "main.py").write_text(PARTS)
     assert run(package) == (set(), 6)
+
+
+def test_a_constant_does_not_compile_a_kernel_once_more(package: Path) -> None:
+    (package / "main.py").write_text(CONSTANTS)
+    assert run(package) == (set(), 14)
 
 
 # The fingerprint
