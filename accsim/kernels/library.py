@@ -47,8 +47,8 @@ class Entry(JITCodeLibrary):
     """The code of a kernel that Python calls, with the parts that it calls: machine code, linked to nothing."""
 
     def _optimize_final_module(self):
-        """Once: Numba's cheaper round before it serves reference counts, which hardly a kernel has."""
-        passes, builder = self._codegen._module_pass_manager()
+        """In one round, with the passes of Numba's two: its first serves reference counts, which are rare here."""
+        passes, builder = self._codegen._module_pass_manager(cost="cheap")
         passes.run(self._final_module, builder)
 
     def get_pointer_to_function(self, name):
