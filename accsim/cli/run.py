@@ -103,7 +103,7 @@ def run(
     goal = read_goal(objective, constraints or (), effort)
     simulate = partial(simulate_with, acc, work, goal, fidelity, power_cap, prefetch_weights)
     if names is None:
-        with progress() as advance:
+        with progress(machine, workload) as advance:
             report = simulate(dataflow, advance)
         try:
             _save(out, {"": report})
