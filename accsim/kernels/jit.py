@@ -2,7 +2,8 @@
 
 Numba's own cache keys a compiled function by its file's time stamp, so a changed callee in another file goes
 unnoticed, and its index file can be lost between two writers. Here each compiled signature is one file, written
-atomically, named by a fingerprint of the function, everything it calls, the constants it reads, and the compiler.
+atomically, named by a fingerprint of the function, everything it calls, the constants it reads, and the compiler, this
+module included.
 
 The folder is ``$ACCSIM_CACHE_DIR``, else ``$NUMBA_CACHE_DIR``, else ``accsim`` in the user's cache folder.
 """
@@ -27,6 +28,7 @@ from numba.core.caching import FunctionCache, _CacheLocator
 from numba.core.registry import CPUDispatcher
 from numba.core.runtime import rtsys
 
+from accsim.kernels import library
 from accsim.kernels.library import KernelCache, KernelCompiler
 
 UNREADABLE = (OSError, EOFError, pickle.UnpicklingError, AttributeError, ImportError, ValueError, IndexError, TypeError)
@@ -146,6 +148,12 @@ def cache_folder() -> Path:
     return _private_folder()
 
 
+@lru_cache(maxsize=1)
+def _recipe() -> str:
+    """A digest of the code by which kernels are compiled and kept."""
+    return hashlib.sha256(Path(__file__).read_bytes() + Path(library.__file__).read_bytes()).hexdigest()
+
+
 def fingerprint(function) -> str:
     """A digest of the function's code, its constants, and (recursively) the kernels it calls."""
     digest = hashlib.sha256()
@@ -231,6 +239,7 @@ class _KernelCache(FunctionCache):
         flags = {k: v for k, v in os.environ.items() if k.startswith("NUMBA_") and k != "NUMBA_CACHE_DIR"}
         key = (
             self._print,
+            _recipe(),
             self._options,
             str(sig),
             codegen.magic_tuple(),

@@ -115,6 +115,13 @@ def test_a_changed_callee_in_another_file_is_noticed(package: Path) -> None:
     assert (package / "caller.py").stat().st_mtime_ns == stamps
 
 
+def test_kernels_compiled_in_another_way_are_left_alone(package: Path) -> None:
+    run(package)
+    (package / "main.py").write_text("from accsim.kernels import jit\njit._recipe = lambda: 'another'\n" + MAIN)
+    assert run(package) == ({"outer", "twice"}, 106)
+    assert len(kernels(package)) == 4
+
+
 def test_parallel_writers(package: Path) -> None:
     processes = [start(package, argument) for argument in range(4)]
     assert [finish(process)[1] for process in processes] == [100, 102, 104, 106]
