@@ -1,7 +1,8 @@
 """Compiles what a command needs late: ``python -m accsim.report.warm [MACHINE WORKLOAD]``.
 
-The command line starts it beside itself when it finds no compiled kernels, so that two processes compile different ones
-at the same time; what they compile is shared through the cache folder.
+The command line starts it beside itself when it finds no compiled kernels. The command begins with the engine without
+attribution and lowers ops as it comes to them; this begins with the last kind of op and ends with the engine with
+attribution. What both compile is shared through the cache folder.
 """
 
 from __future__ import annotations
@@ -24,18 +25,23 @@ def warm_engine() -> None:
 
 
 def warm_ops(machine: str, workload: str) -> None:
-    """Simulate one op of each kind, from the kind that a run of the workload comes to last."""
-    from accsim.report.simulate import simulate
+    """Lower one op of each kind, from the kind that a run of the workload comes to last."""
+    from accsim.config.catalogue import load_accelerator
+    from accsim.mapping.choose import default_dataflows
+    from accsim.mapping.compiled import CompiledDataflow
     from accsim.workload.catalogue import load_workload
 
+    acc = load_accelerator(machine)
     first: dict[str, Op] = {}
     for op, _ in load_workload(workload):
         first.setdefault(op.kind, op)
     for op in reversed(first.values()):
-        simulate(op, machine)
+        for dataflow in default_dataflows(op, acc):
+            if isinstance(dataflow, CompiledDataflow):
+                dataflow.steps(op, acc)
 
 
 if __name__ == "__main__":
-    warm_engine()
     if len(sys.argv) > 1:
         warm_ops(*sys.argv[1:])
+    warm_engine()
