@@ -66,9 +66,9 @@ def run(
 ) -> None:
     """Simulate a workload on a machine, or a training step on a slice: time, energy, utilization, what binds."""
     from accsim.config.catalogue import load_accelerator
+    from accsim.config.data_files import is_slice
     from accsim.mapping.goal import read_goal
     from accsim.report.lookup import read_both, read_dataflows, read_settings
-    from accsim.system.slices import is_slice
     from accsim.workload.catalogue import load_workload
 
     of_slices: StepOptions = {}
@@ -103,7 +103,7 @@ def run(
     goal = read_goal(objective, constraints or (), effort)
     simulate = partial(simulate_with, acc, work, goal, fidelity, power_cap, prefetch_weights)
     if names is None:
-        with progress() as advance:
+        with progress(machine, workload) as advance:
             report = simulate(dataflow, advance)
         try:
             _save(out, {"": report})

@@ -44,6 +44,17 @@ def is_path(name: str | Path) -> bool:
     return isinstance(name, Path) or name.endswith((*_SUFFIXES, *TABLE_SUFFIXES)) or "/" in name or "\\" in name
 
 
+def is_slice(name: object) -> bool:
+    """True if a name is that of several chips and not that of one.
+
+    Examples
+    --------
+    >>> is_slice("tpu_v4:4x4x8"), is_slice("tpu_v4"), is_slice("c:/my.yaml")
+    (True, False, False)
+    """
+    return isinstance(name, str) and ":" in name and not is_path(name)
+
+
 def is_table(name: str | Path) -> bool:
     """True if the name is that of a table of ops: a file of CSV or Parquet.
 

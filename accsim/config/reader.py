@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import pydantic
+from pydantic_core import CoreSchema
 
+from accsim.config.field_docs import field_docs
 from accsim.config.model_walk import known_keys, model_at, open_mapping, wanted_at
 from accsim.config.yaml_marks import KeyPath, MarkedDocument, dotted, parse_scalar, parse_yaml, read_yaml
 from accsim.errors import InputError, Problem, nearest
@@ -37,9 +39,20 @@ _MAX_SHOWN = 60
 class FileModel(pydantic.BaseModel):
     """Base of the models of input files: frozen, strict about types, no unknown keys, no inf or nan."""
 
-    model_config = pydantic.ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: pydantic.GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, text in field_docs(cls).items():
+            field = cls.model_fields[name]
+            key = str(field.validation_alias or field.alias or name)
+            if key in properties:
+                properties[key].setdefault("description", text)
+        return schema
 
 
 class Wrong(typing.NamedTuple):

@@ -20,7 +20,6 @@ from accsim.kernels.layout import (
     TRIP_STRIDE,
     Events,
     ProgramArrays,
-    plain,
 )
 from accsim.kernels.state import clear_state, grow, new_snapshot, new_state
 
@@ -160,6 +159,15 @@ def _point(shape, block, stage, i):
     )
 
 
+@kernel
+def _same_slots(slots, i):
+    """Whether point i has as many slots as the one before; NumPy's comparison would import SciPy at every start."""
+    same = True
+    for b in range(slots.shape[1]):
+        same = same and slots[i, b] == slots[i - 1, b]
+    return same
+
+
 @kernel(allocates=True)
 def run_block(shape, block, windows, depths, jump, total, fires):
     """Run every point of a block without attribution.
@@ -171,12 +179,12 @@ def run_block(shape, block, windows, depths, jump, total, fires):
         return
     events = Events(np.empty((0, 4), np.int64), np.zeros(1, np.int64))
     stage = shape.stage.copy()
-    p = _point(shape, block, stage, plain(0))
+    p = _point(shape, block, stage, 0)
     st = new_state(p, windows, depths)
     snap = new_snapshot(p, st)
     for i in range(block.trips.shape[0]):
         p = _point(shape, block, stage, i)
-        fits = i > 0 and np.array_equal(block.slots[i], block.slots[i - 1])
+        fits = i > 0 and _same_slots(block.slots, i)
         while True:
             if fits:
                 clear_state(p, st)

@@ -30,7 +30,6 @@ from accsim.kernels.layout import (
     VALID,
     WAIT,
     Events,
-    plain,
 )
 from accsim.kernels.rounds import play_segment
 from accsim.kernels.same import same_cursors, same_state
@@ -92,7 +91,7 @@ def _segment(p, st, most, jump, snap, att, events):
 
     Returns the main cursor's level that moved, or ERROR.
     """
-    rounds = min(stretch(p, st, plain(INNER)), most)
+    rounds = min(stretch(p, st, INNER), most)
     items = -1
     while items < 0:
         items = build(p, st, rounds)

@@ -2,30 +2,33 @@
 
 Numba's own cache keys a compiled function by its file's time stamp, so a changed callee in another file goes
 unnoticed, and its index file can be lost between two writers. Here each compiled signature is one file, written
-atomically, named by a fingerprint of the function, everything it calls, the constants it reads, and the compiler.
+atomically, named by a fingerprint of the function, everything it calls, the constants it reads, and the compiler, this
+module included.
 
 The folder is ``$ACCSIM_CACHE_DIR``, else ``$NUMBA_CACHE_DIR``, else ``accsim`` in the user's cache folder.
 """
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import pickle
 import sys
 import tempfile
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache, update_wrapper
 from pathlib import Path
-from types import CodeType, FunctionType, MappingProxyType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 
 import numba
 import numpy as np
 from numba.core import types
 from numba.core.caching import FunctionCache, _CacheLocator
-from numba.core.dispatcher import Dispatcher
 from numba.core.registry import CPUDispatcher
+from numba.core.runtime import rtsys
 
+from accsim.kernels import library
 from accsim.kernels.library import KernelCache, KernelCompiler
 
 UNREADABLE = (OSError, EOFError, pickle.UnpicklingError, AttributeError, ImportError, ValueError, IndexError, TypeError)
@@ -56,29 +59,75 @@ def kernel(function=None, *, inline="never", allocates=False):
         return lambda f: kernel(f, inline=inline, allocates=allocates)
     if numba.config.DISABLE_JIT:
         return function
-    late = inline == "late"
-    options = {"nopython": True, "error_model": "numpy", "boundscheck": None, "nogil": True}
-    options |= {"_nrt": allocates, "forceinline": late}
-    return Kernel(function, targetoptions=options | {"inline": "never" if late else inline})
+    return Kernel(function, inline, allocates)
 
 
-class Kernel(CPUDispatcher):
+class Kernel:
     """What Python calls. Other kernels call its `part`, the same function without a wrapper for Python.
 
     Most kernels are called by others alone, and a wrapper with many array arguments takes longer to compile than the
-    function itself.
+    function itself. Neither exists before its first call.
     """
 
-    def __init__(self, py_func, locals=MappingProxyType({}), targetoptions=MappingProxyType({})):  # noqa: A002 (Numba's)
-        super().__init__(py_func, locals, targetoptions, KernelCompiler)
-        options = dict(targetoptions) | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-        self.part = CPUDispatcher(py_func, locals, options, KernelCompiler)
-        for dispatcher in (self, self.part):
-            dispatcher._cache = _KernelCache(py_func, [dispatcher.targetoptions.get(k) for k in OPTIONS])
+    def __init__(self, function, inline, allocates):
+        late = inline == "late"
+        self.py_func = function
+        self.targetoptions = {
+            "nopython": True,
+            "error_model": "numpy",
+            "boundscheck": None,
+            "nogil": True,
+            "no_cfunc_wrapper": True,
+            "_nrt": allocates,
+            "forceinline": late,
+            "inline": "never" if late else inline,
+        }
+        update_wrapper(self, function)
+
+    def __call__(self, *args):
+        """Run the kernel on these arguments."""
+        return self.entry(*args)
+
+    @cached_property
+    def entry(self):
+        """The function as Python calls it."""
+        return _KernelDispatcher(self.py_func, self.targetoptions)
+
+    @cached_property
+    def part(self):
+        """The function as kernels call it."""
+        return _KernelDispatcher(self.py_func, self.targetoptions | {"no_cpython_wrapper": True})
 
     @property
     def _numba_type_(self):
         return types.Dispatcher(self.part)
+
+
+class _KernelDispatcher(CPUDispatcher):
+    """Numba's dispatcher with our compiler and cache."""
+
+    def __init__(self, function, options):
+        super().__init__(function, targetoptions=options, pipeline_class=KernelCompiler)
+        self._cache = _KernelCache(function, _differing(options))
+
+    def get_call_template(self, args, kws):
+        """As Numba's, for the types of the arguments alone: none is compiled once more for a constant's value."""
+        plain = {name: types.unliteral(kind) for name, kind in kws.items()}
+        return super().get_call_template([types.unliteral(kind) for kind in args], plain)
+
+    def compile(self, sig):
+        """As Numba's, without a look for garbage among the millions of objects that a compilation keeps."""
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return super().compile(sig)
+        finally:
+            if collects:
+                gc.enable()
+
+
+def _differing(options):
+    return [options.get(name) for name in OPTIONS]
 
 
 @lru_cache(maxsize=1)
@@ -99,6 +148,12 @@ def cache_folder() -> Path:
         if named:
             raise OSError(f"the kernel cache folder {folder} cannot be made: {error}") from error
     return _private_folder()
+
+
+@lru_cache(maxsize=1)
+def _recipe() -> str:
+    """A digest of the code by which kernels are compiled and kept."""
+    return hashlib.sha256(Path(__file__).read_bytes() + Path(library.__file__).read_bytes()).hexdigest()
 
 
 def fingerprint(function) -> str:
@@ -126,8 +181,8 @@ def _feed(function, digest, seen):
 
 
 def _feed_global(name, value, digest, seen):
-    if isinstance(value, Dispatcher):
-        digest.update(repr([value.targetoptions.get(k) for k in OPTIONS]).encode())
+    if isinstance(value, Kernel):
+        digest.update(repr(_differing(value.targetoptions)).encode())
         _feed(value.py_func, digest, seen)
     elif isinstance(value, FunctionType):
         _feed(value, digest, seen)
@@ -186,6 +241,7 @@ class _KernelCache(FunctionCache):
         flags = {k: v for k, v in os.environ.items() if k.startswith("NUMBA_") and k != "NUMBA_CACHE_DIR"}
         key = (
             self._print,
+            _recipe(),
             self._options,
             str(sig),
             codegen.magic_tuple(),
@@ -195,6 +251,11 @@ class _KernelCache(FunctionCache):
         )
         name = self._py_func.__qualname__.replace("<", "").replace(">", "")
         return Path(self._cache_path) / f"{name}-{hashlib.sha256(repr(key).encode()).hexdigest()[:32]}.kernel"
+
+    def load_overload(self, sig, target_context):
+        """As Numba's, without its types and operations, which take long to load and serve compilation alone."""
+        rtsys.initialize(target_context)
+        return self._load_overload(sig, target_context)
 
     def _load_overload(self, sig, target_context):
         path = self._path(sig, target_context.codegen())

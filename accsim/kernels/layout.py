@@ -133,12 +133,6 @@ VALID, AT, LIMIT, LOOKED = 0, 1, 2, 3
 
 
 @kernel
-def plain(value):
-    """The value as a plain number: a constant passed on as it is makes Numba compile the callee anew for it."""
-    return np.int64(value)
-
-
-@kernel
 def power_of_two(n):
     """The smallest power of two that is at least n (and at least 1)."""
     size = 1

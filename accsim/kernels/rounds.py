@@ -31,7 +31,6 @@ from accsim.kernels.layout import (
     SOURCE,
     TOTAL_AT,
     VALID,
-    plain,
 )
 from accsim.kernels.same import bulk_matches, same_state
 from accsim.kernels.segment import (
@@ -92,7 +91,7 @@ def play_segment(p, st, items, rounds, jump, snap, att, events):
 @kernel(inline="always")
 def _try_jump(p, st, items, rounds, done, snap, att):
     """Rounds done after a jump, if one is possible; saves a state at powers of two. -1 on overflow."""
-    level = plain(LEVELS - 1)
+    level = LEVELS - 1
     if not worth_a_look(p, st, level, snap):
         return done
     head = snap.head[level]

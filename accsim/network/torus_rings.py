@@ -7,7 +7,6 @@ from itertools import permutations
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.optimize import linprog
 
 from accsim.errors import InputError
 from accsim.network.algorithms import HALVES, Ring, both_ways
@@ -157,6 +156,8 @@ def _needs(graph: Graph, gathers: Sequence[Schedule]) -> Floats:
 
 def _shares(needs: Floats) -> Floats:
     """Share of each gather for which all phases, each as long as its slowest port, take least together."""
+    from scipy.optimize import linprog
+
     phases, ports, pieces = needs.shape
     found = linprog(
         np.append(np.zeros(pieces), np.ones(phases)),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from typing import Any
 
+from accsim.config.field_docs import field_docs
 from accsim.config.machine import Accelerator
 from accsim.config.reader import FileModel
 from accsim.engine.energy import price_list
@@ -157,9 +158,10 @@ def _default(field: Field[Any]) -> Any:
 def describe_op(kind: str) -> dict[str, Any]:
     """A kind of op: its keys in a trace, each with what it means, whether it is needed, its default."""
     form = FORMS[kind]
+    docs = field_docs(form)
     keys = {
         name: {
-            "description": field.description or "",
+            "description": docs.get(name, ""),
             "needed": field.is_required(),
             "usual": field.is_required() or name in form.usual,
             "default": None if field.is_required() else field.get_default(call_default_factory=True),

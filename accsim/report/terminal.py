@@ -60,8 +60,11 @@ def say(message: str) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Progress | None]:
-    """A bar on stderr where that is a terminal, else nothing; and one line when the engine has to be compiled first."""
+def progress(*of: str) -> Iterator[Progress | None]:
+    """A bar on stderr where that is a terminal, else nothing; and one line when the engine has to be compiled first.
+
+    ``of`` are the names of the machine and the workload of a run, for the process that compiles beside it.
+    """
     from accsim.kernels import jit
 
     said: list[str] = []
@@ -70,8 +73,8 @@ def progress() -> Iterator[Progress | None]:
         if not said:
             said.append(f"compiling the engine (once; kept in {jit.cache_folder()})")
             say(said[0])
-            helper = [sys.executable, "-m", "accsim.engine.warm"]  # the other half, at the same time
-            subprocess.Popen(helper, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            beside = [sys.executable, "-m", "accsim.report.warm", *of]
+            subprocess.Popen(beside, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     jit.announce = announce
     try:

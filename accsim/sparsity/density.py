@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.fft import next_fast_len
-from scipy.stats import binom, hypergeom
 
 from accsim.config.checks import ArgumentChecks
 from accsim.errors import InputError
@@ -83,6 +81,8 @@ class UniformDensity:
     @property
     def chances(self) -> Chances:
         """Chance of each number of nonzeros, shape (positions + 1,)."""
+        from scipy.stats import binom, hypergeom
+
         counts = np.arange(self.positions + 1)
         if self.whole is None:
             found = binom.pmf(counts, self.positions, float(self.density))
@@ -122,6 +122,9 @@ class UniformDensity:
 
     def _below_given_total(self, lanes: int, whole: int) -> Chances:
         """P(max ≤ k) for each k, with a fixed total."""
+        from scipy.fft import next_fast_len
+        from scipy.stats import binom
+
         kept = kept_of(whole, self.density)
         share = kept / whole
         single = binom.pmf(np.arange(self.positions + 1), self.positions, share)

@@ -9,9 +9,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.fft import next_fast_len
-from scipy.special import bdtrc
-from scipy.stats import poisson
 
 from accsim.errors import InputError
 from accsim.sparsity.mask import Mask, as_mask
@@ -75,6 +72,8 @@ def expected_max(positions: int, density: float, lanes: int) -> float:
     >>> round(expected_max(64, 0.1, 32), 1), expected_max(8, 1.0, 5)
     (11.8, 8.0)
     """
+    from scipy.special import bdtrc
+
     tail = bdtrc(np.arange(positions, dtype=np.float64), positions, density)
     with np.errstate(divide="ignore"):
         return float(-np.expm1(lanes * np.log1p(-np.minimum(tail, 1.0))).sum())
@@ -104,6 +103,9 @@ def fullest_bank(sums: int, banks: int) -> float:
     >>> round(fullest_bank(2, 2), 6), round(fullest_bank(128, 128), 2)
     (1.5, 4.38)
     """
+    from scipy.fft import next_fast_len
+    from scipy.stats import poisson
+
     least = math.ceil(sums / banks)
     total, expected = poisson.pmf(sums, sums), float(least)
     for most in range(least, sums):

@@ -14,8 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr
-from scipy.stats import binom
 
 from accsim.sparsity.base import Axes, Bools, groups
 from accsim.sparsity.imbalance import expected_max, mask_imbalance
@@ -135,6 +133,8 @@ def run_by_rows(operand: Lines, modes: Sequence[tuple[int, int]], rows: int, win
     steps = np.array([*sorted(n for n, _ in modes), m])
     known = operand.mask
     if known is None:
+        from scipy.special import bdtr
+
         across, size = operand.block
         blocks = math.ceil(window / max(size, m)) * math.ceil(rows / across)
         size = min(size, m)
@@ -260,6 +260,8 @@ def _steps_of(operand: Lines, tile: int, side: int) -> Floats:
     if operand.mask is not None:
         steps = _packed(operand.mask, tile, side)
         return np.bincount(steps.ravel()) / steps.size
+    from scipy.stats import binom
+
     size = min(operand.block[0], tile)
     nonzeros = np.arange(math.ceil(tile / size) + 1)
     steps = -(-np.minimum(nonzeros * size, tile) // side)

@@ -7,6 +7,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, overload
 
+from accsim.config.data_files import is_slice
 from accsim.config.machine import Accelerator
 from accsim.embedding.placement import Placement
 from accsim.errors import InputError, check_choice
@@ -15,7 +16,7 @@ from accsim.mapping.goal import Constraint
 from accsim.report.result import Report
 from accsim.report.simulate import simulate as simulate_chip
 from accsim.system.recommend import train_step
-from accsim.system.slices import Slice, is_slice
+from accsim.system.slices import Slice
 from accsim.system.step import StepReport
 from accsim.workload.ops import Op
 from accsim.workload.trace import Workload

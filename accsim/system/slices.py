@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from accsim.config.catalogue import is_path, load_accelerator
+from accsim.config.catalogue import load_accelerator
 from accsim.config.checks import shown
 from accsim.config.interconnect import Interconnect
 from accsim.config.machine import Accelerator
@@ -38,11 +38,6 @@ class Slice:
     def chips(self) -> int:
         """Their number."""
         return self.network.chips
-
-
-def is_slice(name: object) -> bool:
-    """Whether a name is that of several chips and not that of one."""
-    return isinstance(name, str) and ":" in name and not is_path(name)
 
 
 def read_slice(spec: str, *, set: Mapping[str, object] | None = None) -> Slice:  # noqa: A002

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from accsim.config.data_files import find_file, is_table, shipped_names
+from accsim.config.field_docs import field_docs
 from accsim.config.reader import MarkedDocument, parse_scalar, read_yaml
 from accsim.errors import InputError, Problem
 from accsim.workload.files import expand_model, is_trace, read_model
@@ -90,13 +91,13 @@ def describe_workload(spec: str | Path, *, set: Mapping[str, object] | None = No
     else:
         model = read_model(document, problems)
         workload = expand_model(model, document)
-        given = type(model.parameters).model_fields
+        docs = field_docs(type(model.parameters))
         described = {
             "kind": "model",
             "architecture": model.architecture,
             "parameters": {
-                name: {"value": getattr(model.parameters, name), "description": field.description}
-                for name, field in given.items()
+                name: {"value": getattr(model.parameters, name), "description": docs.get(name)}
+                for name in type(model.parameters).model_fields
             },
             "hyperparameters": dict(workload.hyperparameters),
             "parameter_count": model.parameter_count(),

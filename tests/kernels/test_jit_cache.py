@@ -45,8 +45,20 @@ print("result", caller.outer(int(sys.argv[1])))
 PARTS = """
 import caller, inner
 assert caller.outer(3) == 106
-assert [len(called.overloads) for called in (inner.twice, inner.twice.part)] == [0, 1]
+assert [len(called.overloads) for called in (inner.twice.entry, inner.twice.part)] == [0, 1]
 print("result", inner.twice(3))  # Python may call it as well
+"""
+CONSTANTS = """
+from accsim.kernels.jit import kernel
+from inner import twice
+
+@kernel
+def several(x):
+    return twice(1) + twice(2) + twice(x)
+
+assert several(3) == 12
+assert len(twice.part.overloads) == 1
+print("result", several(4))
 """
 
 
@@ -103,6 +115,13 @@ def test_a_changed_callee_in_another_file_is_noticed(package: Path) -> None:
     assert (package / "caller.py").stat().st_mtime_ns == stamps
 
 
+def test_kernels_compiled_in_another_way_are_left_alone(package: Path) -> None:
+    run(package)
+    (package / "main.py").write_text("from accsim.kernels import jit\njit._recipe = lambda: 'another'\n" + MAIN)
+    assert run(package) == ({"outer", "twice"}, 106)
+    assert len(kernels(package)) == 4
+
+
 def test_parallel_writers(package: Path) -> None:
     processes = [start(package, argument) for argument in range(4)]
     assert [finish(process)[1] for process in processes] == [100, 102, 104, 106]
@@ -127,6 +146,11 @@ def test_a_damaged_file_is_replaced(package: Path, damage: Callable[[bytes], byt
 def test_a_kernel_of_other_kernels_is_machine_code_only_inside_them(package: Path) -> None:
     (package / "main.py").write_text(PARTS)
     assert run(package) == (set(), 6)
+
+
+def test_a_constant_does_not_compile_a_kernel_once_more(package: Path) -> None:
+    (package / "main.py").write_text(CONSTANTS)
+    assert run(package) == (set(), 14)
 
 
 # The fingerprint
