@@ -17,6 +17,7 @@ from accsim.errors import InputError, check_choice
 from accsim.system.dense import dense_half, model_tables
 from accsim.system.halves import ICI
 from accsim.system.legs import embedding_legs
+from accsim.system.places import check_place
 from accsim.system.placing import BEST, ROWS, placements, tiles_of
 from accsim.system.runs import Run
 from accsim.system.schedules import SCHEDULES, Parts
@@ -87,6 +88,7 @@ def train_step(
             )
     check_choice("schedule", schedule, tuple(SCHEDULES))
     check_choice("dedup", dedup, DEDUP)
+    check_place(on.chip, where)
     samples = int(work.parameters["batch"])
     if samples < on.chips:
         raise InputError(f"read a batch of {samples} samples, allowed is at least one for each of {on.chips} chips")
@@ -107,7 +109,8 @@ def train_step(
 
     steps = [run(placed, scope) for placed, scopes in tried for scope in (scopes if dedup == BEST else (dedup,))]
     fastest = min(step.step_s for step in steps)
-    return min((s for s in steps if s.step_s <= (1 + ALIKE) * fastest), key=lambda step: step.embedding_s)
+    alike = [step for step in steps if step.step_s <= (1 + ALIKE) * fastest]
+    return min(alike, key=lambda step: step.embedding_s).beside(steps)
 
 
 def _all_reduce(on: Slice, size: float) -> Run:

@@ -42,6 +42,9 @@ def _summary(step: StepReport) -> Iterable[tuple[str, str]]:
     yield "bound by", ", ".join(f"{cause} {percent(share)}" for cause, share in list(causes)[:TOP_CAUSES])
     yield "halves alone", f"embedding {si(step.embedding_s, 's')}, dense {si(step.dense_s, 's')}"
     yield "energy of a chip", f"{si(step.energy_j, 'J')}, average power {si(step.power_w, 'W')}"
+    slower = {words: seconds / step.step_s for words, seconds in step.other_placements_s.items()}
+    others = [f"also tried, {ratio:.3g} x as slow: {words}" for words, ratio in slower.items()]
+    yield "placement", "; ".join([step.placed, *others])
     capacity = step.slice.chip.main_memory.capacity_bytes
     yield "tables", f"{binary(step.table_bytes)} on the fullest chip, of {binary(capacity)}"
 

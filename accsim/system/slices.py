@@ -66,23 +66,40 @@ def read_slice(spec: str, *, set: Mapping[str, object] | None = None) -> Slice: 
     >>> read_slice("tpu_v4:4x4x8").chips
     128
     """
-    name, _, rest = spec.partition(":")
-    chip = load_accelerator(name, set=set)
-    head, _, tail = rest.partition(":")
+    name, _, shape = spec.partition(":")
+    return slice_of(load_accelerator(name, set=set), shape, spec)
+
+
+def slice_of(chip: Accelerator, shape: str, name: str) -> Slice:
+    """Chips of a machine in a shape.
+
+    Parameters
+    ----------
+    shape
+        What follows the machine in a slice's name: ``4x4x8``, ``twisted:4x4x8``, ``8``.
+    name
+        Of the slice.
+
+    Raises
+    ------
+    InputError
+        If the machine has no such slices.
+    """
+    head, _, tail = shape.partition(":")
     twisted = head == TWISTED
-    text = tail if twisted else rest
+    text = tail if twisted else shape
     if not _SHAPE.fullmatch(text):
-        raise _wrong(spec, f"read the shape {shown(text)}, allowed are numbers of chips with 'x' in between")
-    shape = tuple(int(length) for length in text.split("x"))
+        raise _wrong(name, f"read the shape {shown(text)}, allowed are numbers of chips with 'x' in between")
+    lengths = tuple(int(length) for length in text.split("x"))
     if chip.interconnect is not None:
-        return Slice(spec, chip, _torus(spec, shape, twisted, chip.interconnect))
+        return Slice(name, chip, _torus(name, lengths, twisted, chip.interconnect))
     if chip.links is None:
-        raise _wrong(spec, f"{chip.name} has neither an interconnect nor links to other chips, allowed is '{name}'")
-    if twisted or len(shape) > 1 or not 2 <= shape[0] <= chip.links.chips:
-        raise _wrong(spec, f"read {shown(rest)}, allowed are 2 to {chip.links.chips} chips of a node of {chip.name}")
+        raise _wrong(name, f"{chip.name} has neither an interconnect nor links to other chips, allowed is it alone")
+    if twisted or len(lengths) > 1 or not 2 <= lengths[0] <= chip.links.chips:
+        raise _wrong(name, f"read {shown(shape)}, allowed are 2 to {chip.links.chips} chips of a node of {chip.name}")
     links = chip.links
-    node = FatTree(shape, link_bytes_per_s=links.bandwidth_bytes_per_s, hop_latency_s=links.hop_s / 2)
-    return Slice(spec, chip, node)
+    node = FatTree(lengths, link_bytes_per_s=links.bandwidth_bytes_per_s, hop_latency_s=links.hop_s / 2)
+    return Slice(name, chip, node)
 
 
 def _torus(spec: str, shape: tuple[int, ...], twisted: bool, links: Interconnect) -> Torus:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from accsim.config.frozen import FrozenDict
 from accsim.embedding.placement import Placement
 from accsim.embedding.work import StepWork
 from accsim.system.dense import Dense
 from accsim.system.halves import Leg
+from accsim.system.placement_words import placement_words
 from accsim.system.runs import Run, Span
 from accsim.system.slices import Slice
 from accsim.workload.embeddings import EmbeddingSet
@@ -39,6 +41,8 @@ class StepReport:
         What runs at once.
     embedding_energy_j
         Joules of a chip for the embedding half, by component, idle power apart.
+    other_placements_s
+        Placement of tables that was tried too -> time of its fastest step.
     """
 
     slice: Slice
@@ -54,6 +58,7 @@ class StepReport:
     all_reduce: Run
     spans: tuple[Span, ...]
     embedding_energy_j: Mapping[str, float]
+    other_placements_s: Mapping[str, float] = field(default_factory=FrozenDict)
 
     @property
     def step_s(self) -> float:
@@ -112,6 +117,16 @@ class StepReport:
         return sum(run.time_s for run in self.dense.segments.values())
 
     @property
+    def placed(self) -> str:
+        """How tables lie on the slice, in words."""
+        return placement_words(self.placement, self.embeddings)
+
+    @property
+    def choices(self) -> str:
+        """What was chosen or given, in words."""
+        return f"{self.placed}; dedup {self.work.dedup}; {self.schedule}; {self.where}"
+
+    @property
     def table_bytes(self) -> int:
         """Rows and optimizer state on the fullest chip."""
         return int(self.placement.held_bytes(self.embeddings).max())
@@ -134,6 +149,14 @@ class StepReport:
         """Average power of one chip."""
         return self.energy_j / self.step_s
 
+    def beside(self, tried: Iterable[StepReport]) -> StepReport:
+        """The same, with the other placements among steps that were tried."""
+        others: dict[str, float] = {}
+        for step in tried:
+            if step.placed != self.placed:
+                others[step.placed] = min(step.step_s, others.get(step.placed, step.step_s))
+        return replace(self, other_placements_s=others)
+
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
         return {
@@ -145,6 +168,8 @@ class StepReport:
             "samples": self.samples,
             "where": self.where,
             "dedup": self.work.dedup,
+            "placement": self.placed,
+            "other_placements_s": dict(self.other_placements_s),
             "schedule": self.schedule,
             "step_s": self.step_s,
             "samples_per_s": self.samples_per_s,
