@@ -27,7 +27,7 @@ from accsim.cli.options import (
     Where,
     WorkloadName,
 )
-from accsim.cli.step import StepOptions, refuse, run_step
+from accsim.cli.step import refuse, run_on_slice
 from accsim.errors import AccsimError, InputError, MappingError, Problem, TooLongError
 from accsim.report.terminal import Progress, console, progress, say, write_json, write_text
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from accsim.config.machine import Accelerator
     from accsim.mapping.goal import Goal
     from accsim.report.result import Report
+    from accsim.system.choices import StepOptions
     from accsim.workload.trace import Workload
 
 
@@ -43,7 +44,11 @@ def run(
     workload: WorkloadName,
     dataflow: Dataflow = None,
     compare: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Dataflows to set side by side: unfused,flat,flash.")
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="To set side by side: dataflows (unfused,flat), or of a slice a choice (rows,best) or shapes.",
+        ),
     ] = None,
     settings: Set = None,
     objective: Objective = "latency",
@@ -67,6 +72,7 @@ def run(
     """Simulate a workload on a machine, or a training step on a slice: time, energy, utilization, what binds."""
     from accsim.config.catalogue import load_accelerator
     from accsim.mapping.goal import read_goal
+    from accsim.network.named_collectives import collective_kind
     from accsim.report.lookup import read_both, read_dataflows, read_settings
     from accsim.system.slices import is_slice
     from accsim.workload.catalogue import load_workload
@@ -80,8 +86,8 @@ def run(
         of_slices["placement"] = placement
     if where is not None:
         of_slices["where"] = where
-    if is_slice(machine):
-        of_chips: dict[str, object] = {"dataflow": dataflow, "compare": compare, "constraint": constraints, "out": out}
+    if is_slice(machine) or collective_kind(workload):
+        of_chips: dict[str, object] = {"dataflow": dataflow, "constraint": constraints}
         of_chips |= {
             "prefetch_weights": prefetch_weights,
             "objective": objective != "latency",
@@ -91,7 +97,7 @@ def run(
             "no_ops": not ops,
         }
         refuse(of_chips, "allowed for a single chip, not for a slice")
-        run_step(machine, workload, read_settings(settings or []), of_slices, as_json)
+        run_on_slice(machine, workload, read_settings(settings or []), of_slices, compare, out, as_json)
         return
     refuse(of_slices, "allowed for a slice, such as tpu_v4:4x4x8")
     if dataflow is not None and compare is not None:

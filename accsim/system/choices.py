@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypedDict
 
 from accsim.config.machine import Accelerator
 from accsim.errors import InputError, Problem, check_choice
@@ -13,6 +13,16 @@ from accsim.system.places import DEFAULT_PLACE, check_place
 from accsim.system.placing import PLACEMENTS
 from accsim.system.recommend import DEDUP
 from accsim.system.schedules import SCHEDULES
+
+
+class StepOptions(TypedDict, total=False):
+    """Choices of a step, as options of `accsim.system.train_step`."""
+
+    schedule: str
+    dedup: str
+    placement: str
+    where: str
+
 
 CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "schedule": tuple(SCHEDULES),

@@ -45,6 +45,17 @@ def is_slice(name: object) -> bool:
     return isinstance(name, str) and ":" in name and not is_path(name)
 
 
+def is_shape(text: str) -> bool:
+    """Whether a text is the shape of a slice.
+
+    Examples
+    --------
+    >>> is_shape("twisted:4x4x8"), is_shape("8"), is_shape("rows")
+    (True, True, False)
+    """
+    return _SHAPE.fullmatch(text.removeprefix(f"{TWISTED}:")) is not None
+
+
 def read_slice(spec: str, *, set: Mapping[str, object] | None = None) -> Slice:  # noqa: A002
     """The slice of a text.
 

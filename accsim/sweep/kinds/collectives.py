@@ -57,7 +57,7 @@ class Collectives:
         if names_slice(work):
             return slice_at(work, setting).network
         if not setting.network:
-            several = f"add the axis {TOPOLOGY}: ['torus:4x4x8'], or name a slice, {work.machine}:4x4x8"
+            several = f"add the axis {TOPOLOGY}: ['torus:4x4x8'], or name a slice, such as tpu_v4:4x4x8"
             raise InputError(f"'{work.machine}' is a single chip, and a collective needs several: {several}")
         return topology_of(setting.network)
 
