@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from accsim.config.compute_units import SystolicArray
 from accsim.config.machine import Accelerator
 from accsim.engine.energy import energy_of, price_list
 from accsim.engine.program import TICKS_PER_CYCLE
@@ -20,8 +21,8 @@ from accsim.workload.trace import Workload
 
 BOTTOM = "bottom."
 """Start of the names of what needs no embedding."""
-TENSOR_CORE = "tensor_core"
-"""What issues the dense half's ops one after the other, and so is held throughout."""
+TENSOR_CORE, CORES = "tensor_core", "cores"
+"""What issues the dense half's ops one after the other, and so is held throughout, on systolic arrays and elsewhere."""
 GRADIENT_BYTES = 4
 """Of a gradient that is summed over chips: fp32."""
 
@@ -46,6 +47,11 @@ class Dense:
     report: Report
     segments: Mapping[str, Run]
     weights: int
+
+    @property
+    def unit(self) -> str:
+        """What the chip's cores are called."""
+        return unit_of(self.report.accelerator)
 
     @property
     def gradient_bytes(self) -> int:
@@ -87,7 +93,7 @@ def dense_half(name: str, settings: Mapping[str, object], chip: Accelerator, sam
     rows = {name: row for row in report.ops for name in row.names}
     runs: dict[str, list[Run]] = {name: [] for name in SEGMENTS}
     for entry in trace.entries:
-        runs[_segment(entry.name)].append(_run(rows[entry.name], entry.repeat, report.clock_hz))
+        runs[_segment(entry.name)].append(_run(rows[entry.name], entry.repeat, report))
     return Dense(report, {name: in_turn(name, each) for name, each in runs.items()}, _weights(trace))
 
 
@@ -99,14 +105,19 @@ def _segment(name: str) -> str:
     return "bottom" if name.startswith(BOTTOM) else "top"
 
 
-def _run(row: OpRow, times: int, clock_hz: float) -> Run:
+def unit_of(chip: Accelerator) -> str:
+    """What a chip's cores are called: on TPUs TensorCores."""
+    return TENSOR_CORE if isinstance(chip.matrix_unit, SystolicArray) else CORES
+
+
+def _run(row: OpRow, times: int, report: Report) -> Run:
     """An op done so many times; of a resource, the average of its servers works."""
     totals = row.totals
-    each = times / TICKS_PER_CYCLE / clock_hz
+    each = times / TICKS_PER_CYCLE / report.clock_hz
     busy = {name: ticks / totals.servers[name] * each for name, ticks in totals.busy.items()}
     path = {cause: ticks * each for cause, ticks in totals.critical_path.items()}
     time = totals.total_ticks * each
-    return Run(row.label, time, {TENSOR_CORE: time, **busy}, path)
+    return Run(row.label, time, {unit_of(report.accelerator): time, **busy}, path)
 
 
 def _weights(trace: Workload) -> int:

@@ -12,7 +12,7 @@ from accsim.engine.energy import energy_of, price_list
 from accsim.engine.program import TICKS_PER_CYCLE, Program
 from accsim.engine.run import run_program
 from accsim.mapping.sparse_core import UnitPrograms, unit_programs
-from accsim.system.halves import ICI, Leg
+from accsim.system.halves import Leg
 from accsim.system.slices import Slice
 
 
@@ -59,13 +59,13 @@ def _row_sums(on: Slice, size: float) -> tuple[Leg, ...]:
         return ()
     found = on.network.all_reduce(size)
     time = found.time_s - found.latency_s
-    return (Leg("row_sums", ICI, time, found.latency_s, {ICI: time}, {f"{ICI}/all_reduce": 1.0}),)
+    return (Leg("row_sums", on.links, time, found.latency_s, {on.links: time}, {f"{on.links}/all_reduce": 1.0}),)
 
 
 def _exchange(name: str, on: Slice, pattern: float | NDArray[np.float64]) -> Leg:
     """What chips send each other; it ends at the most loaded link."""
     if on.chips == 1 or not np.any(pattern):
-        return Leg(name, ICI, 0.0, 0.0, {}, {})
+        return Leg(name, on.links, 0.0, 0.0, {}, {})
     found = on.network.link_loads(pattern)
     time = found.time_s - found.latency_s
-    return Leg(name, ICI, time, found.latency_s, {ICI: time}, {f"{ICI}/{found.bound_by}": 1.0})
+    return Leg(name, on.links, time, found.latency_s, {on.links: time}, {f"{on.links}/{found.bound_by}": 1.0})

@@ -15,7 +15,6 @@ from accsim.embedding.placement import Placement
 from accsim.embedding.step_work import step_work
 from accsim.errors import InputError, check_choice
 from accsim.system.dense import dense_half, model_tables
-from accsim.system.halves import ICI
 from accsim.system.legs import embedding_legs
 from accsim.system.places import check_place
 from accsim.system.placing import BEST, ROWS, placements, tiles_of
@@ -118,4 +117,4 @@ def _all_reduce(on: Slice, size: float) -> Run:
     if on.chips == 1:
         return Run("all_reduce", 0.0, {}, {})
     found = on.network.all_reduce(size)
-    return Run("all_reduce", found.time_s, {ICI: found.time_s}, {f"{ICI}/all_reduce": found.time_s})
+    return Run("all_reduce", found.time_s, {on.links: found.time_s}, {f"{on.links}/all_reduce": found.time_s})

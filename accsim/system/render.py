@@ -52,8 +52,8 @@ def _summary(step: StepReport) -> Iterable[tuple[str, str]]:
 def _parts(step: StepReport) -> Sheet:
     found = Sheet(("part", "on", "time", "bound by"), words=(0, 1, 3))
     legs = [(leg.name, leg.unit, leg.alone) for leg in step.legs]
-    dense = [(name, "tensor_core", run) for name, run in step.dense.segments.items()]
-    for name, unit, run in [*legs[:3], *dense, ("all_reduce", "ici", step.all_reduce), *legs[3:]]:
+    dense = [(name, step.dense.unit, run) for name, run in step.dense.segments.items()]
+    for name, unit, run in [*legs[:3], *dense, ("all_reduce", step.slice.links, step.all_reduce), *legs[3:]]:
         found.add(name, unit, si(run.time_s, "s"), run.bound_by)
     return found
 

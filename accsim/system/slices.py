@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from accsim.config.catalogue import is_path, load_accelerator
 from accsim.config.checks import shown
 from accsim.config.interconnect import Interconnect
+from accsim.config.links import LINKS
 from accsim.config.machine import Accelerator
 from accsim.errors import InputError, Problem
 from accsim.network.fat_tree import FatTree
@@ -38,6 +39,12 @@ class Slice:
     def chips(self) -> int:
         """Their number."""
         return self.network.chips
+
+    @property
+    def links(self) -> str:
+        """What the machine calls the links between chips: ``ici``, ``nvlink``."""
+        found = self.chip.interconnect or self.chip.links
+        return LINKS if found is None else found.name
 
 
 def is_slice(name: object) -> bool:
@@ -105,7 +112,8 @@ def slice_of(chip: Accelerator, shape: str, name: str) -> Slice:
     if chip.interconnect is not None:
         return Slice(name, chip, _torus(name, lengths, twisted, chip.interconnect))
     if chip.links is None:
-        raise _wrong(name, f"{chip.name} has neither an interconnect nor links to other chips, allowed is it alone")
+        message = f"{chip.name} has neither an interconnect nor links to other chips, allowed is '{chip.name}'"
+        raise _wrong(name, message)
     if twisted or len(lengths) > 1 or not 2 <= lengths[0] <= chip.links.chips:
         raise _wrong(name, f"read {shown(shape)}, allowed are 2 to {chip.links.chips} chips of a node of {chip.name}")
     links = chip.links
