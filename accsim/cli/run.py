@@ -27,8 +27,9 @@ from accsim.cli.options import (
     Where,
     WorkloadName,
 )
+from accsim.cli.out import check_out
 from accsim.cli.step import refuse, run_on_slice
-from accsim.errors import AccsimError, InputError, MappingError, Problem, TooLongError
+from accsim.errors import AccsimError, InputError, MappingError, TooLongError
 from accsim.report.terminal import Progress, console, progress, say, write_json, write_text
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def run(
     names = None if compare is None else read_dataflows(compare)
     changed = read_settings(settings or [])
     acc, work = read_both(lambda: load_accelerator(machine, set=changed), lambda: load_workload(workload))
-    _check_out(out, names)
+    check_out(out, names)
     goal = read_goal(objective, constraints or (), effort)
     simulate = partial(simulate_with, acc, work, goal, fidelity, power_cap, prefetch_weights)
     if names is None:
@@ -117,18 +118,6 @@ def run(
             _print_run(report, ops, as_json)
     else:
         _run_comparison(simulate, work, names, ops, out, as_json)
-
-
-def _check_out(out: Path | None, names: Sequence[str] | None) -> None:
-    """Refuse a folder that must not be replaced before any work is done; of a comparison, each dataflow's own."""
-    if out is None:
-        return
-    from accsim.report.folder import MANIFEST, check_target
-
-    for name in names or [""]:
-        check_target(out / name)
-    if names is not None and (out / MANIFEST).exists():
-        raise InputError(Problem(str(out), "", "holds a single run; a comparison needs a folder of its own"))
 
 
 def _save(out: Path | None, reports: Mapping[str, Report]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from accsim.cli.out import check_out
 from accsim.errors import AccsimError, InputError
 from accsim.report.terminal import console, progress, say, write_json
 
@@ -60,17 +61,15 @@ def run_step(
     changed
         Settings of the machine.
     """
-    from accsim.report.folder import check_target
-    from accsim.system import read_slice, train_step
+    from accsim.system.files import summary_of
     from accsim.system.render import print_step
 
-    if out is not None:
-        check_target(out)
+    check_out(out, None)
     with progress():
-        step = train_step(model, read_slice(machine, set=changed), **options)
+        step = _step(machine, model, changed, options)
     _save(step, out)
     if as_json:
-        write_json(step.to_dict())
+        write_json(summary_of(step))
     else:
         print_step(console(), step)
 
@@ -86,13 +85,12 @@ def run_steps(
     compare
         Values of one choice, or shapes, joined by commas.
     """
-    from accsim.report.folder import check_target
     from accsim.system.compare import read_compared
+    from accsim.system.files import summary_of
     from accsim.system.render_comparison import print_steps
 
     cases = read_compared(compare, machine, options)
-    for name in cases if out is not None else ():
-        check_target(Path(str(out)) / name)
+    check_out(out, list(cases))
     steps: dict[str, StepReport] = {}
     refused: dict[str, AccsimError] = {}
     with progress():
@@ -104,7 +102,7 @@ def run_steps(
     for name, step in steps.items():
         _save(step, None if out is None else out / name)
     if as_json:
-        runs = {name: step.to_dict() for name, step in steps.items()}
+        runs = {name: summary_of(step) for name, step in steps.items()}
         write_json({"schema_version": 1, "runs": runs, "refused": {n: str(e) for n, e in refused.items()}})
     elif steps:
         print_steps(console(), steps)
