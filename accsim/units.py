@@ -10,6 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from accsim.errors import InputError, Problem, nearest, plain_name
@@ -209,6 +210,7 @@ def _nearest_unit(unit: str, dim: Dimension) -> str | None:
     return nearest(unit, dim.units)
 
 
+@lru_cache(maxsize=1024)
 def format_quantity(value: float, dimension: str) -> str:
     """Shortest text that `parse_quantity` reads back as exactly the same value.
 

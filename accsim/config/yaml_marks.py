@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,7 @@ def read_yaml(path: str | Path) -> MarkedDocument:
     return parse_yaml(text, name)
 
 
+@lru_cache(maxsize=32)
 def parse_yaml(text: str, name: str) -> MarkedDocument:
     """Contents of a YAML text; `name` stands for the file in messages. Raises as `read_yaml` does."""
     root = _compose(text, name)

@@ -35,7 +35,10 @@ class Exchange(Algorithm):
         found = transfer(graph, demand, chips.routing, "auto", chips.endpoint)
         bound = found.bound_by.split()[0].replace("link", "links")
         busy = {name: seconds for name, seconds in found.bounds_s.items() if name != "links"}
-        return CollectiveTime(found.time_s, 1, found.latency_s, found.link_bytes, busy, bound, self.name)
+        moved = dict.fromkeys(("sends", "receives"), size * (1 - 1 / ranks.each)) | {"adds": 0.0}
+        return CollectiveTime(
+            found.time_s, 1, found.latency_s, found.link_bytes, busy, bound, self.name, chip_bytes=moved
+        )
 
 
 class InSwitch(Algorithm):
@@ -71,7 +74,8 @@ class InSwitch(Algorithm):
             late = max(late, 2 * latency)
         needs = float((load / graph.rate).max())
         bound = "links" if needs > late else "latency"
-        return CollectiveTime(needs + late, 2 * min(far), late, load, {}, bound, self.name)
+        moved = {"sends": size, "receives": size, "adds": 0.0}
+        return CollectiveTime(needs + late, 2 * min(far), late, load, {}, bound, self.name, chip_bytes=moved)
 
 
 def _tree_links(graph: Graph, hops: Ints) -> tuple[Ints, float]:

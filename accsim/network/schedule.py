@@ -54,8 +54,10 @@ class Sends:
 
     def goes_like(self, other: Sends) -> bool:
         """True if as many blocks go between the same ranks the same way, whichever blocks they are."""
-        columns = ("source", "goal", "count", "adds", "port")
-        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in columns)
+        if len(self) != len(other):
+            return False
+        mine, its = ((one.source, one.goal, one.count, one.adds, one.port) for one in (self, other))
+        return all(a is b or bool((a == b).all()) for a, b in zip(mine, its, strict=True))
 
     def backwards(self, ways_back: Ints | None) -> Sends:
         """What undoes these sends: from the goals to the sources, to be added up.

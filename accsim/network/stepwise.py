@@ -37,6 +37,8 @@ class CollectiveTime:
         How it is carried out.
     others
         Time of each algorithm that was tried, s, fastest first.
+    chip_bytes
+        Bytes that a chip ``sends``, ``receives`` and, of these, ``adds`` to what it has, mean over chips.
     """
 
     time_s: float
@@ -47,6 +49,7 @@ class CollectiveTime:
     bound_by: str
     algorithm: str
     others: Mapping[str, float] = field(default_factory=dict)
+    chip_bytes: Mapping[str, float] = field(default_factory=dict)
 
 
 class Plan(NamedTuple):
@@ -112,7 +115,10 @@ class Stepwise:
         busy = self._needs(whole)
         del busy["links"]
         bound_by = max(spent, key=spent.__getitem__)
-        return CollectiveTime(total + max(late), steps, max(late), whole.links, busy, bound_by, algorithm)
+        means = {name: float(each.mean()) for name, each in zip(("sends", "receives", "adds"), whole[1:], strict=True)}
+        return CollectiveTime(
+            total + max(late), steps, max(late), whole.links, busy, bound_by, algorithm, chip_bytes=means
+        )
 
     def _alone(self, phase: Phase, plan: Plan, together: _Moved) -> tuple[Mapping[str, float], float]:
         """Seconds that a phase takes by what is slowest in its steps, and its latency; adds what it moves."""

@@ -102,14 +102,16 @@ def simulate(
     def finished(report: Report) -> Report:
         return with_early_weights(report, events=events) if prefetch_weights else report
 
-    def run_at(machine: Accelerator) -> Report:
-        again = (run_mapped(machine, r.op, r.count, r.names, r.found, fidelity, events) for r in rows)
-        return finished(replace(report, accelerator=machine, ops=tuple(again)))
-
     if not power_cap:
         return finished(report)
-    run, cap = within_cap(acc, finished(report), run_at)
+    run, cap = within_cap(acc, finished(report), lambda machine: finished(run_again(report, machine, events=events)))
     return replace(run, cap=cap)
+
+
+def run_again(report: Report, acc: Accelerator, *, events: bool = False) -> Report:
+    """A report's ops, mapped as they are there, on its machine at another clock."""
+    again = (run_mapped(acc, row.op, row.count, row.names, row.found, report.fidelity, events) for row in report.ops)
+    return replace(report, accelerator=acc, ops=tuple(again))
 
 
 def run_mapped(

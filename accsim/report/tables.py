@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import Field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+from accsim.engine.power import PowerCap
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.mapping.base import Dataflow
 from accsim.report.result import SCHEMA_VERSION, OpRow, Report
@@ -73,9 +74,8 @@ def runner_up_dicts(report: Report, row: OpRow) -> list[dict[str, Any]]:
     ]
 
 
-def cap_dict(report: Report) -> dict[str, Any] | None:
+def cap_dict(cap: PowerCap | None) -> dict[str, Any] | None:
     """What the power cap did; None without one."""
-    cap = report.cap
     if cap is None:
         return None
     return {
@@ -122,7 +122,7 @@ def report_dict(report: Report) -> dict[str, Any]:
         "energy_breakdown_j": report.energy_breakdown_j,
         "power_w": report.power_w,
         "clock_hz": report.clock_hz,
-        "power_cap": cap_dict(report),
+        "power_cap": cap_dict(report.cap),
         "area_mm2": report.area_mm2,
         "bound_by": report.bound_by,
         "utilization": report.utilization,

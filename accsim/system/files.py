@@ -46,15 +46,18 @@ def summary_of(step: StepReport) -> dict[str, Any]:
         "total_cycles": step.step_s * clock_hz,
         "critical_path": _cycles(step.critical_path_s, clock_hz),
         "ops": [
-            {
-                "name": ", beside ".join(run.name for run in span.runs),
-                "count": 1,
-                "cycles": span.time_s * clock_hz,
-                "critical_path": _cycles(span.path_s, clock_hz),
-            }
-            for span in step.spans
+            {"name": name, "count": 1, "cycles": time_s * clock_hz, "critical_path": _cycles(path_s, clock_hz)}
+            for name, time_s, path_s in _in_turn(step)
         ],
     }
+
+
+def _in_turn(step: StepReport) -> list[tuple[str, float, Mapping[str, float]]]:
+    """What the step's time is made of: what runs one after the other, or the next step's ids if these take longer."""
+    spans = [(", beside ".join(run.name for run in span.runs), span.time_s, span.path_s) for span in step.spans]
+    if sum(time_s for _, time_s, _ in spans) >= step.input.time_s:
+        return [*spans]
+    return [(step.input.name, step.input.time_s, step.input.path_s)]
 
 
 def _cycles(seconds: Mapping[str, float], clock_hz: float) -> dict[str, float]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from accsim.engine.builder import ProgramBuilder
 from accsim.engine.counters import Counters
 from accsim.engine.program import TICKS_PER_CYCLE, After, Hold, Program, Stage
 from accsim.engine.run import run_program
-from accsim.system.runs import Run
+from accsim.system.runs import Run, summed
 
 CLOCK_HZ = 1e9
 """Of the halves' ticks: 0.24 ps each."""
@@ -31,6 +31,10 @@ class Leg:
         Seconds that each resource works for it; `unit` itself for `time_s`.
     inside
         What bounds it within its unit, by share.
+    actions
+        Counts of a chip, for its energy.
+    link_bytes
+        Bytes over links between chips, of a mean chip, those that pass through it counted.
     """
 
     name: str
@@ -39,6 +43,8 @@ class Leg:
     latency_s: float
     busy_s: Mapping[str, float]
     inside: Mapping[str, float]
+    actions: Mapping[str, float] = field(default_factory=dict)
+    link_bytes: float = 0.0
 
     @property
     def alone_s(self) -> float:
@@ -49,7 +55,7 @@ class Leg:
     def alone(self) -> Run:
         """All stacks at once, with nothing beside them."""
         path = {cause: share * self.alone_s for cause, share in self.inside.items()}
-        return Run(self.name, self.alone_s, self.busy_s, path)
+        return Run(self.name, self.alone_s, self.busy_s, path, self.actions)
 
 
 def pipelined(legs: tuple[Leg, ...], stacks: int) -> Run:
@@ -58,12 +64,9 @@ def pipelined(legs: tuple[Leg, ...], stacks: int) -> Run:
     ``docs/recommendation.md`` has the model.
     """
     counters = run_program(_program(legs, stacks))
-    busy: dict[str, float] = {}
-    for leg in legs:
-        for name, seconds in leg.busy_s.items():
-            busy[name] = busy.get(name, 0.0) + seconds
+    busy, actions = summed(leg.busy_s for leg in legs), summed(leg.actions for leg in legs)
     name = " then ".join(leg.name for leg in legs)
-    return Run(name, _seconds(counters.total_ticks), busy, _path(counters, legs))
+    return Run(name, _seconds(counters.total_ticks), busy, _path(counters, legs), actions)
 
 
 def _program(legs: tuple[Leg, ...], stacks: int) -> Program:

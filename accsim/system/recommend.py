@@ -6,20 +6,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from accsim.config.frozen import FrozenDict
 from accsim.embedding.imbalance import SCOPES
-from accsim.embedding.placement import Placement
+from accsim.embedding.placement import Placement, row_sharded
 from accsim.embedding.step_work import step_work
 from accsim.errors import InputError, check_choice
 from accsim.system.dense import dense_half, model_tables
-from accsim.system.legs import embedding_legs
+from accsim.system.memory import ELSEWHERE, check_tables, step_bytes
 from accsim.system.places import check_place
 from accsim.system.placing import BEST, ROWS, placements, tiles_of
-from accsim.system.runs import Run
-from accsim.system.schedules import SCHEDULES, Parts
+from accsim.system.plan import Plan, fastest
+from accsim.system.schedules import SCHEDULES
 from accsim.system.slices import Slice, read_slice
 from accsim.system.step import StepReport
 from accsim.workload.catalogue import load_workload
@@ -28,19 +28,12 @@ from accsim.workload.query import parse_query
 
 DEDUP: Final = (BEST, *SCOPES)
 """Where duplicates of a batch are dropped; or the one of these places with which the step is fastest."""
-ELSEWHERE: Final = ("host", "variable_server")
-"""Places whose tables do not lie in the chip's memory; how large theirs is, is not asked."""
-ALIKE: Final = 1e-3
-"""Part by which steps may differ and count as equally fast; of them, that with least to do for embeddings is best."""
-STACKS: Final = 8
-"""Stacks of features that go through lookups and links one behind the other, unless there are fewer features. Some 5 to
-100 are advised to hide the links' latency (OpenXLA documentation, "A deep dive into SparseCore")."""
 
 
 def train_step(
     model: str, slice: Slice | str, *, placement: Placement | str = ROWS, dedup: str = BEST,  # noqa: A002
     schedule: str = "overlapped", where: str = "sparse_core", set: Mapping[str, object] = FrozenDict({}),  # noqa: A002
-    embeddings: EmbeddingSet | None = None,
+    embeddings: EmbeddingSet | None = None, power_cap: bool = True,
 ) -> StepReport:  # fmt: skip
     """A training step of a recommendation model on a slice.
 
@@ -62,12 +55,15 @@ def train_step(
     set
         Values of the model's file to replace, as for `accsim.load_workload`.
     embeddings
-        Tables and features in place of the model's.
+        Tables and features in place of the model's: as many features, and as wide.
+    power_cap
+        Lower the clock as far as the machine's power cap asks for.
 
     Raises
     ------
     InputError
-        For bad names, a batch of fewer samples than chips, and tables that do not fit.
+        For bad names, a batch of fewer samples than chips, tables that are not the model's in number and width, and
+        tables that do not fit beside what else a step holds.
 
     Examples
     --------
@@ -79,7 +75,7 @@ def train_step(
     name, query = parse_query(model)
     settings = {**query, **set}
     work = load_workload(name, set=settings)
-    tables = embeddings or model_tables(work)
+    tables = model_tables(work, embeddings)
     for name_ in ("part", "phase"):
         if name_ in settings:
             raise InputError(
@@ -93,28 +89,40 @@ def train_step(
         raise InputError(f"read a batch of {samples} samples, allowed is at least one for each of {on.chips} chips")
     each = -(-samples // on.chips)
     dense = dense_half(name, settings, on.chip, each)
-    room = math.inf if where in ELSEWHERE else on.chip.main_memory.capacity_bytes - dense.held_bytes
-    tried = placements(tables, each, on, placement, room)
-    all_reduce = _all_reduce(on, dense.gradient_bytes)
-
-    def run(placed: Placement, scope: str) -> StepReport:
-        counts = step_work(tables, each, placed, dedup=scope, tiles=tiles_of(on))
-        legs, energy = embedding_legs(on, counts, where)
-        parts = Parts(legs[:3], legs[3:], dense.segments, all_reduce, min(STACKS, tables.feature_count))
-        spans = tuple(SCHEDULES[schedule](parts))
-        return StepReport(
-            on, work, tables, samples, placed, schedule, where, counts, legs, dense, all_reduce, spans, energy
+    capacity = on.chip.main_memory.capacity_bytes
+    dealt = placement if isinstance(placement, Placement) else row_sharded(tables, on.chips)
+    if dealt.chips == on.chips:
+        check_tables(tables, dealt, where, capacity, dense.held_bytes)
+    room = math.inf if where in ELSEWHERE else capacity - sum(dense.held_bytes.values())
+    plans = [
+        Plan(
+            on, work, tables, samples, placed, schedule, where,
+            step_work(tables, each, placed, dedup=scope, tiles=tiles_of(on)), dense,
         )
+        for placed, scopes in placements(tables, each, on, placement, room)
+        for scope in (scopes if dedup == BEST else (dedup,))
+    ]  # fmt: skip
+    return fastest(_fitting(plans), power_cap=power_cap)
 
-    steps = [run(placed, scope) for placed, scopes in tried for scope in (scopes if dedup == BEST else (dedup,))]
-    fastest = min(step.step_s for step in steps)
-    alike = [step for step in steps if step.step_s <= (1 + ALIKE) * fastest]
-    return min(alike, key=lambda step: step.embedding_s).beside(steps)
 
+def _fitting(plans: Sequence[Plan]) -> list[Plan]:
+    """Plans whose tables fit beside what else a step holds.
 
-def _all_reduce(on: Slice, size: float) -> Run:
-    """The sum of the dense gradients over all chips."""
-    if on.chips == 1:
-        return Run("all_reduce", 0.0, {}, {})
-    found = on.network.all_reduce(size)
-    return Run("all_reduce", found.time_s, {on.links: found.time_s}, {f"{on.links}/all_reduce": found.time_s})
+    Raises
+    ------
+    InputError
+        If none does, as for the first.
+    """
+    found, wrong = [], []
+    for plan in plans:
+        beside = {**plan.dense.held_bytes, **step_bytes(plan.work, plan.schedule)}
+        try:
+            check_tables(
+                plan.embeddings, plan.placement, plan.where, plan.slice.chip.main_memory.capacity_bytes, beside
+            )
+            found.append(plan)
+        except InputError as error:
+            wrong.append(error)
+    if not found:
+        raise wrong[0]
+    return found

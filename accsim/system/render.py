@@ -1,4 +1,4 @@
-"""Steps on a slice as tables for a terminal."""
+"""Steps on slices as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ LEAST_SHARE = 0.0005
 
 
 def print_step(console: Console, step: StepReport) -> None:
-    """A step: summary, its parts, what runs at once, resources and energy."""
+    """A step: summary, its parts, what runs at once, resources, memory and energy."""
     chips = f"{step.slice.chips} chips, {step.work.samples:g} samples each"
     given = parameters({name: step.workload.parameters[name] for name in ("batch", "dtype")})
     put(console, Text(f"{step.workload.name} ({given}) on {step.slice.name}: {chips}", style="bold"))
     trust = TRUST[step.slice.chip.trust]
-    put(console, Text(f"training step, {step.schedule}; rows looked up by {step.where}, dedup {step.work.dedup}"))
+    stacks = f"{step.embedding.stacks} stacks" if step.embedding.stacks > 1 else "one stack"
+    looked_up = f"rows looked up by {step.where}, dedup {step.work.dedup}, {stacks}"
+    put(console, Text(f"training step, {step.schedule}; {looked_up}"))
     put(console, Text(f"trust: {trust}; machine {step.slice.chip.hash}"))
     summary = Sheet(("", ""), words=(0, 1), wrap=(1,))
     for name, text in _summary(step):
@@ -32,7 +34,10 @@ def print_step(console: Console, step: StepReport) -> None:
     show(console, "Parts, each alone", _parts(step))
     show(console, "One after the other, and within a row at once", _spans(step))
     show(console, "Resources", _resources(step))
+    show(console, f"{step.slice.chip.main_memory.name.upper()} of a chip", _memory(step))
     show(console, "Energy of a chip", _energy(step))
+    if step.unit_share is not None:
+        show(console, "Embedding units in the chip", _unit_share(step))
 
 
 def _summary(step: StepReport) -> Iterable[tuple[str, str]]:
@@ -41,19 +46,22 @@ def _summary(step: StepReport) -> Iterable[tuple[str, str]]:
     causes = ((cause, seconds / step.step_s) for cause, seconds in step.critical_path_s.items())
     yield "bound by", ", ".join(f"{cause} {percent(share)}" for cause, share in list(causes)[:TOP_CAUSES])
     yield "halves alone", f"embedding {si(step.embedding_s, 's')}, dense {si(step.dense_s, 's')}"
-    yield "energy of a chip", f"{si(step.energy_j, 'J')}, average power {si(step.power_w, 'W')}"
+    cap = f"; {step.cap}" if step.cap else ""
+    yield "energy of a chip", f"{si(step.energy_j, 'J')}, average power {si(step.power_w, 'W')}{cap}"
     slower = {words: seconds / step.step_s for words, seconds in step.other_placements_s.items()}
     others = [f"also tried, {ratio:.3g} x as slow: {words}" for words, ratio in slower.items()]
     yield "placement", "; ".join([step.placed, *others])
-    capacity = step.slice.chip.main_memory.capacity_bytes
-    yield "tables", f"{binary(step.table_bytes)} on the fullest chip, of {binary(capacity)}"
 
 
 def _parts(step: StepReport) -> Sheet:
     found = Sheet(("part", "on", "time", "bound by"), words=(0, 1, 3))
-    legs = [(leg.name, leg.unit, leg.alone) for leg in step.legs]
+    halves = (step.embedding.forward, step.embedding.backward)
+    forward, backward = ([(leg.name, leg.unit, leg.alone) for leg in legs] for legs in halves)
     dense = [(name, step.dense.unit, run) for name, run in step.dense.segments.items()]
-    for name, unit, run in [*legs[:3], *dense, ("all_reduce", step.slice.links, step.all_reduce), *legs[3:]]:
+    before = [(f"{step.input.name} of the next", path.partition("/")[0], step.input) for path in step.input.path_s]
+    if step.slice.chip.host is None:
+        found.add("input of the next", "", "not charged", "the machine file has no host")
+    for name, unit, run in [*before, *forward, *dense, ("all_reduce", step.slice.links, step.all_reduce), *backward]:
         found.add(name, unit, si(run.time_s, "s"), run.bound_by)
     return found
 
@@ -74,10 +82,34 @@ def _resources(step: StepReport) -> Sheet:
     return found
 
 
+def _memory(step: StepReport) -> Sheet:
+    found = Sheet(("what", "bytes", "share"), words=(0,))
+    capacity = step.slice.chip.main_memory.capacity_bytes
+    verdict = f"all of {binary(capacity)}: {'fits' if step.fits else 'DOES NOT FIT'}"
+    for name, size in [*step.memory.items(), (verdict, sum(step.memory.values()))]:
+        if size:
+            found.add(name.replace("_", " "), si(size, "B"), percent(size / capacity))
+    return found
+
+
 def _energy(step: StepReport) -> Sheet:
     found = Sheet(("part", "energy", "share"), words=(0,))
     parts = step.energy_breakdown_j
     for name, joules in sorted(parts.items(), key=lambda item: -item[1]):
         if joules:
             found.add(name, si(joules, "J"), percent(joules / step.energy_j))
+    if step.link_bytes:
+        found.add(f"links, {si(step.link_bytes, 'B')} a chip", "no price", "")
+    return found
+
+
+def _unit_share(step: StepReport) -> Sheet:
+    found = Sheet(("share", "simulated", "published"), words=(0,))
+    share = step.unit_share
+    if share is not None:
+        known = [share.published_power_fraction, share.area_fraction]
+        power, area = ("" if one is None else percent(one) for one in known)
+        energy = f"{si(share.energy_j, 'J')}, {percent(share.energy_fraction)}"
+        found.add("energy and power: vector units and scratchpads", energy, power)
+        found.add("die", "an input", area)
     return found

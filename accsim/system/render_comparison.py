@@ -37,7 +37,7 @@ def _comparison(steps: Mapping[str, StepReport]) -> Sheet:
     line("power of a chip", lambda s: si(s.power_w, "W"))
     line("embedding alone", lambda s: si(s.embedding_s, "s"))
     line("dense alone", lambda s: si(s.dense_s, "s"))
-    line("tables, fullest chip", lambda s: binary(s.table_bytes))
+    line("memory, fullest chip", lambda s: binary(sum(s.memory.values())))
     line("bound by", lambda s: s.bound_by)
     line("schedule", lambda s: s.schedule)
     line("dedup", lambda s: s.work.dedup)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from accsim.config.machine import Accelerator
 from accsim.engine.compose import Alone, at_once
+from accsim.engine.energy import energy_of, price_list
 
 
 @dataclass(frozen=True)
@@ -18,12 +20,15 @@ class Run:
         Seconds that each resource works for it.
     path_s
         What bounds it -> seconds; sums to `time_s`.
+    actions
+        Counts of a chip, for its energy.
     """
 
     name: str
     time_s: float
     busy_s: Mapping[str, float]
     path_s: Mapping[str, float]
+    actions: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def bound_by(self) -> str:
@@ -31,15 +36,26 @@ class Run:
         return max(self.path_s, key=lambda cause: self.path_s[cause], default="")
 
 
+def summed(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Sums by name."""
+    found: dict[str, float] = {}
+    for part in parts:
+        for name, value in part.items():
+            found[name] = found.get(name, 0.0) + value
+    return found
+
+
 def in_turn(name: str, runs: Sequence[Run]) -> Run:
     """Runs one after the other."""
-    busy: dict[str, float] = {}
-    path: dict[str, float] = {}
-    for run in runs:
-        for total, part in ((busy, run.busy_s), (path, run.path_s)):
-            for key, seconds in part.items():
-                total[key] = total.get(key, 0.0) + seconds
-    return Run(name, sum(run.time_s for run in runs), busy, path)
+    busy, path, actions = (summed(getattr(run, what) for run in runs) for what in ("busy_s", "path_s", "actions"))
+    return Run(name, sum(run.time_s for run in runs), busy, path, actions)
+
+
+def dynamic_j(chip: Accelerator, actions: Mapping[str, float]) -> dict[str, float]:
+    """Joules of a chip by component, idle power apart."""
+    found = dict(energy_of(actions, price_list(chip), 0.0, 0.0).breakdown_j)
+    del found["idle"]
+    return found
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def simulate(
 @overload
 def simulate(
     workload: str, accelerator: Slice, *, placement: Placement | str = "rows", dedup: str = "best",
-    schedule: str = "overlapped", where: str = "sparse_core",
+    schedule: str = "overlapped", where: str = "sparse_core", power_cap: bool = True,
 ) -> StepReport: ...  # fmt: skip
 
 

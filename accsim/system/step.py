@@ -10,18 +10,23 @@ from typing import Any
 from accsim.config.frozen import FrozenDict
 from accsim.embedding.placement import Placement
 from accsim.embedding.work import StepWork
+from accsim.engine.power import PowerCap
+from accsim.report.tables import cap_dict
 from accsim.system.dense import Dense
 from accsim.system.halves import Leg
+from accsim.system.legs import EmbeddingLegs
+from accsim.system.memory import step_bytes, table_bytes
 from accsim.system.placement_words import placement_words
-from accsim.system.runs import Run, Span
+from accsim.system.runs import Run, Span, dynamic_j, summed, together
 from accsim.system.slices import Slice
+from accsim.system.unit_share import UnitShare, unit_share
 from accsim.workload.embeddings import EmbeddingSet
 from accsim.workload.trace import Workload
 
 
 @dataclass(frozen=True, eq=False)
 class StepReport:
-    """Result of a training step of a recommendation model on a slice; times in seconds, energy of one chip.
+    """Result of a training step of a recommendation model on a slice; times in seconds, energy and memory of one chip.
 
     Attributes
     ----------
@@ -31,16 +36,18 @@ class StepReport:
         What looks rows up: ``sparse_core``, or one of the alternatives.
     work
         Counts of the embedding half, by dedup and placement.
-    legs
-        Parts of the embedding half, each alone.
+    embedding
+        Parts of the embedding half, each alone, and the stacks that go through them.
     dense
         The dense half.
-    all_reduce
+    gradient_sum
         Sum of the dense gradients over all chips.
     spans
         What runs at once.
-    embedding_energy_j
-        Joules of a chip for the embedding half, by component, idle power apart.
+    input
+        Ids of the next step on their way to the chip, beside all spans.
+    cap
+        What the machine's power cap did; None without one.
     other_placements_s
         Placement of tables that was tried too -> time of its fastest step.
     """
@@ -53,22 +60,35 @@ class StepReport:
     schedule: str
     where: str
     work: StepWork
-    legs: tuple[Leg, ...]
+    embedding: EmbeddingLegs
     dense: Dense
-    all_reduce: Run
+    gradient_sum: Leg
     spans: tuple[Span, ...]
-    embedding_energy_j: Mapping[str, float]
+    input: Run
+    cap: PowerCap | None = None
     other_placements_s: Mapping[str, float] = field(default_factory=FrozenDict)
+
+    @cached_property
+    def whole(self) -> Span:
+        """What runs one after the other, and the next step's ids beside it."""
+        busy = summed(run.busy_s for span in self.spans for run in span.runs)
+        path = summed(span.path_s for span in self.spans)
+        return together(Run("step", sum(span.time_s for span in self.spans), busy, path), self.input)
 
     @property
     def step_s(self) -> float:
-        """Time of a step."""
-        return sum(span.time_s for span in self.spans)
+        """Time of a step: until both have ended."""
+        return self.whole.time_s
 
     @property
     def latency_s(self) -> float:
         """The same."""
         return self.step_s
+
+    @property
+    def total_cycles(self) -> float:
+        """The same in cycles of the chip's clock."""
+        return self.step_s * self.slice.chip.clock_hz
 
     @property
     def samples_per_s(self) -> float:
@@ -78,10 +98,7 @@ class StepReport:
     @cached_property
     def critical_path_s(self) -> dict[str, float]:
         """What binds -> seconds, largest first; sums to `step_s`."""
-        found: dict[str, float] = {}
-        for span in self.spans:
-            for cause, seconds in span.path_s.items():
-                found[cause] = found.get(cause, 0.0) + seconds
+        found = self.whole.path_s
         return {cause: found[cause] for cause in sorted(found, key=lambda cause: -found[cause])}
 
     @property
@@ -92,16 +109,22 @@ class StepReport:
     @property
     def utilization(self) -> dict[str, float]:
         """Resource -> busy time over the step."""
-        busy: dict[str, float] = {}
-        for span in self.spans:
-            for run in span.runs:
-                for name, seconds in run.busy_s.items():
-                    busy[name] = busy.get(name, 0.0) + seconds
+        busy = summed(run.busy_s for run in self.whole.runs)
         return {name: seconds / self.step_s for name, seconds in busy.items()}
 
     @property
+    def legs(self) -> tuple[Leg, ...]:
+        """Parts of the embedding half."""
+        return (*self.embedding.forward, *self.embedding.backward)
+
+    @property
+    def all_reduce(self) -> Run:
+        """The sum of the dense gradients over all chips, alone."""
+        return self.gradient_sum.alone
+
+    @property
     def parts_s(self) -> dict[str, float]:
-        """Part of the step -> what it takes alone."""
+        """Part of the step -> what it takes alone; its ids have come before."""
         found = {leg.name: leg.alone_s for leg in self.legs}
         found |= {name: run.time_s for name, run in self.dense.segments.items()}
         return found | {"all_reduce": self.all_reduce.time_s}
@@ -126,18 +149,33 @@ class StepReport:
         """What was chosen or given, in words."""
         return f"{self.placed}; dedup {self.work.dedup}; {self.schedule}; {self.where}"
 
-    @property
-    def table_bytes(self) -> int:
-        """Rows and optimizer state on the fullest chip."""
-        return int(self.placement.held_bytes(self.embeddings).max())
+    @cached_property
+    def memory(self) -> dict[str, int]:
+        """Bytes of a chip's main memory by what they are, of the fullest chip."""
+        tables = table_bytes(self.embeddings, self.placement, self.where)
+        return {**tables, **self.dense.held_bytes, **step_bytes(self.work, self.schedule)}
 
     @property
+    def fits(self) -> bool:
+        """Whether they fit."""
+        return sum(self.memory.values()) <= self.slice.chip.main_memory.capacity_bytes
+
+    @property
+    def link_bytes(self) -> float:
+        """Bytes over links between chips, of a mean chip; they have no price."""
+        return self.gradient_sum.link_bytes + sum(leg.link_bytes for leg in self.legs)
+
+    @cached_property
+    def embedding_energy_j(self) -> dict[str, float]:
+        """Joules of one chip for the embedding half, by component, idle power apart."""
+        return dynamic_j(self.slice.chip, summed(leg.actions for leg in self.legs))
+
+    @cached_property
     def energy_breakdown_j(self) -> dict[str, float]:
         """Joules of one chip by component; links have no price."""
-        found = dict(self.dense.energy_j)
-        for part, joules in self.embedding_energy_j.items():
-            found[part] = found.get(part, 0.0) + joules
-        return found | {"idle": self.slice.chip.power.idle_w * self.step_s}
+        chip = self.slice.chip
+        runs = [*(run for span in self.spans for run in span.runs), self.input]
+        return dynamic_j(chip, summed(run.actions for run in runs)) | {"idle": chip.power.idle_w * self.step_s}
 
     @property
     def energy_j(self) -> float:
@@ -149,6 +187,11 @@ class StepReport:
         """Average power of one chip."""
         return self.energy_j / self.step_s
 
+    @property
+    def unit_share(self) -> UnitShare | None:
+        """Share of the embedding units in the chip; None where something else looks rows up."""
+        return unit_share(self.slice.chip, self.where, self.embedding_energy_j, self.energy_j)
+
     def beside(self, tried: Iterable[StepReport]) -> StepReport:
         """The same, with the other placements among steps that were tried."""
         others: dict[str, float] = {}
@@ -159,6 +202,7 @@ class StepReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
+        share = self.unit_share
         return {
             "schema_version": 1,
             "slice": self.slice.name,
@@ -171,13 +215,21 @@ class StepReport:
             "placement": self.placed,
             "other_placements_s": dict(self.other_placements_s),
             "schedule": self.schedule,
+            "stacks": self.embedding.stacks,
             "step_s": self.step_s,
             "samples_per_s": self.samples_per_s,
             "bound_by": self.bound_by,
             "parts_s": self.parts_s,
+            "input_s": self.input.time_s,
             "critical_path_s": self.critical_path_s,
             "utilization": self.utilization,
+            "memory_bytes": self.memory,
+            "memory_capacity_bytes": self.slice.chip.main_memory.capacity_bytes,
+            "fits": self.fits,
             "energy_j": self.energy_j,
             "energy_breakdown_j": self.energy_breakdown_j,
+            "unpriced": {f"{self.slice.links}_bytes": self.link_bytes},
             "power_w": self.power_w,
+            "power_cap": cap_dict(self.cap),
+            "embedding_unit": None if share is None else share.to_dict(),
         }

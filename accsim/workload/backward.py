@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from accsim.errors import InputError
 from accsim.workload.ops import Elementwise, Gemm, Op
+from accsim.workload.ops_base import tensor_bytes
 from accsim.workload.trace import Entry
 
 PREFIX = "backward."
@@ -24,6 +25,8 @@ _DERIVATIVES = {"copy": ("copy", 1), "add": ("add", 2), "multiply": ("multiply",
 """Function -> (what its gradient takes, tensors read). copy: a piece of a joined tensor is copied out; add: both
 operands get the gradient as it is, and the value that went past the sum adds it to its own; relu: by 0 or 1; sigmoid:
 by y and 1 - y. multiply has two such gradients, one an operand."""
+_OF_OUTPUTS = ("relu", "sigmoid")
+"""Functions whose derivative is one of their outputs."""
 
 
 def backward(entries: Sequence[Entry], *, first: str = "") -> tuple[Entry, ...]:
@@ -65,6 +68,44 @@ def update(entries: Iterable[Entry], dtype: str = "fp32") -> tuple[Entry, ...]:
     weights = sum(entry.op.k * entry.op.n * _sets(entry) for entry in entries if isinstance(entry.op, Gemm))
     scale = Elementwise(weights, "multiply", 1, dtype, f"{UPDATE}scale")
     return Entry(scale), Entry(Elementwise(weights, "add", 2, dtype, f"{UPDATE}add"))
+
+
+def kept_bytes(entries: Iterable[Entry]) -> int:
+    """Bytes of a chain's forward pass that its backward pass reads, parameters apart.
+
+    A product keeps its operands that are no parameter, an element-wise function the values of which its derivative is.
+    What an op hands to the next one is kept once; an operand from farther back counts for each op that reads it.
+
+    Parameters
+    ----------
+    entries
+        As for `backward`.
+
+    Examples
+    --------
+    Of a layer of 64 samples, 16 outputs and 8 inputs in bf16: its inputs, and its outputs for ReLU's derivative.
+
+    >>> kept_bytes([Entry(Gemm(64, 16, 8, name="linear")), Entry(Elementwise(1024, "relu", name="act"))])
+    3072
+    """
+    kept = 0
+    handed = 0
+    for entry in entries:
+        inputs, outputs = _kept(entry.op)
+        kept += entry.repeat * (max(0, inputs - handed) + outputs)
+        handed = outputs
+    return kept
+
+
+def _kept(op: Op) -> tuple[int, int]:
+    """Bytes of an op's inputs, and of its outputs, that its gradients read."""
+    if isinstance(op, Gemm):
+        second = 0 if op.weights else op.k * op.n
+        return tensor_bytes(op.batch * (op.m * op.k + second), op.dtype), 0
+    if isinstance(op, Elementwise):
+        tensor = tensor_bytes(op.elements, op.dtype)
+        return (2 * tensor, 0) if op.function == "multiply" else (0, tensor if op.function in _OF_OUTPUTS else 0)
+    return 0, 0
 
 
 def _sets(entry: Entry) -> int:

@@ -22,7 +22,7 @@ from tests.figures.conftest import Maker
 
 ROOT = Path(__file__).resolve().parents[2]
 CSV_COLUMNS = ("quantity", "unit", "mode", "published", "simulated", "relative_error", "source", "confidence")
-LONG = {"family", "embeddings", "sparsecore"}
+LONG = {"family", "embeddings", "scaling", "sparsecore"}
 every = pytest.mark.parametrize(
     "figure",
     [

@@ -9,7 +9,7 @@ from math import comb, prod
 import numpy as np
 import pytest
 
-from accsim.figures.tpuv4 import goodput, heatmap, slices
+from accsim.figures.tpuv4 import goodput, heatmap, scaling, slices
 from accsim.network.slice_mix import PUBLISHED_MIX
 from tests.figures.conftest import Made, Maker
 
@@ -335,9 +335,24 @@ def test_distinct_rows_of_the_fitted_mixture_are_those_counted(tpuv4: Figures) -
         assert line.sort_values("x")["simulated"].is_monotonic_decreasing
 
 
-def test_published_samples_of_a_unit_and_scaling_of_a_capped_batch(tpuv4: Figures) -> None:
+@pytest.mark.slow
+def test_published_samples_of_a_unit_and_scaling_of_capped_and_growing_batches(tpuv4: Figures) -> None:
     rows = tpuv4("scaling").rows
     samples = rows[rows["quantity"].str.startswith("samples")]
     assert samples["simulated"].tolist() == samples["published"].tolist() == [128]
-    even = rows[rows["quantity"].str.startswith("throughput of a chip") & (rows["case"] == "MLPerf DLRM")]
-    assert even.sort_values("chips")["simulated"].is_monotonic_decreasing
+    even = rows[rows["quantity"].str.startswith("throughput of a chip")]
+    for case in ("MLPerf DLRM", "DLRM0"):
+        assert even[even["case"] == case].sort_values("chips")["simulated"].is_monotonic_decreasing
+    assert set(even["chips"]) == {16, 32, 64, 128, 256, 512, 1024}
+    useful = rows[rows["quantity"] == "largest useful slice"].set_index("case")
+    assert useful.loc["DLRM0", "simulated"] == useful.loc["DLRM0", "published"] == 1024
+    shares = rows[rows["quantity"].str.startswith("share of the critical path")]
+    assert shares.groupby(["case", "chips"])["simulated"].sum().tolist() == pytest.approx([1.0] * 18)
+
+
+@pytest.mark.parametrize("case", [scaling.MLPERF, scaling.DCN])
+def test_sums_over_chips_bind_more_on_twice_the_chips(case: str) -> None:
+    half, whole = (scaling.bound(scaling.simulated(case, chips)) for chips in (256, 512))
+    assert sum(half.values()) == pytest.approx(1)
+    assert whole["sums over chips"] > half["sums over chips"]
+    assert whole["ids from the host"] == 0

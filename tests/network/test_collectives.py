@@ -184,6 +184,23 @@ def test_limits_of_a_chip() -> None:
     assert (slow.bound_by, slow.time_s - slow.latency_s) == ("adds", pytest.approx(share / 100e9, rel=1e-9))
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "algorithm", "parts"),
+    [
+        ("torus:4x4x4", "all_reduce", "torus_rings", (2 * 63 / 64, 2 * 63 / 64, 63 / 64)),
+        ("torus:8", "reduce_scatter", "ring", (7 / 8, 7 / 8, 7 / 8)),
+        ("torus:4x4", "all_gather", "torus_rings", (15 / 16, 15 / 16, 0)),
+        ("torus:4x4", "all_to_all", "exchange", (15 / 16, 15 / 16, 0)),
+    ],
+)
+def test_bytes_of_a_chip(text: str, kind: str, algorithm: str, parts: tuple[float, float, float]) -> None:
+    """Sent, received and added, over those of the buffer: what every chip lacks or has too much of, once or twice."""
+    found = run_collective(Stepwise(graph(text)), Collective(kind, LARGE, None, algorithm)).chip_bytes
+    assert found == pytest.approx(
+        dict(zip(("sends", "receives", "adds"), (LARGE * part for part in parts), strict=True))
+    )
+
+
 SHAPES = st.sampled_from(
     ("torus:4", "torus:2x3", "torus:3x3x2", "mesh:2x3", "twisted:2x2x4", "hypercube:3", "fully_connected:6")
 )

@@ -52,7 +52,7 @@ def test_what_binds_adds_up_and_nothing_is_busier_than_always(steps: dict[str, S
 def test_vectors_take_what_the_fullest_link_of_the_torus_takes() -> None:
     # Every chip gets a vector of each feature for each of its samples, and many even rows make owners even. On 4x4x8
     # the links of the long axis carry 128 times what a pair of chips exchanges (docs/network.md), at 45 GB/s.
-    tables = EmbeddingSet([Table("t", 12_800_000, 128, count=FEATURES)], [Feature("f", "t", count=FEATURES)])
+    tables = EmbeddingSet((Table("t", 12_800_000, 128, count=FEATURES),), (Feature("f", "t", count=FEATURES),))
     step = train_step(f"{MODEL}?batch=65536", SLICE, dedup="owner", embeddings=tables)
     a_pair = SAMPLES * FEATURES * ROW_BYTES / 128
     legs = {leg.name: leg for leg in step.legs}
@@ -96,9 +96,9 @@ def test_what_cannot_be_run_says_why(model: str, slice_: str, message: str) -> N
 
 
 def test_gradients_of_replicated_rows_are_summed_before_they_are_updated() -> None:
-    tables = EmbeddingSet((Table("t", 20_000, 64, count=4),), (Feature("f", "t", count=4),))
+    tables = EmbeddingSet((Table("t", 20_000, 128, count=FEATURES),), (Feature("f", "t", count=FEATURES),))
     placed = Placement(128, {"t": Sharding("replicated")})
-    step = train_step("dlrm_fig8_like?batch=65536", SLICE, placement=placed, dedup="owner", embeddings=tables)
+    step = train_step(f"{MODEL}?batch=65536", SLICE, placement=placed, dedup="owner", embeddings=tables)
     legs = [leg.name for leg in step.legs]
     assert legs.index("row_sums") == legs.index("table_update") - 1
     assert {leg.name: leg.alone_s for leg in step.legs if leg.name in ("ids", "vectors")} == {
@@ -106,7 +106,7 @@ def test_gradients_of_replicated_rows_are_summed_before_they_are_updated() -> No
         "vectors": 0.0,
     }
     # Every chip's rows travel as a sum over all chips: the published bound of an all-reduce is 2 V / 6 b.
-    size = 4 * 20_000 * 64 * 4
+    size = FEATURES * 20_000 * ROW_BYTES
     assert step.parts_s["row_sums"] >= 2 * size * (127 / 128) / (6 * 45e9)
 
 

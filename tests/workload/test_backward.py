@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from accsim.errors import InputError
-from accsim.workload.backward import backward, update
+from accsim.workload.backward import backward, kept_bytes, update
 from accsim.workload.catalogue import load_workload
 from accsim.workload.ops import Elementwise, Gemm, Softmax
 from accsim.workload.trace import Entry
@@ -56,6 +56,15 @@ def test_shapes_are_those_of_gradients_that_numpy_forms() -> None:
     ops = [entry.op for entry in backward(perceptron(), first="linear0")]
     assert [(op.m, op.n, op.k) for op in ops if isinstance(op, Gemm)] == products
     assert [op.elements for op in ops if isinstance(op, Elementwise)] == [BATCH * n for n in WIDTHS[:0:-1]]
+
+
+def test_what_is_kept_are_the_values_that_the_pass_above_reads() -> None:
+    # Every value of NumPy's forward pass once: as the input of a layer, or as what ReLU's derivative is of, or both.
+    assert kept_bytes(perceptron()) == 2 * BATCH * sum(WIDTHS)
+    # Without functions in between there is no last output to keep; of a product of two values there are both.
+    linear = [entry for entry in perceptron() if isinstance(entry.op, Gemm)]
+    assert kept_bytes(linear) == 2 * BATCH * sum(WIDTHS[:-1])
+    assert kept_bytes([Entry(Gemm(3, 4, 5, batch=2, weights=False), repeat=6)]) == 6 * 2 * 2 * (3 * 5 + 5 * 4)
 
 
 @pytest.mark.parametrize("name", ["dlrm_v1", "dlrm_dcnv2", "dlrm_fig8_like"])

@@ -8,13 +8,19 @@ from typing import Final
 import pandas as pd
 from matplotlib.figure import Figure
 
+from accsim.embedding.placement import row_sharded
+from accsim.embedding.step_work import step_work
 from accsim.figures import draw
 from accsim.figures.paper_figure import PaperFigure, compared
 from accsim.report.plot_style import LIGHT
-from accsim.system import StepReport, read_slice, train_step
+from accsim.system import read_slice
+from accsim.system.cut import cut
+from accsim.system.halves import pipelined
+from accsim.system.legs import embedding_legs, links_of
+from accsim.system.placing import tiles_of
 from accsim.workload.embeddings import EmbeddingSet, Feature, Popularity, Table, Valency
 
-SLICE, MODEL, BATCH = "tpu_v4:twisted:4x4x8", "dlrm0_like", 128 * 2048
+SLICE, SAMPLES, DEDUP, STACKS = "tpu_v4:twisted:4x4x8", 2048, "source", 8
 TABLES, ROWS = 100, 2_000_000
 WIDTH, VALENCY, EXPONENT = 64, 10, 1.0
 SWEEPS: Final = {
@@ -35,30 +41,26 @@ def rows() -> pd.DataFrame:
     found: list[tuple[object, ...]] = []
     for axis, values in SWEEPS.items():
         for value in values:
-            step = _step(**{axis: value}, machine="as built")
-            found.append((axis, value, RATE, "G/s", step.work.dedup, _rate(step)))
+            found.append((axis, value, RATE, "G/s", DEDUP, _rate(**{axis: value}, machine="as built")))
     for machine in MACHINES:
         for valency in (1, VALENCY, 100):
-            step = _step(valency=valency, machine=machine)
-            found.append((machine, valency, RATE, "G/s", step.work.dedup, _rate(step)))
+            found.append((machine, valency, RATE, "G/s", DEDUP, _rate(valency=valency, machine=machine)))
     return compared(pd.DataFrame(found, columns=["case", "x", "quantity", "unit", "mode", "simulated"]))
 
 
 @lru_cache(maxsize=64)
-def _step(
+def _rate(
     width: float = WIDTH, valency: float = VALENCY, exponent: float = EXPONENT, machine: str = "as built"
-) -> StepReport:
+) -> float:
+    """Lookups of a chip in a second of its embedding half, 10^9."""
     bag = int(valency)
     tables = Table("t", ROWS, int(width), popularity=Popularity(exponent, 10), count=TABLES)
     both = EmbeddingSet((tables,), (Feature("f", "t", Valency(bag, bag), count=TABLES),))
     on = read_slice(SLICE, set=MACHINES[machine])
-    return train_step(f"{MODEL}?batch={BATCH}", on, dedup="source", schedule="pipelined", embeddings=both)
-
-
-def _rate(step: StepReport) -> float:
-    """Lookups of a chip in a second of its embedding half, 10^9."""
-    looked_up = sum(stack.looked_up for stack in step.work.stacks)
-    return looked_up / step.spans[0].runs[0].time_s / 1e9
+    work = step_work(both, SAMPLES, row_sharded(both, on.chips), dedup=DEDUP, tiles=tiles_of(on))
+    legs = embedding_legs(on, cut(work, STACKS), "sparse_core", links_of(on, work))
+    time_s = sum(pipelined(each, legs.stacks).time_s for each in (legs.forward, legs.backward))
+    return sum(stack.looked_up for stack in work.stacks) / time_s / 1e9
 
 
 def plot(rows: pd.DataFrame) -> Figure:
@@ -93,7 +95,7 @@ def notes(rows: pd.DataFrame) -> list[str]:
         f"At {VALENCY} rows a bag twice the SparseCores gain {gain['8 SparseCores']:.2f} x, links twice as fast "
         f"{gain['links twice as fast']:.2f} x, both {gain['both']:.2f} x: links bind.",
         f"{TABLES} tables of {ROWS:,} rows, one feature each; unless swept, {WIDTH} wide, {VALENCY} rows a bag, "
-        f"exponent {EXPONENT:g} with a shift of 10. All rows dealt over all chips, {BATCH // 128:,} samples a chip, "
+        f"exponent {EXPONENT:g} with a shift of 10. All rows dealt over all chips, {SAMPLES:,} samples a chip, "
         "duplicates dropped at the chip that asks.",
         "Popular rows are looked up again and again, so dedup makes steep laws faster, and hot rows limit them.",
         "Nothing of this is published: our own.",

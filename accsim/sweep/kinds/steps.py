@@ -34,7 +34,7 @@ class Steps:
     def load(self, work: Work, setting: Settings) -> Workload:
         """The model."""
         found = workload_of(work.workload, work.folder, setting.workload)
-        model_tables(found)
+        model_tables(found, None)
         return found
 
     def place(self, work: Work, setting: Settings) -> Slice:
