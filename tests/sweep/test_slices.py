@@ -68,6 +68,15 @@ def test_a_slice_by_name_is_the_same_as_by_its_shape_and_takes_collectives_too(w
     assert by_shape["chips"].tolist() == [64, 128]
 
 
+def test_steps_and_collectives_share_a_space_of_fields_that_both_take(write_space: WriteSpace) -> None:
+    text = STEPS.replace("  step.dedup: [owner, source]\n", "").replace(', "twisted:4x4x8"', "")
+    text = text.replace('"dlrm_v1?batch=4096"', '"dlrm_v1?batch=4096", "all-reduce?bytes=64 MiB"')
+    step, collective = accsim.sweep(write_space(text)).to_dict("records")
+    assert step["latency_s"] == train_step("dlrm_v1?batch=4096", "tpu_v4:4x4x4").step_s
+    assert collective["latency_s"] == read_slice("tpu_v4:4x4x4").network.all_reduce(2**26).time_s
+    assert np.isnan([collective["energy_j"], collective["samples_per_s"]]).all()
+
+
 def test_what_a_point_cannot_run_is_its_row(write_space: WriteSpace) -> None:
     text = STEPS.replace("?batch=4096", "").replace("50 GB/s", "50 GB/s, 100 GB/s")
     text = text.replace("step.dedup: [owner, source]", "workload.batch: [32]").replace("constraints", "# ")
