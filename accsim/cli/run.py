@@ -27,14 +27,16 @@ from accsim.cli.options import (
     Where,
     WorkloadName,
 )
-from accsim.cli.step import StepOptions, refuse, run_step
-from accsim.errors import AccsimError, InputError, MappingError, Problem, TooLongError
+from accsim.cli.out import check_out
+from accsim.cli.step import refuse, run_on_slice
+from accsim.errors import AccsimError, InputError, MappingError, TooLongError
 from accsim.report.terminal import Progress, console, progress, say, write_json, write_text
 
 if TYPE_CHECKING:
     from accsim.config.machine import Accelerator
     from accsim.mapping.goal import Goal
     from accsim.report.result import Report
+    from accsim.system.choices import StepOptions
     from accsim.workload.trace import Workload
 
 
@@ -43,7 +45,11 @@ def run(
     workload: WorkloadName,
     dataflow: Dataflow = None,
     compare: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Dataflows to set side by side: unfused,flat,flash.")
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="To set side by side: dataflows (unfused,flat), or of a slice a choice (rows,best) or shapes.",
+        ),
     ] = None,
     settings: Set = None,
     objective: Objective = "latency",
@@ -68,6 +74,7 @@ def run(
     from accsim.config.catalogue import load_accelerator
     from accsim.config.data_files import is_slice
     from accsim.mapping.goal import read_goal
+    from accsim.network.named_collectives import collective_kind
     from accsim.report.lookup import read_both, read_dataflows, read_settings
     from accsim.workload.catalogue import load_workload
 
@@ -80,8 +87,8 @@ def run(
         of_slices["placement"] = placement
     if where is not None:
         of_slices["where"] = where
-    if is_slice(machine):
-        of_chips: dict[str, object] = {"dataflow": dataflow, "compare": compare, "constraint": constraints, "out": out}
+    if is_slice(machine) or collective_kind(workload):
+        of_chips: dict[str, object] = {"dataflow": dataflow, "constraint": constraints}
         of_chips |= {
             "prefetch_weights": prefetch_weights,
             "objective": objective != "latency",
@@ -91,7 +98,7 @@ def run(
             "no_ops": not ops,
         }
         refuse(of_chips, "allowed for a single chip, not for a slice")
-        run_step(machine, workload, read_settings(settings or []), of_slices, as_json)
+        run_on_slice(machine, workload, read_settings(settings or []), of_slices, compare, out, as_json)
         return
     refuse(of_slices, "allowed for a slice, such as tpu_v4:4x4x8")
     if dataflow is not None and compare is not None:
@@ -99,7 +106,7 @@ def run(
     names = None if compare is None else read_dataflows(compare)
     changed = read_settings(settings or [])
     acc, work = read_both(lambda: load_accelerator(machine, set=changed), lambda: load_workload(workload))
-    _check_out(out, names)
+    check_out(out, names)
     goal = read_goal(objective, constraints or (), effort)
     simulate = partial(simulate_with, acc, work, goal, fidelity, power_cap, prefetch_weights)
     if names is None:
@@ -111,18 +118,6 @@ def run(
             _print_run(report, ops, as_json)
     else:
         _run_comparison(simulate, work, names, ops, out, as_json)
-
-
-def _check_out(out: Path | None, names: Sequence[str] | None) -> None:
-    """Refuse a folder that must not be replaced before any work is done; of a comparison, each dataflow's own."""
-    if out is None:
-        return
-    from accsim.report.folder import MANIFEST, check_target
-
-    for name in names or [""]:
-        check_target(out / name)
-    if names is not None and (out / MANIFEST).exists():
-        raise InputError(Problem(str(out), "", "holds a single run; a comparison needs a folder of its own"))
 
 
 def _save(out: Path | None, reports: Mapping[str, Report]) -> None:

@@ -6,14 +6,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from accsim.config.fields import Bandwidth, OverheadTime, Text
-from accsim.config.links import Share
+from accsim.config.fields import Bandwidth, Identifier, OverheadTime, Text
+from accsim.config.links import LINKS, Share
 from accsim.config.reader import FileModel
 
 
 class Interconnect(FileModel):
     """What joins the chips of a slice; ``docs/network.md`` has the model."""
 
+    name: Identifier = LINKS
+    """What its links are called in reports."""
     axes: Annotated[int, Field(ge=1, le=6)]
     """Axes of the torus."""
     link_bandwidth_bytes_per_s: Bandwidth = Field(alias="link_bandwidth")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
 from accsim.config.fields import Bandwidth, Capacity, Identifier, OverheadTime, Text, freeze
 from accsim.config.reader import FileModel
 
+LINKS: Final = "links"
+"""Name of links that a machine's file gives no name."""
 Share = Annotated[float, Field(gt=0, le=1)]
 Chips = Annotated[int, Field(ge=2, le=1024)]
 
@@ -74,6 +76,8 @@ class SendRecv(FileModel):
 class NodeLinks(FileModel):
     """What joins the chips of a node, all to all through a switch or directly."""
 
+    name: Identifier = LINKS
+    """What its links are called in reports."""
     bandwidth_bytes_per_s: Bandwidth = Field(alias="bandwidth")
     """Rate of one chip's links together, one way."""
     chips: Chips

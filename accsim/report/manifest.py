@@ -23,15 +23,19 @@ _DIGITS = 12
 
 def manifest(report: Report, folder: Path, command: str) -> dict[str, Any]:
     """Plain data about a report and the files that lie in a folder."""
-    about = report.to_dict()
+    return manifest_of(report.to_dict()["machine"], report.workload, folder, command)
+
+
+def manifest_of(machine: object, workload: Workload, folder: Path, command: str) -> dict[str, Any]:
+    """Plain data about what ran on what, and the files that lie in a folder."""
     return {
         "schema_version": SCHEMA_VERSION,
         "written_by": WRITTEN_BY,
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
         "versions": versions(PACKAGES),
-        "machine": about["machine"],
-        "workload": {"name": report.workload.name, "hash": workload_hash(report.workload)},
+        "machine": machine,
+        "workload": {"name": workload.name, "hash": workload_hash(workload)},
         "files": {path.name: _file(path) for path in sorted(folder.iterdir())},
     }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,21 +15,19 @@ from accsim.config.yaml_marks import KeyPath
 from accsim.errors import InputError, Problem, nearest
 from accsim.mapping.base import Dataflow
 from accsim.sweep.axes import Axis, Scalar
-from accsim.sweep.collectives import collective_bytes, collective_kind, topology_of
 from accsim.sweep.columns import BEFORE, RESULTS
 from accsim.sweep.fields import machine_field, why_no_area
+from accsim.sweep.kinds import KINDS, Kind, Work, kind_of
 from accsim.sweep.settings import (
     DATAFLOW,
     MAPPING,
-    NETWORK,
-    TOPOLOGY,
+    PLACED,
     WORKLOAD,
     choices,
     dataflow_of,
     machine_of,
     section,
     split,
-    workload_of,
 )
 from accsim.sweep.space import Linked, plain
 from accsim.sweep.space_file import SpaceFile
@@ -41,7 +40,7 @@ def checked(form: SpaceFile, document: MarkedDocument, folder: Path) -> tuple[tu
     """The linked fields, and every problem of a file whose form is right."""
     check = _Check(form, document, str(folder.resolve()))
     problems = [*check.sample(), *check.links(), *check.dataflows(), *check.machines(), *check.workloads()]
-    return check.linked, list(dict.fromkeys([*problems, *check.networks(), *check.constraints()]))
+    return check.linked, list(dict.fromkeys([*problems, *check.kinds(), *check.constraints()]))
 
 
 class _Check:
@@ -108,14 +107,15 @@ class _Check:
                 message = f"'{name}' has no choice '{field}', allowed are {', '.join(known) or 'none'}"
                 yield self._problem(("axes", axis.key), message, near and MAPPING + near, key=True)
 
-    def _refused(self, axis: Axis, make: Callable[[Scalar], object]) -> Iterator[Problem]:
-        """The values of an axis that cannot be made, each at its place."""
+    def _refused(self, axis: Axis, make: Callable[[Scalar], object], told: Collection[str] = ()) -> Iterator[Problem]:
+        """The values of an axis that cannot be made, each at its place; problems of other fields are told there."""
         for at in sorted(set(np.linspace(0, len(axis.values) - 1, MOST_CHECKED).astype(int).tolist())):
             try:
                 make(axis.values[at])
             except InputError as error:
                 for problem in error.problems:
-                    yield self._of_axis(axis.key, at, problem)
+                    if problem.path not in told:
+                        yield self._of_axis(axis.key, at, problem)
 
     def _of_axis(self, key: str, at: int, problem: Problem) -> Problem:
         """A problem of the value of an axis, or of an axis that is none: at the place of the key or of the value."""
@@ -135,29 +135,52 @@ class _Check:
         """Each workload loads, and takes each value of each of its parameters."""
         names = [item.workload for item in self.form.workloads]
 
-        def load(name: str, values: Mapping[str, Scalar]) -> object:
-            setting = split(values, self._dimensions).workload
-            return collective_bytes(name, setting) if collective_kind(name) else workload_of(name, self.folder, setting)
+        def load(name: str, values: Mapping[str, Scalar]) -> None:
+            works = [self._work(machine, name) for machine in self.form.machines]
+            for kind, work in {kind_of(work): work for work in works}.items():
+                kind.load(work, split(values, self._dimensions))
 
         yield from self._loaded("workloads", names, load)
 
-    def networks(self) -> Iterator[Problem]:
-        """Collectives run on a network, and nothing else does."""
-        own = [axis for axis in self.axes if section(axis.key) == NETWORK]
-        for i, item in enumerate(self.form.workloads):
-            collective = collective_kind(item.workload) is not None
-            if collective and TOPOLOGY not in self.form.axes:
-                message = f"a collective needs a network: add the axis {TOPOLOGY}, such as {TOPOLOGY}: ['torus:4x4x8']"
-                yield self._problem(("workloads", i), message)
-            elif own and not collective:
-                yield self._problem(("workloads", i), f"is no collective, which '{own[0].key}' is for")
-        if TOPOLOGY in self.form.axes:
-            first = {axis.key: axis.values[0] for axis in own}
-            for axis in own:
-                yield from self._refused(axis, partial(self._topology, first, axis.key))
+    def kinds(self) -> Iterator[Problem]:
+        """Every field is for every kind of work there is, and what each kind runs on is there."""
+        for i, machine in enumerate(self.form.machines):
+            for j, item in enumerate(self.form.workloads):
+                work = self._work(machine, item.workload)
+                kind = kind_of(work)
+                foreign = next((key for key in work.fields if section(key) not in kind.takes), None)
+                if foreign is None:
+                    yield from self._places(kind, work, ("machines", i))
+                    continue
+                others = " and ".join(other.what for other in KINDS if section(foreign) in other.takes)
+                message = f"is {kind.what} with '{machine}', and '{foreign}' is for {others}"
+                yield self._problem(("workloads", j), f"{message}; allowed are fields that all work of a space takes")
 
-    def _topology(self, first: Mapping[str, Scalar], key: str, value: Scalar) -> object:
-        return topology_of(split({**first, key: value}, self._dimensions).network)
+    def _work(self, machine: str, workload: str) -> Work:
+        return Work(machine, workload, self.folder, (*(axis.key for axis in self.axes), *self.form.linked))
+
+    def _places(self, kind: Kind, work: Work, path: KeyPath) -> Iterator[Problem]:
+        """What work runs on, with each value of the fields that make it; a chip that does not load is told already."""
+        own = {axis.key: axis for axis in self.axes if section(axis.key) in PLACED}
+        first = self._with_linked({axis.key: axis.values[0] for axis in self.axes})
+        told = {*own}
+
+        def place(key: str, value: Scalar) -> object:
+            return kind.place(work, split({**first, key: value}, self._dimensions))
+
+        try:
+            self._machine(work.machine, first)
+        except InputError:
+            return
+        try:
+            kind.place(work, split(first, self._dimensions))
+        except InputError as error:
+            for problem in error.problems:
+                if problem.path not in own and (problem.path or not own):
+                    told.add(problem.path)
+                    yield self._problem(path, str(replace(problem, suggestion=None)), problem.suggestion)
+        for axis in own.values():
+            yield from self._refused(axis, partial(place, axis.key), told - {axis.key})
 
     @property
     def _dimensions(self) -> dict[str, str | None]:

@@ -18,6 +18,8 @@ RESULTS = {
     "latency_s": "float64",
     "energy_j": "float64",
     "power_w": "float64",
+    "samples_per_s": "float64",
+    "chips": "float64",
     "area_mm2": "float64",
     "clock_hz": "float64",
     "matrix_utilization": "float64",
@@ -31,7 +33,7 @@ RESULTS = {
 }
 """What was found; numbers are missing (null) where there is an error."""
 NUMBERS = tuple(name for name, kind in RESULTS.items() if kind == "float64")
-KNOWN_BEFORE = ("machine", "workload", "weight", "area_mm2")
+KNOWN_BEFORE = ("machine", "workload", "weight", "area_mm2", "chips")
 """Columns that are known before a point is run."""
 
 

@@ -10,9 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from accsim.sweep.axes import Scalar
-from accsim.sweep.evaluate import evaluate_points, failed_part, runs_in_blocks
+from accsim.sweep.evaluate import evaluate_points, failed_part
 from accsim.sweep.executors import Done, Executor
 from accsim.sweep.groups import Group
+from accsim.sweep.kinds.chip_work import runs_in_blocks
 from accsim.sweep.run import rows_of
 from accsim.sweep.space import Point, Space
 from accsim.sweep.work import FEW, done
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
 SUMMED = ("total_cycles", "latency_s", "energy_j", "main_read_bytes", "main_write_bytes")
 """Results that workloads add to, each with its weight."""
-BUSY = ("matrix_utilization", "vector_utilization", "memory_utilization")
-"""Results that are shares of time."""
-COMMON = ("area_mm2", "clock_hz")
+OVER_TIME = ("matrix_utilization", "vector_utilization", "memory_utilization", "samples_per_s")
+"""Results that are shares of time, or rates."""
+COMMON = ("area_mm2", "clock_hz", "chips")
 """Results that are of the machine."""
 NO_RESULT = 1.0
 """Violation of a workload that keeps all constraints but cannot be run; the most that one constraint counts."""
@@ -111,7 +112,7 @@ def _found(space: Space, rows: Sequence[dict[str, Any]]) -> Found:
     numbers |= {name: math.fsum(row["weight"] * row[name] for row in rows) for name in SUMMED}
     seconds = numbers["latency_s"]
     numbers["power_w"] = numbers["energy_j"] / seconds if seconds else math.nan
-    for name in BUSY:
+    for name in OVER_TIME:
         busy = math.fsum(row["weight"] * row["latency_s"] * row[name] for row in rows)
         numbers[name] = busy / seconds if seconds else math.nan
     numbers |= {key: rows[0][key] for key in space.keys if not isinstance(rows[0][key], str)}

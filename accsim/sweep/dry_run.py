@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from accsim.sweep.evaluate import evaluate_part, part_of
+from accsim.sweep.evaluate import evaluate_part
 from accsim.sweep.groups import Group, Shard
 from accsim.sweep.manifest import SCHEMA_VERSION
+from accsim.sweep.part import part_of
 from accsim.sweep.space import Point, Space
 from accsim.sweep.summary import show_points
 

@@ -1,136 +1,52 @@
-"""Points to rows: those that differ only in numbers of a complete mapping run as one block, others one by one."""
+"""Points to rows: what they have in common is loaded once, and their kind of work says how they run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from accsim.config.machine import Accelerator
 from accsim.errors import AccsimError
-from accsim.mapping.compiled import CompiledDataflow
-from accsim.sweep.axes import Column, as_column
-from accsim.sweep.collectives import collective_kind, run_collective
+from accsim.sweep.axes import as_column
 from accsim.sweep.columns import KNOWN_BEFORE, RESULTS, schema_of
-from accsim.sweep.direct import Job, run_direct
 from accsim.sweep.expressions import Expression
 from accsim.sweep.fields import machine_field
+from accsim.sweep.kinds import Block, kind_of
 from accsim.sweep.outcome import IntArray, Outcome
-from accsim.sweep.searched import run_searched
-from accsim.sweep.settings import MAPPING, Setting, dataflow_of, machine_of, split, workload_of
-from accsim.sweep.space import Point, Space, plain
-from accsim.workload.trace import Workload
+from accsim.sweep.part import Part, alike, settings_of
+from accsim.sweep.space import Point, Space
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
 
-class Part(NamedTuple):
-    """Points of one machine and workload: their numbers, and a column for every field that is set."""
-
-    machine: int
-    workload: int
-    first: int
-    columns: Mapping[str, Column]
-    points: int
-
-
-def part_of(space: Space, start: int, stop: int) -> Part:
-    """The points of these numbers, which are all of one machine and workload."""
-    machine, workload, draw = space.place(start)
-    return Part(machine, workload, start, space.columns(draw, draw + stop - start), stop - start)
-
-
 def evaluate_part(space: Space, part: Part) -> pa.Table:
     """The rows of some points, each of them one: with its results, or with why there are none."""
     outcome = Outcome(part.points)
-    outer = {key: column for key, column in part.columns.items() if key not in _numbers(part)}
-    for at, values in _settings(outer, np.arange(part.points)):
-        acc = _evaluate_setting(space, part, at, values, outcome)
+    outer = {key: column for key, column in part.columns.items() if key not in part.counted}
+    for at, values in settings_of(outer, np.arange(part.points)):
+        acc = _evaluate_block(Block(space, part, values), at, outcome)
         if acc is not None:
             _keep(space, part, _constraints(space, before=False), at[outcome.feasible[at]], acc, outcome)
     return _table(space, part, outcome)
 
 
-def _evaluate_setting(
-    space: Space, part: Part, at: IntArray, values: Mapping[str, Any], outcome: Outcome
-) -> Accelerator | None:
+def _evaluate_block(block: Block, at: IntArray, outcome: Outcome) -> Accelerator | None:
     """Run points that differ at most in whole numbers of the mapping; their machine, None where there is none."""
-    setting, name = split(values, space.dimensions), space.workloads[part.workload].workload
-    collective = collective_kind(name)
+    space, part = block.space, block.part
     try:
-        acc = machine_of(space.machines[part.machine], space.folder, setting.machine)
-        work = None if collective else workload_of(name, space.folder, setting.workload)
+        ready = kind_of(block.work).ready(block)
     except AccsimError as error:
         outcome.fail(at, str(error))
         return None
-    outcome.numbers["area_mm2"][at] = np.nan if (area := acc.area_mm2) is None else area
-    left = _keep(space, part, _constraints(space, before=True), at, acc, outcome)
-    if work is None:
-        run_collective(name, setting, outcome, left)
-        return acc
-    if setting.mapping and len(left) > 1:
-        left = _directly(space, acc, work, part, values, outcome, left)
-    for chosen, numbers in _settings({key: part.columns[key] for key in _numbers(part)}, left):
-        _one_by_one(space, acc, work, (*setting.mapping, *split(numbers, {}).mapping), outcome, chosen)
-    return acc
-
-
-def _directly(
-    space: Space,
-    acc: Accelerator,
-    work: Workload,
-    part: Part,
-    values: Mapping[str, Any],
-    outcome: Outcome,
-    at: IntArray,
-) -> IntArray:
-    """Run those of some points as a block that can be; the others are returned, all of them after an error."""
-    varied, constant = _varied(part, at)
-    if not varied:
-        return at
-    valid = np.all([column > 0 for column in varied.values()], axis=0)
-    chosen = at[valid]
-    try:
-        dataflow = dataflow_of(split({**values, **constant}, space.dimensions).mapping)
-        if not isinstance(dataflow, CompiledDataflow):
-            return at
-        own = {key: column[valid] for key, column in varied.items()}
-        rest = run_direct(Job(space, acc, work, dataflow, own, len(chosen)), outcome, chosen)
-    except Exception:  # noqa: BLE001 each point then says itself what is wrong with it
-        return at
-    return np.concatenate([chosen[rest], at[~valid]])
-
-
-def _varied(part: Part, at: IntArray) -> tuple[dict[str, Column], dict[str, Any]]:
-    """(choice of mappings -> its whole numbers at some points, fields in which they do not differ -> their value)."""
-    varied: dict[str, Column] = {}
-    constant: dict[str, Any] = {}
-    for key, whole in part.columns.items():
-        column = whole[at]
-        if key in _numbers(part) and len(column) and column.min() != column.max():
-            varied[key.removeprefix(MAPPING)] = column
-        else:
-            constant[key] = plain(column[0])
-    return varied, constant
-
-
-def _one_by_one(
-    space: Space, acc: Accelerator, work: Workload, mapping: Setting, outcome: Outcome, at: IntArray
-) -> None:
-    try:
-        dataflow = dataflow_of(mapping) if mapping else None
-    except AccsimError as error:
-        outcome.fail(at, str(error))
-        return
-    run_searched(space, acc, work, dataflow, outcome, at)
-
-
-def _numbers(part: Part) -> list[str]:
-    """The fields of mappings that are whole numbers: points that differ in nothing else can run as a block."""
-    return [key for key, column in part.columns.items() if key.startswith(MAPPING) and column.dtype.kind == "i"]
+    outcome.numbers["area_mm2"][at] = np.nan if (area := ready.acc.area_mm2) is None else area
+    outcome.numbers["chips"][at] = ready.chips
+    left = _keep(space, part, _constraints(space, before=True), at, ready.acc, outcome)
+    ready.run(outcome, left)
+    return ready.acc
 
 
 def _keep(
@@ -167,25 +83,6 @@ def _constraints(space: Space, *, before: bool) -> list[Expression]:
     return [item for item in space.constraints if before == results.isdisjoint(item.names)]
 
 
-def _settings(columns: Mapping[str, Column], at: IntArray) -> Iterator[tuple[IntArray, dict[str, Any]]]:
-    """Those of some points that are the same in all fields, with the values of these."""
-    if not len(at):
-        return
-    codes = np.zeros(len(at), np.int64)
-    for column in (whole[at] for whole in columns.values()):
-        if not _alike(column):
-            distinct, code = np.unique(column, return_inverse=True)
-            codes = np.unique(codes * len(distinct) + code.reshape(-1), return_inverse=True)[1].reshape(-1)
-    order = np.argsort(codes, kind="stable")
-    for chosen in np.split(at[order], np.cumsum(np.bincount(codes))[:-1]):
-        yield chosen, {key: plain(column[chosen[0]]) for key, column in columns.items()}
-
-
-def _alike(column: Column) -> bool:
-    """Whether all points have the same value."""
-    return bool((column == column[0]).all())
-
-
 def _table(space: Space, part: Part, outcome: Outcome) -> pa.Table:
     import pyarrow as pa
 
@@ -198,7 +95,7 @@ def _table(space: Space, part: Part, outcome: Outcome) -> pa.Table:
         "machine": space.machines[part.machine],
         "workload": space.workloads[part.workload].workload,
         "fidelity": space.fidelity,
-        **{key: column[0] for key, column in part.columns.items() if column.dtype == object and _alike(column)},
+        **{key: column[0] for key, column in part.columns.items() if column.dtype == object and alike(column)},
     }
     schema = schema_of(space)
     columns = []
@@ -260,21 +157,3 @@ def failed_part(space: Space, part: Part, why: str) -> pa.Table:
     outcome = Outcome(part.points)
     outcome.fail(slice(None), why)
     return _table(space, part, outcome)
-
-
-def runs_in_blocks(space: Space) -> bool:
-    """Whether the mappings of a space are complete, as far as the first of its points tell."""
-    columns = {axis.key: axis.ends for axis in space.axes}
-    columns = space.with_linked(columns, 2)
-    part = Part(0, 0, 0, columns, 2)
-    varied, first = _varied(part, np.arange(2))
-    if not varied:
-        return False
-    setting = split(first, space.dimensions)
-    try:
-        dataflow = dataflow_of(setting.mapping)
-        acc = machine_of(space.machines[0], space.folder, setting.machine)
-        work = workload_of(space.workloads[0].workload, space.folder, setting.workload)
-        return isinstance(dataflow, CompiledDataflow) and bool(Job(space, acc, work, dataflow, varied, 2).ready().any())
-    except AccsimError:
-        return False

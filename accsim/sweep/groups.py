@@ -11,7 +11,7 @@ from typing import NamedTuple
 from accsim.errors import InputError, Problem
 from accsim.report.manifest import versions, workload_hash
 from accsim.sweep.columns import RESULTS
-from accsim.sweep.evaluate import runs_in_blocks
+from accsim.sweep.kinds.chip_work import runs_in_blocks
 from accsim.sweep.settings import forget_files, machine_of, workload_of
 from accsim.sweep.space import Space
 
@@ -147,8 +147,10 @@ def _about(space: Space, machine: int, workload: int) -> bytes:
 
 
 def _workload_hash(name: str, folder: str) -> str | None:
-    """Hash of a workload's ops; None of an op that gets sizes from axes, which its name and the axes tell."""
+    """Hash of a workload's ops and tables; None of what gets sizes from axes, which its name and the axes tell."""
     try:
-        return workload_hash(workload_of(name, folder))
+        work = workload_of(name, folder)
     except InputError:
         return None
+    tables = "" if work.embeddings is None else repr(work.embeddings)
+    return workload_hash(work) + hashlib.sha256(tables.encode()).hexdigest()[:12]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from accsim.config.catalogue import load_accelerator
-from accsim.config.data_files import is_path
+from accsim.config.data_files import is_path, is_slice
 from accsim.config.machine import Accelerator
 from accsim.errors import InputError, Problem, nearest
 from accsim.mapping.base import Dataflow, find_dataflow
@@ -22,21 +22,28 @@ from accsim.workload.trace import Workload
 WORKLOAD = "workload."
 MAPPING = "mapping."
 NETWORK = "network."
-PREFIXES = (WORKLOAD, MAPPING, NETWORK)
+SLICE = "slice."
+STEP = "step."
+PREFIXES = (WORKLOAD, MAPPING, NETWORK, SLICE, STEP)
+PLACED = (NETWORK, SLICE, STEP)
+"""Prefixes of fields that say what work runs on, beside a chip."""
 DATAFLOW = "mapping.dataflow"
 TOPOLOGY = "network.topology"
+SHAPE = "slice.shape"
 
 Setting = tuple[tuple[str, Scalar], ...]
 """Fields and their values as a file gives them; hashable, so that what they make is kept."""
 
 
 class Settings(NamedTuple):
-    """Fields of a point as files give them: of the machine, the workload, the mapping and the network."""
+    """Fields of a point as files give them, by what they are of."""
 
     machine: Setting
     workload: Setting
     mapping: Setting
     network: Setting
+    slice: Setting
+    step: Setting
 
 
 def split(values: Mapping[str, Any], dimensions: Mapping[str, str | None]) -> Settings:
@@ -49,7 +56,7 @@ def split(values: Mapping[str, Any], dimensions: Mapping[str, str | None]) -> Se
 
 
 def section(key: str) -> str:
-    """The prefix of a field of a workload, mapping or network; nothing of a field of a machine."""
+    """The prefix of a field, one of `PREFIXES`; nothing of a field of a machine."""
     return next((prefix for prefix in PREFIXES if key.startswith(prefix)), "")
 
 
@@ -59,10 +66,22 @@ def resolved(name: str, folder: str) -> str:
     return f"{(Path(folder) / bare).resolve()}{mark}{query}" if is_path(bare) else name
 
 
+def chip_name(machine: str) -> str:
+    """The machine that a slice is made of; of one chip, its own name.
+
+    Examples
+    --------
+    >>> chip_name("tpu_v4:twisted:4x4x8"), chip_name("tpu_v4")
+    ('tpu_v4', 'tpu_v4')
+    """
+    return machine.partition(":")[0] if is_slice(machine) else machine
+
+
 @lru_cache(maxsize=512)
 def machine_of(name: str, folder: str, setting: Setting = ()) -> Accelerator:
-    """A machine with some fields set. Raises as :func:`accsim.load_accelerator` does."""
-    return _first_equal(load_accelerator(resolved(name, folder), set=dict(setting)))
+    """A machine with some fields set, of a slice its chip. Raises as :func:`accsim.load_accelerator` does."""
+    bare = chip_name(name)
+    return _first_equal(load_accelerator(resolved(bare, folder), set=dict(setting)))
 
 
 @lru_cache(maxsize=512)

@@ -91,14 +91,14 @@ class SpaceFile(FileModel):
     name: Name | None = None
     """Name in reports; the file's own without one."""
     machines: Annotated[tuple[Text, ...], Field(min_length=1, strict=False)]
-    """Machines that ship, or paths; each is combined with every workload and every combination of the axes."""
+    """Machines that ship, paths, or slices (``tpu_v4:4x4x8``); each with every workload and combination of the axes."""
     workloads: Annotated[tuple[Weighted, ...], Field(min_length=1, strict=False), BeforeValidator(_named_weighted)]
     """Workloads, with a weight each where there are several."""
     axes: Annotated[
         Mapping[str, Annotated[Axis, WithJsonSchema(_AXIS_SCHEMA)]], BeforeValidator(_read_axes), AfterValidator(freeze)
     ] = Field(default_factory=FrozenDict)
-    """Field to its values: a field of the machine's file, ``workload.PARAMETER``, ``mapping.dataflow``, or
-    ``mapping.FIELD`` of the dataflows named there."""
+    """Field to its values: a field of the machine's file, ``workload.PARAMETER``, ``mapping.dataflow``,
+    ``mapping.FIELD`` of the dataflows named there, ``slice.shape``, or ``step.CHOICE`` of a training step."""
     linked: Annotated[Mapping[str, ExpressionField], AfterValidator(freeze)] = Field(default_factory=FrozenDict)
     """Field to an expression over axes that gives its value: ``{matrix_unit.cols: matrix_unit.rows}``."""
     constraints: Annotated[tuple[ExpressionField, ...], Field(strict=False)] = ()

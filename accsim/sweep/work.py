@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from accsim.sweep.evaluate import evaluate_part, failed_part, part_of
+from accsim.sweep.evaluate import evaluate_part, failed_part
 from accsim.sweep.executors import Done
 from accsim.sweep.groups import Group
+from accsim.sweep.part import part_of
 from accsim.sweep.space import Space
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from accsim.config.compute_units import SystolicArray
 from accsim.config.machine import Accelerator
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.errors import InputError, Problem
@@ -20,8 +21,8 @@ from accsim.workload.trace import Entry, Workload
 
 BOTTOM = "bottom."
 """Start of the names of what needs no embedding."""
-TENSOR_CORE = "tensor_core"
-"""What issues the dense half's ops one after the other, and so is held throughout."""
+TENSOR_CORE, CORES = "tensor_core", "cores"
+"""What issues the dense half's ops one after the other, and so is held throughout, on systolic arrays and elsewhere."""
 GRADIENT_BYTES = 4
 """Of a gradient that is summed over chips: fp32."""
 MASTER_BYTES = 4
@@ -49,7 +50,7 @@ class Dense:
         rows = {name: row for row in self.report.ops for name in row.names}
         runs: dict[str, list[Run]] = {name: [] for name in SEGMENTS}
         for entry in self.report.workload.entries:
-            runs[_segment(entry.name)].append(_run(rows[entry.name], entry.repeat, self.report.clock_hz))
+            runs[_segment(entry.name)].append(_run(rows[entry.name], entry.repeat, self.report))
         return {name: in_turn(name, each) for name, each in runs.items()}
 
     @cached_property
@@ -60,6 +61,11 @@ class Dense:
             for entry in self.report.workload.entries
             if isinstance(entry.op, Gemm) and entry.op.weights
         )
+
+    @property
+    def unit(self) -> str:
+        """What the chip's cores are called."""
+        return unit_of(self.report.accelerator)
 
     @property
     def gradient_bytes(self) -> int:
@@ -124,15 +130,20 @@ def _segment(name: str) -> str:
     return "bottom" if name.startswith(BOTTOM) else "top"
 
 
-def _run(row: OpRow, times: int, clock_hz: float) -> Run:
+def unit_of(chip: Accelerator) -> str:
+    """What a chip's cores are called: on TPUs TensorCores."""
+    return TENSOR_CORE if isinstance(chip.matrix_unit, SystolicArray) else CORES
+
+
+def _run(row: OpRow, times: int, report: Report) -> Run:
     """An op done so many times; of a resource, the average of its servers works."""
     totals = row.totals
-    each = times / TICKS_PER_CYCLE / clock_hz
+    each = times / TICKS_PER_CYCLE / report.clock_hz
     busy = {name: ticks / totals.servers[name] * each for name, ticks in totals.busy.items()}
     path = {cause: ticks * each for cause, ticks in totals.critical_path.items()}
     actions = {action: times * count for action, count in row.actions.items()}
     time = totals.total_ticks * each
-    return Run(row.label, time, {TENSOR_CORE: time, **busy}, path, actions)
+    return Run(row.label, time, {unit_of(report.accelerator): time, **busy}, path, actions)
 
 
 def model_tables(work: Workload, given: EmbeddingSet | None) -> EmbeddingSet:

@@ -11,8 +11,6 @@ from accsim.engine.program import TICKS_PER_CYCLE, After, Hold, Program, Stage
 from accsim.engine.run import run_program
 from accsim.system.runs import Run, summed
 
-ICI = "ici"
-"""Links between the chips of a slice."""
 CLOCK_HZ = 1e9
 """Of the halves' ticks: 0.24 ps each."""
 

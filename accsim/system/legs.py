@@ -14,7 +14,7 @@ from accsim.embedding.work import StepWork
 from accsim.engine.program import TICKS_PER_CYCLE, Program
 from accsim.engine.run import run_program
 from accsim.mapping.sparse_core import UnitPrograms, unit_programs
-from accsim.system.halves import ICI, Leg
+from accsim.system.halves import Leg
 from accsim.system.ids import id_legs
 from accsim.system.slices import Slice
 from accsim.system.sums import sum_over_chips
@@ -53,7 +53,7 @@ def embedding_legs(on: Slice, work: StepWork, where: str, links: Links) -> Embed
     """The legs of a step whose stacks go one behind the other."""
     programs = unit_programs(on.chip, work, where)
     if not programs.exchanged:
-        links = Links(*(Leg(leg.name, ICI, 0.0, 0.0, {}, {}) for leg in links))
+        links = Links(*(Leg(leg.name, on.links, 0.0, 0.0, {}, {}) for leg in links))
     alike = Counter(work.stacks) if len(work.stacks) > 1 else {}
     alone = [(unit_programs(on.chip, replace(work, stacks=(stack,)), where), times) for stack, times in alike.items()]
     lookup = _unit_leg("lookup", on, programs, programs.forward, [(one.forward, times) for one, times in alone])
@@ -91,8 +91,10 @@ def _unit_leg(
 def _exchange(name: str, on: Slice, pattern: float | NDArray[np.float64]) -> Leg:
     """What chips send each other; it ends at the most loaded link."""
     if on.chips == 1 or not np.any(pattern):
-        return Leg(name, ICI, 0.0, 0.0, {}, {})
+        return Leg(name, on.links, 0.0, 0.0, {}, {})
     found = on.network.link_loads(pattern)
     time = found.time_s - found.latency_s
     carried = float(found.link_bytes.sum()) / on.chips
-    return Leg(name, ICI, time, found.latency_s, {ICI: time}, {f"{ICI}/{found.bound_by}": 1.0}, {}, carried)
+    return Leg(
+        name, on.links, time, found.latency_s, {on.links: time}, {f"{on.links}/{found.bound_by}": 1.0}, {}, carried
+    )

@@ -79,12 +79,13 @@ def fastest(plans: Sequence[Plan], *, power_cap: bool = True) -> StepReport:
     least = min(step.step_s for _, step in compared)
     alike = [(plan, step) for plan, step in compared if step.step_s <= (1 + ALIKE) * least]
     plan, first = min(alike, key=lambda one: one[1].embedding_s)
-    step = _best_stacks(plan, first)
+    others = [_best_stacks(other, run) for other, run in compared if other.placement is not plan.placement]
+    step = _best_stacks(plan, first).beside(others)
     if not power_cap:
         return step
     stacks = step.embedding.stacks
     run, cap = within_cap(plan.slice.chip, step, lambda chip: plan.at(chip).run(stacks))
-    return replace(run, cap=cap)
+    return replace(run, cap=cap, other_placements_s=step.other_placements_s)
 
 
 def _best_stacks(plan: Plan, first: StepReport) -> StepReport:

@@ -17,6 +17,7 @@ from accsim.errors import InputError, check_choice
 from accsim.mapping.sparse_core import place_of
 from accsim.system.dense import dense_half, model_tables
 from accsim.system.memory import ELSEWHERE, check_tables, step_bytes
+from accsim.system.places import check_place
 from accsim.system.placing import BEST, ROWS, placements
 from accsim.system.plan import Plan, fastest
 from accsim.system.schedules import SCHEDULES
@@ -83,6 +84,7 @@ def train_step(
             )
     check_choice("schedule", schedule, tuple(SCHEDULES))
     check_choice("dedup", dedup, DEDUP)
+    check_place(on.chip, where)
     samples = int(work.parameters["batch"])
     if samples < on.chips:
         raise InputError(f"read a batch of {samples} samples, allowed is at least one for each of {on.chips} chips")

@@ -48,17 +48,20 @@ def _summary(step: StepReport) -> Iterable[tuple[str, str]]:
     yield "halves alone", f"embedding {si(step.embedding_s, 's')}, dense {si(step.dense_s, 's')}"
     cap = f"; {step.cap}" if step.cap else ""
     yield "energy of a chip", f"{si(step.energy_j, 'J')}, average power {si(step.power_w, 'W')}{cap}"
+    slower = {words: seconds / step.step_s for words, seconds in step.other_placements_s.items()}
+    others = [f"also tried, {ratio:.3g} x as slow: {words}" for words, ratio in slower.items()]
+    yield "placement", "; ".join([step.placed, *others])
 
 
 def _parts(step: StepReport) -> Sheet:
     found = Sheet(("part", "on", "time", "bound by"), words=(0, 1, 3))
     halves = (step.embedding.forward, step.embedding.backward)
     forward, backward = ([(leg.name, leg.unit, leg.alone) for leg in legs] for legs in halves)
-    dense = [(name, "tensor_core", run) for name, run in step.dense.segments.items()]
+    dense = [(name, step.dense.unit, run) for name, run in step.dense.segments.items()]
     before = [(f"{step.input.name} of the next", path.partition("/")[0], step.input) for path in step.input.path_s]
     if step.slice.chip.host is None:
         found.add("input of the next", "", "not charged", "the machine file has no host")
-    for name, unit, run in [*before, *forward, *dense, ("all_reduce", "ici", step.all_reduce), *backward]:
+    for name, unit, run in [*before, *forward, *dense, ("all_reduce", step.slice.links, step.all_reduce), *backward]:
         found.add(name, unit, si(run.time_s, "s"), run.bound_by)
     return found
 

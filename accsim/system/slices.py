@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from accsim.config.catalogue import load_accelerator
 from accsim.config.checks import shown
 from accsim.config.interconnect import Interconnect
+from accsim.config.links import LINKS
 from accsim.config.machine import Accelerator
 from accsim.errors import InputError, Problem
 from accsim.network.fat_tree import FatTree
@@ -39,6 +40,23 @@ class Slice:
         """Their number."""
         return self.network.chips
 
+    @property
+    def links(self) -> str:
+        """What the machine calls the links between chips: ``ici``, ``nvlink``."""
+        found = self.chip.interconnect or self.chip.links
+        return LINKS if found is None else found.name
+
+
+def is_shape(text: str) -> bool:
+    """Whether a text is the shape of a slice.
+
+    Examples
+    --------
+    >>> is_shape("twisted:4x4x8"), is_shape("8"), is_shape("rows")
+    (True, True, False)
+    """
+    return _SHAPE.fullmatch(text.removeprefix(f"{TWISTED}:")) is not None
+
 
 def read_slice(spec: str, *, set: Mapping[str, object] | None = None) -> Slice:  # noqa: A002
     """The slice of a text.
@@ -61,23 +79,41 @@ def read_slice(spec: str, *, set: Mapping[str, object] | None = None) -> Slice: 
     >>> read_slice("tpu_v4:4x4x8").chips
     128
     """
-    name, _, rest = spec.partition(":")
-    chip = load_accelerator(name, set=set)
-    head, _, tail = rest.partition(":")
+    name, _, shape = spec.partition(":")
+    return slice_of(load_accelerator(name, set=set), shape, spec)
+
+
+def slice_of(chip: Accelerator, shape: str, name: str) -> Slice:
+    """Chips of a machine in a shape.
+
+    Parameters
+    ----------
+    shape
+        What follows the machine in a slice's name: ``4x4x8``, ``twisted:4x4x8``, ``8``.
+    name
+        Of the slice.
+
+    Raises
+    ------
+    InputError
+        If the machine has no such slices.
+    """
+    head, _, tail = shape.partition(":")
     twisted = head == TWISTED
-    text = tail if twisted else rest
+    text = tail if twisted else shape
     if not _SHAPE.fullmatch(text):
-        raise _wrong(spec, f"read the shape {shown(text)}, allowed are numbers of chips with 'x' in between")
-    shape = tuple(int(length) for length in text.split("x"))
+        raise _wrong(name, f"read the shape {shown(text)}, allowed are numbers of chips with 'x' in between")
+    lengths = tuple(int(length) for length in text.split("x"))
     if chip.interconnect is not None:
-        return Slice(spec, chip, _torus(spec, shape, twisted, chip.interconnect))
+        return Slice(name, chip, _torus(name, lengths, twisted, chip.interconnect))
     if chip.links is None:
-        raise _wrong(spec, f"{chip.name} has neither an interconnect nor links to other chips, allowed is '{name}'")
-    if twisted or len(shape) > 1 or not 2 <= shape[0] <= chip.links.chips:
-        raise _wrong(spec, f"read {shown(rest)}, allowed are 2 to {chip.links.chips} chips of a node of {chip.name}")
+        message = f"{chip.name} has neither an interconnect nor links to other chips, allowed is '{chip.name}'"
+        raise _wrong(name, message)
+    if twisted or len(lengths) > 1 or not 2 <= lengths[0] <= chip.links.chips:
+        raise _wrong(name, f"read {shown(shape)}, allowed are 2 to {chip.links.chips} chips of a node of {chip.name}")
     links = chip.links
-    node = FatTree(shape, link_bytes_per_s=links.bandwidth_bytes_per_s, hop_latency_s=links.hop_s / 2)
-    return Slice(spec, chip, node)
+    node = FatTree(lengths, link_bytes_per_s=links.bandwidth_bytes_per_s, hop_latency_s=links.hop_s / 2)
+    return Slice(name, chip, node)
 
 
 def _torus(spec: str, shape: tuple[int, ...], twisted: bool, links: Interconnect) -> Torus:

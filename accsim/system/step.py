@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
 from typing import Any
 
+from accsim.config.frozen import FrozenDict
 from accsim.embedding.placement import Placement
 from accsim.embedding.work import StepWork
 from accsim.engine.power import PowerCap
@@ -14,9 +16,10 @@ from accsim.report.tables import cap_dict
 from accsim.report.terminal import printed
 from accsim.report.words import si
 from accsim.system.dense import Dense
-from accsim.system.halves import ICI, Leg
+from accsim.system.halves import Leg
 from accsim.system.legs import EmbeddingLegs
 from accsim.system.memory import step_bytes, table_bytes
+from accsim.system.placement_words import placement_words
 from accsim.system.runs import Run, Span, dynamic_j, summed, together
 from accsim.system.slices import Slice
 from accsim.system.unit_share import UnitShare, unit_share
@@ -48,6 +51,8 @@ class StepReport:
         Ids of the next step on their way to the chip, beside all spans.
     cap
         What the machine's power cap did; None without one.
+    other_placements_s
+        Placement of tables that was tried too -> time of its fastest step.
     """
 
     slice: Slice
@@ -64,6 +69,7 @@ class StepReport:
     spans: tuple[Span, ...]
     input: Run
     cap: PowerCap | None = None
+    other_placements_s: Mapping[str, float] = field(default_factory=FrozenDict)
 
     @cached_property
     def whole(self) -> Span:
@@ -136,6 +142,16 @@ class StepReport:
         """Dense half alone, without its all-reduce."""
         return sum(run.time_s for run in self.dense.segments.values())
 
+    @property
+    def placed(self) -> str:
+        """How tables lie on the slice, in words."""
+        return placement_words(self.placement, self.embeddings)
+
+    @property
+    def choices(self) -> str:
+        """What was chosen or given, in words."""
+        return f"{self.placed}; dedup {self.work.dedup}; {self.schedule}; {self.where}"
+
     @cached_property
     def memory(self) -> dict[str, int]:
         """Bytes of a chip's main memory by what they are, of the fullest chip."""
@@ -179,6 +195,14 @@ class StepReport:
         """Share of the embedding units in the chip; None where something else looks rows up."""
         return unit_share(self.slice.chip, self.where, self.embedding_energy_j, self.energy_j)
 
+    def beside(self, tried: Iterable[StepReport]) -> StepReport:
+        """The same, with the other placements among steps that were tried."""
+        others: dict[str, float] = {}
+        for step in tried:
+            if step.placed != self.placed:
+                others[step.placed] = min(step.step_s, others.get(step.placed, step.step_s))
+        return replace(self, other_placements_s=others)
+
     def __repr__(self) -> str:
         step = f"a step of {self.workload.name} on {self.slice.name}"
         return f"<StepReport of {step}: {si(self.step_s, 's')}, bound by {self.bound_by}>"
@@ -203,6 +227,8 @@ class StepReport:
             "samples": self.samples,
             "where": self.where,
             "dedup": self.work.dedup,
+            "placement": self.placed,
+            "other_placements_s": dict(self.other_placements_s),
             "schedule": self.schedule,
             "stacks": self.embedding.stacks,
             "step_s": self.step_s,
@@ -217,7 +243,7 @@ class StepReport:
             "fits": self.fits,
             "energy_j": self.energy_j,
             "energy_breakdown_j": self.energy_breakdown_j,
-            "unpriced": {f"{ICI}_bytes": self.link_bytes},
+            "unpriced": {f"{self.slice.links}_bytes": self.link_bytes},
             "power_w": self.power_w,
             "power_cap": cap_dict(self.cap),
             "embedding_unit": None if share is None else share.to_dict(),

@@ -11,7 +11,7 @@ from accsim.mapping.machine_numbers import port
 from accsim.network.collectives import Collective, run_collective
 from accsim.network.stepwise import CollectiveTime, Stepwise
 from accsim.network.topology import Topology
-from accsim.system.halves import ICI, Leg
+from accsim.system.halves import Leg
 from accsim.system.slices import Slice
 
 SUMMED_BYTES: Final = 4
@@ -26,23 +26,23 @@ def sum_over_chips(name: str, on: Slice, size: float) -> Leg:
     written; sums are formed in its vector units. Source: ``docs/collectives.md``.
     """
     if on.chips == 1 or size == 0:
-        return Leg(name, ICI, 0.0, 0.0, {}, {})
+        return Leg(name, on.links, 0.0, 0.0, {}, {})
     chip = on.chip
     main = chip.main_memory
     adds_bytes_per_s = SUMMED_BYTES * _adds_per_s(chip)
     found = _fastest(on.network, size, main.read_bytes_per_s * main.efficiency, adds_bytes_per_s)
     sent, received, added = (found.chip_bytes[what] for what in ("sends", "receives", "adds"))
     time = found.time_s - found.latency_s
-    busy = {ICI: time, VECTOR: added / adds_bytes_per_s}
+    busy = {on.links: time, VECTOR: added / adds_bytes_per_s}
     for way, size_, rate in (
         ("read", sent + added, main.read_bytes_per_s),
         ("write", received, main.write_bytes_per_s),
     ):
         busy[port(main, way)] = busy.get(port(main, way), 0.0) + size_ / (rate * main.efficiency)
     actions = {f"read.{main.name}": sent + added, f"write.{main.name}": received, "vector.add": added / SUMMED_BYTES}
-    of = {"hbm": main.name, "adds": VECTOR}.get(found.bound_by, ICI)
+    of = {"hbm": main.name, "adds": VECTOR}.get(found.bound_by, on.links)
     links = float(found.link_bytes.sum()) / on.chips
-    return Leg(name, ICI, time, found.latency_s, busy, {f"{of}/{name}": 1.0}, actions, links)
+    return Leg(name, on.links, time, found.latency_s, busy, {f"{of}/{name}": 1.0}, actions, links)
 
 
 def _adds_per_s(chip: Accelerator) -> float:

@@ -32,6 +32,21 @@ BAD = [
     ),
     (("run", "tpu_v4:4x4x8", "dlrm_v1", "--schedule", "pipeline"), 2, ["schedule", "Did you mean 'pipelined'"]),
     (("run", "tpu_v4:4x4x8", "dlrm_v1", "--where", "sparsecore"), 2, ["Did you mean 'sparse_core'"]),
+    (("run", "h100_sxm:8", "dlrm_v1"), 2, ["'sparse_core' needs sparse_core, which h100_sxm has not", "it has gpu"]),
+    (("run", "tpu_v4:4x4x8", "dlrm_v1", "--compare", "rows,bst"), 2, ["placement: rows, best", "Did you mean 'best'?"]),
+    (("run", "tpu_v4:4x4x8", "dlrm_v1", "--compare", "none,none"), 2, ["--compare: 'none' is given twice"]),
+    (
+        ("run", "tpu_v4:4x4x8", "dlrm_v1", "--dedup", "owner", "--compare", "none,source"),
+        2,
+        ["--dedup and --compare none,source exclude each other"],
+    ),
+    (("run", "tpu_v4", "all_reduce?bytes=1 GiB"), 2, ["'tpu_v4' a single chip", "accsim network collective"]),
+    (("run", "tpu_v4:4x4x8", "all_reduce"), 2, ["missing, needed are its bytes: all_reduce?bytes=1 MiB"]),
+    (
+        ("run", "tpu_v4:4x4x8", "all_reduce?bytes=1 MiB", "--dedup", "owner"),
+        2,
+        ["--dedup: allowed for training steps, not for a collective"],
+    ),
     (("run", "tpu_v4:4x4x8", "dlrm_v1?batch=64"), 2, ["read a batch of 64 samples", "each of 128 chips"]),
     ((*BERT, "--dataflow", "flta"), 2, ["unknown dataflow 'flta'", "Did you mean 'flat'?"]),
     (

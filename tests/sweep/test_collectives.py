@@ -50,8 +50,11 @@ def test_a_large_all_reduce_moves_two_buffers_over_six_links(write_space: WriteS
         (("torus:4x4x4", "tors:4x4x4"), "torus"),
         (("64 MiB", "64"), "without a unit"),
         (("bytes=1 MiB", "size=1 MiB"), "allowed is bytes"),
-        (("all_to_all?bytes=1 MiB", "gemm?m=8&n=8&k=8"), "is no collective"),
-        (("network.topology:", "network.hop_latency_s:"), "needs a network"),
+        (
+            ("all_to_all?bytes=1 MiB", "gemm?m=8&n=8&k=8"),
+            "is work on a chip with 'tpu_v4', and 'network.topology' is for a collective",
+        ),
+        (("network.topology:", "network.hop_latency_s:"), "network.topology"),
     ],
 )
 def test_what_is_refused(write_space: WriteSpace, change: tuple[str, str], told: str) -> None:

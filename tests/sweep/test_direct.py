@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import accsim
-from accsim.sweep.evaluate import runs_in_blocks
+from accsim.sweep.kinds.chip_work import runs_in_blocks
 from accsim.sweep.settings import dataflow_of
 from accsim.sweep.space import Point, read_space
 

@@ -15,7 +15,6 @@ from accsim.figures.paper_figure import PaperFigure, beside, read_published
 from accsim.figures.tpu_steps import SAMPLES, V4, slice_name, step
 from accsim.report.plot_style import COLOURS, GREY, LIGHT, SMALL
 from accsim.system import StepReport, train_step
-from accsim.system.halves import ICI
 
 CHIPS: Final = (16, 32, 64, 128, 256, 512, 1024)
 SMALL_SLICES: Final = {16: "2x2x4", 32: "2x4x4"}
@@ -79,7 +78,7 @@ def _part(cause: str, of_units: bool) -> str:
     resource, _, why = cause.partition("/")
     if why == "input":
         return "ids from the host"
-    if resource == ICI:
+    if resource == "ici":
         return "sums over chips" if why in ("all_reduce", "row_sums") else "all-to-all"
     return "embedding units" if of_units else "dense network"
 

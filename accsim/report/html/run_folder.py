@@ -30,8 +30,11 @@ def read_run_folder(folder: Path, manifest: Mapping[str, Any]) -> SavedRun:
     Raises
     ------
     InputError
-        With every file that is missing, or is not the one that the manifest lists.
+        With every file that is missing, or is not the one that the manifest lists; and for a step on a slice.
     """
+    if "chips" in manifest["machine"]:
+        message = "holds a training step on a slice, which has no page: see its summary.json and parts.csv"
+        raise InputError(Problem(str(folder), "", message))
     found: dict[str, Any] = {}
     problems: list[Problem] = []
     for name in ("summary", "figures", "inputs"):
