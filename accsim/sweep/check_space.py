@@ -156,7 +156,7 @@ class _Check:
                 yield from self._refused(axis, partial(self._topology, first, axis.key))
 
     def _topology(self, first: Mapping[str, Scalar], key: str, value: Scalar) -> object:
-        return topology_of(split({**first, key: value}, self._dimensions).network)
+        return topology_of(split({**first, key: value}, self._dimensions).network, self.folder)
 
     @property
     def _dimensions(self) -> dict[str, str | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from accsim.config.checks import shown
 from accsim.errors import AccsimError, InputError, Problem, plain_name
 from accsim.network import read_topology
@@ -15,6 +17,7 @@ from accsim.workload.query import parse_query
 
 TOPOLOGY = "topology"
 _BYTES = "bytes"
+_FILE = "file"
 
 
 def collective_kind(name: str) -> str | None:
@@ -53,8 +56,18 @@ def collective_bytes(name: str, setting: tuple[tuple[str, Scalar], ...]) -> int:
         raise InputError(Problem(f"query:{_BYTES}", "", error.message, error.suggestion)) from error
 
 
-def topology_of(setting: tuple[tuple[str, Scalar], ...]) -> Topology:
+def network_file(name: object, folder: str) -> Path | None:
+    """The file of a topology ``file:PATH``, from the folder of the space on; None of any other topology."""
+    kind, _, path = str(name).partition("?")[0].partition(":")
+    return (Path(folder) / path).resolve() if plain_name(kind) == _FILE and path else None
+
+
+def topology_of(setting: tuple[tuple[str, Scalar], ...], folder: str) -> Topology:
     """The topology of the fields of a network; those beside the topology's name are its own.
+
+    Parameters
+    ----------
+    folder : where the path of a ``file:PATH`` starts from.
 
     Raises
     ------
@@ -65,19 +78,22 @@ def topology_of(setting: tuple[tuple[str, Scalar], ...]) -> Topology:
     name = values.pop(TOPOLOGY, None)
     if not isinstance(name, str):
         raise InputError(f"read {shown(name)} as network.topology, allowed is a text such as 'torus:4x4x8'")
+    file = network_file(name, folder)
+    if file is not None:
+        name = f"{_FILE}:{file}{name.removeprefix(name.partition('?')[0])}"
     texts = {key: str(value).lower() if isinstance(value, bool) else value for key, value in values.items()}
     query = "&".join(f"{key}={text}" for key, text in texts.items())
     joint = "&" if "?" in name else "?"
     return read_topology(f"{name}{joint}{query}" if query else name)
 
 
-def run_collective(name: str, setting: Settings, outcome: Outcome, at: IntArray) -> None:
+def run_collective(name: str, folder: str, setting: Settings, outcome: Outcome, at: IntArray) -> None:
     """Time a collective by its fastest algorithm and write it to points; a network's energy is not known."""
     kind = collective_kind(name)
     assert kind is not None
     try:
         size = collective_bytes(name, setting.workload)
-        found = topology_of(setting.network).collective(kind, size)
+        found = topology_of(setting.network, folder).collective(kind, size)
     except AccsimError as error:
         outcome.fail(at, str(error))
         return

@@ -69,7 +69,7 @@ def _evaluate_setting(
     outcome.numbers["area_mm2"][at] = _area(space, acc)
     left = _keep(space, part, _constraints(space, before=True), at, acc, outcome)
     if work is None:
-        run_collective(name, setting, outcome, left)
+        run_collective(name, space.folder, setting, outcome, left)
         return acc
     if setting.mapping and len(left) > 1:
         left = _directly(space, acc, work, part, values, outcome, left)

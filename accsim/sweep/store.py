@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +78,7 @@ class Store:
         for path in (self.folder / POINTS).glob(f".*{PARTIAL}"):
             path.unlink(missing_ok=True)
 
-    def keep_only(self, files: set[Path]) -> None:
+    def keep_only(self, files: Collection[Path]) -> None:
         """Remove files of rows that are not among these."""
         for file in self.files():
             if file not in files:
