@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from accsim.config.catalogue import load_accelerator
 from accsim.config.data_files import is_path
 from accsim.config.machine import Accelerator
-from accsim.errors import InputError, Problem, nearest
+from accsim.errors import InputError, Problem, nearest, plain_name
 from accsim.mapping.base import Dataflow, find_dataflow
 from accsim.sweep.axes import Scalar, written
 from accsim.workload.catalogue import load_workload
@@ -57,6 +57,21 @@ def resolved(name: str, folder: str) -> str:
     """A path that a space file names, from that file's folder on; a shipped name as it is."""
     bare, mark, query = name.partition("?")
     return f"{(Path(folder) / bare).resolve()}{mark}{query}" if is_path(bare) else name
+
+
+def spelling(name: str, folder: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """A name such that two of the same machine or workload are equal: its file or plain name, and its parameters.
+
+    Examples
+    --------
+    >>> spelling("H100 SXM", ".") == spelling("h100-sxm", "."), spelling("bert_base?seq=8&batch=1", ".")
+    (True, ('bertbase', (('batch', '1'), ('seq', '8'))))
+    """
+    try:
+        bare, query = parse_query(resolved(name, folder))
+    except InputError:  # loading it says what is wrong
+        return name, ()
+    return bare if is_path(bare) else plain_name(bare), tuple(sorted(query.items()))
 
 
 @lru_cache(maxsize=512)
