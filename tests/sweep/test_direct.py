@@ -24,10 +24,11 @@ workloads: ["attention?batch=2&heads=3&q_len=200&kv_len=300&head_dim=64"]
 axes:
   memories.sg.capacity: [96 KiB, 4 MiB]
   mapping.dataflow: [flash2, flash3]
+  mapping.execution: [interleaved, ping_pong]
   mapping.stationary: [weight_stationary, output_stationary]
   mapping.split_kv: [1]
   mapping.block_q: [1, 48, 200]
-  mapping.block_kv: [32, 100]
+  mapping.block_kv: [100]
 """,
     "flash-model": """
 machines: [flat_edge]
@@ -80,7 +81,6 @@ axes:
   mapping.tile_n: [64, 256]
 """,
 }
-del SPACES["flash"]
 
 
 def simulated(point: Point, fidelity: str, dimensions: dict[str, str | None]) -> dict[str, Any] | None:
