@@ -192,13 +192,14 @@ class _Job:
         self.start = time.perf_counter()
         self.hasher = GroupHasher(space)
         self.asked: dict[int, Path] = {}
+        self.removed = 0
         groups, points = shard.counted(space)
         self.state = Progress(points, groups)
 
     def remove_stale(self) -> None:
         """Remove files of rows that do not follow from machines, workloads and networks as they are now."""
         if self.store.files():
-            self.store.keep_only({self._file_of(group) for group in self.shard.groups(self.space)})
+            self.removed = self.store.keep_only({self._file_of(group) for group in self.shard.groups(self.space)})
 
     def run(self, executor: Executor) -> None:
         """Run what is missing."""
@@ -236,4 +237,5 @@ class _Job:
             "points_done": state.points,
             "points_kept": state.kept,
             "points_failed": state.failed,
+            "files_removed": self.removed,
         }

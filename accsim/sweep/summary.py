@@ -58,6 +58,8 @@ class Summary:
         done, kept, seconds = (self.manifest[key] for key in ("points_done", "points_kept", "seconds"))
         rate = f", {(done - kept) / seconds:,.0f} points/s" if seconds and done > kept else ""
         console.print(f"{done:,} points ({kept:,} of them kept) in {seconds:.3g} s{rate}")
+        if removed := self.manifest.get("files_removed"):
+            console.print(f"  {removed:,} files were removed: what their rows follow from has changed")
         for reason, points in list(self.errors.items())[:SHOWN]:
             console.print(f"  {points:,} without a result: {_short(reason)}", markup=False)
         if len(self.errors) > SHOWN:

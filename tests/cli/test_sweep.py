@@ -71,6 +71,23 @@ def test_shards_are_merged_into_the_whole(space: Path, tmp_path: Path) -> None:
     assert names[0] == names[1]
 
 
+def test_the_front_of_one_workload_and_of_none_that_fits(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    text = (
+        'machines: [flat_edge]\nworkloads: ["gemm?m=64&n=64&k=64"]\naxes: {clock: [1 GHz, 2 GHz], cores: [1, 2, 4]}\n'
+    )
+    path.write_text(text)
+    found = json.loads(run(path, "--out", tmp_path / "one", "--json")[1])
+    every = pd.read_parquet(tmp_path / "one" / "points")[["latency_s", "energy_j"]].to_numpy()
+    beaten = [any((other <= mine).all() and (other < mine).any() for other in every) for mine in every]
+    assert (found["front"], found["designs"]) == (beaten.count(False), [])
+    path.write_text(text.replace('"]', '", "gemm?m=8&n=8&k=8"]') + 'constraints: ["latency_s < 1 ps"]\n')
+    code, told, _ = run(path, "--out", tmp_path / "none")
+    assert code == 0
+    assert "no point is feasible" in told
+    assert "none beats" not in told
+
+
 def test_the_best_designs_are_those_of_the_weighted_sum(tmp_path: Path) -> None:
     """Beside the whole table in memory, and a front by its definition."""
     path, out = tmp_path / "space.yaml", tmp_path / "out"

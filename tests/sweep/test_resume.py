@@ -64,7 +64,7 @@ def test_a_cancelled_resume_after_a_change_has_each_point_once(space: Path) -> N
     assert rows["point"].tolist() == list(range(16))
     assert (rows["latency_s"] > first[:16]).all()  # none is of the machine as it was
     about = json.loads((out / "manifest.json").read_text())
-    assert (about["status"], about["points_done"]) == ("interrupted", 16)
+    assert (about["status"], about["points_done"], about["files_removed"]) == ("interrupted", 16, 4)
     sweep(space, out=out, resume=True)
     pd.testing.assert_frame_equal(without_accsim(out)[["point", "latency_s"]], sweep(space)[["point", "latency_s"]])
 
