@@ -17,7 +17,7 @@ from accsim.mapping.base import Dataflow
 from accsim.sweep.axes import Axis, Scalar
 from accsim.sweep.collectives import collective_bytes, collective_kind, topology_of
 from accsim.sweep.columns import BEFORE, RESULTS
-from accsim.sweep.expression_kinds import NUMBER, OF_COLUMN, OF_DTYPE, TRUTH, Kind, kind_of_value
+from accsim.sweep.expression_types import NUMBER, OF_COLUMN, OF_DTYPE, TRUTH, ValueType, type_of_value
 from accsim.sweep.expressions import Expression, ExpressionError
 from accsim.sweep.fields import SIZES, machine_field
 from accsim.sweep.settings import (
@@ -37,7 +37,7 @@ from accsim.sweep.settings import (
 from accsim.sweep.space import Linked, plain
 from accsim.sweep.space_file import SpaceFile
 
-COLUMN_KINDS = {name: OF_COLUMN[kind] for name, kind in (BEFORE | RESULTS | {"area": "float64"}).items()}
+COLUMN_TYPES = {name: OF_COLUMN[kind] for name, kind in (BEFORE | RESULTS | {"area": "float64"}).items()}
 MOST_CHECKED = 64
 """Values of an axis that are tried on each machine before a sweep; of more, these evenly spaced."""
 
@@ -61,7 +61,7 @@ class _Check:
         self.form, self.document, self.folder = form, document, folder
         self.axes = tuple(form.axes.values())
         self.linked: tuple[Linked, ...] = ()
-        self.kinds: dict[str, Kind] = {axis.key: OF_DTYPE[axis.ends.dtype.kind] for axis in self.axes}
+        self.types: dict[str, ValueType] = {axis.key: OF_DTYPE[axis.ends.dtype.kind] for axis in self.axes}
         self.made: list[Accelerator] = []
 
     def _problem(self, path: KeyPath, message: str, suggestion: str | None = None, *, key: bool = False) -> Problem:
@@ -84,11 +84,6 @@ class _Check:
             path = ("linked", key)
             unknown = [name for name in expression.names if name not in known]
             found = {axis.dimension for axis in self.axes if axis.key in expression.names and axis.dimension}
-            try:
-                kind = expression.kind(self.kinds)
-            except ExpressionError as error:
-                yield self._problem(path, str(error))
-                continue
             if key in known:
                 yield self._problem(path, "is an axis too; allowed is one of the two", key=True)
             elif unknown:
@@ -98,8 +93,16 @@ class _Check:
             elif len(found) > 1:
                 yield self._problem(path, f"reads {' and '.join(sorted(found))}; allowed is one kind of quantity")
             else:
-                self.kinds[key] = kind
-                self.linked += (Linked(key, expression, next(iter(found), None) if kind == NUMBER else None),)
+                yield from self._link(path, Linked(key, expression, next(iter(found), None)))
+
+    def _link(self, path: KeyPath, link: Linked) -> Iterator[Problem]:
+        """A linked field that can be computed; a text or truth value has no dimension."""
+        try:
+            self.types[link.key] = link.expression.type(self.types)
+        except ExpressionError as error:
+            yield self._problem(path, str(error))
+            return
+        self.linked += (link if self.types[link.key] == NUMBER else replace(link, dimension=None),)
 
     def dataflows(self) -> Iterator[Problem]:
         """The fields of mappings belong to every dataflow that is named, and take their values."""
@@ -251,19 +254,19 @@ class _Check:
                     if lacking:
                         message = f"'{name}' is no column, axis or field of {lacking[0]}"
                         yield self._problem(path, message, nearest(name, (*columns, *keys)))
-            yield from self._kind(path, expression)
+            yield from self._limit(path, expression)
 
-    def _kind(self, path: KeyPath, constraint: Expression) -> Iterator[Problem]:
+    def _limit(self, path: KeyPath, constraint: Expression) -> Iterator[Problem]:
         """A constraint is true or false, whatever machine its fields are of."""
         for acc in self.made:
-            fields = {name: kind_of_value(machine_field(acc, name)) for name in constraint.names}
+            fields = {name: type_of_value(machine_field(acc, name)) for name in constraint.names}
             try:
-                kind = constraint.kind(fields | COLUMN_KINDS | self.kinds)
+                found = constraint.type(fields | COLUMN_TYPES | self.types)
             except ExpressionError as error:
                 yield self._problem(path, str(error))
                 continue
-            if kind not in (TRUTH, None):
-                yield self._problem(path, f"is {kind}, allowed is a limit, such as 'latency_s <= 1 ms'")
+            if found not in (TRUTH, None):
+                yield self._problem(path, f"is {found}, allowed is a limit, such as 'latency_s <= 1 ms'")
 
     def _area(self, path: KeyPath) -> Iterator[Problem]:
         """The area of a chip is known where its file has it, and no axis changes what it depends on."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from accsim.config.checks import shown
 from accsim.errors import AccsimError, InputError, Problem, plain_name
 from accsim.network import read_topology
@@ -11,13 +9,12 @@ from accsim.network.collective_algorithms import KINDS
 from accsim.network.topology import Topology
 from accsim.sweep.axes import Scalar
 from accsim.sweep.outcome import IntArray, Outcome
-from accsim.sweep.settings import Settings
+from accsim.sweep.settings import Settings, resolved_network
 from accsim.units import UnitError, parse_quantity
 from accsim.workload.query import parse_query
 
 TOPOLOGY = "topology"
 _BYTES = "bytes"
-_FILE = "file"
 
 
 def collective_kind(name: str) -> str | None:
@@ -56,12 +53,6 @@ def collective_bytes(name: str, setting: tuple[tuple[str, Scalar], ...]) -> int:
         raise InputError(Problem(f"query:{_BYTES}", "", error.message, error.suggestion)) from error
 
 
-def network_file(name: object, folder: str) -> Path | None:
-    """The file of a topology ``file:PATH``, from the folder of the space on; None of any other topology."""
-    kind, _, path = str(name).partition("?")[0].partition(":")
-    return (Path(folder) / path).resolve() if plain_name(kind) == _FILE and path else None
-
-
 def topology_of(setting: tuple[tuple[str, Scalar], ...], folder: str) -> Topology:
     """The topology of the fields of a network; those beside the topology's name are its own.
 
@@ -78,9 +69,7 @@ def topology_of(setting: tuple[tuple[str, Scalar], ...], folder: str) -> Topolog
     name = values.pop(TOPOLOGY, None)
     if not isinstance(name, str):
         raise InputError(f"read {shown(name)} as network.topology, allowed is a text such as 'torus:4x4x8'")
-    file = network_file(name, folder)
-    if file is not None:
-        name = f"{_FILE}:{file}{name.removeprefix(name.partition('?')[0])}"
+    name = resolved_network(name, folder)
     texts = {key: str(value).lower() if isinstance(value, bool) else value for key, value in values.items()}
     query = "&".join(f"{key}={text}" for key, text in texts.items())
     joint = "&" if "?" in name else "?"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from accsim.sweep.axes import DIMENSIONS
-from accsim.sweep.expression_kinds import Kind, KindError, kind_of
+from accsim.sweep.expression_types import ValueType, ValueTypeError, type_of
 from accsim.units import DIMENSIONS as ALL_DIMENSIONS
 from accsim.units import parse_quantity
 
@@ -83,8 +83,8 @@ class Expression:
         tree = _tree(text)
         return cls(text, tuple(sorted(set(_names(tree)))))
 
-    def kind(self, kinds: Mapping[str, Kind]) -> Kind:
-        """What it gives, a number, a text, or true or false, where its names are of these kinds.
+    def type(self, types: Mapping[str, ValueType]) -> ValueType:
+        """What it gives, a number, a text, or true or false, where its names are of these types.
 
         Raises
         ------
@@ -92,8 +92,8 @@ class Expression:
             When parts of it do not go together, as a text and a number that are compared.
         """
         try:
-            return kind_of(_tree(self.text), kinds)
-        except KindError as error:
+            return type_of(_tree(self.text), types)
+        except ValueTypeError as error:
             raise ExpressionError(str(error)) from error
 
     def of(self, columns: Mapping[str, Any]) -> Any:

@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 from accsim.errors import InputError, Problem
 from accsim.report.manifest import versions, workload_hash
-from accsim.sweep.collectives import network_file
 from accsim.sweep.columns import RESULTS
 from accsim.sweep.evaluate import runs_in_blocks
-from accsim.sweep.settings import TOPOLOGY, forget_files, machine_of, workload_of
+from accsim.sweep.settings import TOPOLOGY, forget_files, machine_of, network_file, workload_of
 from accsim.sweep.space import Space
 
 SEARCHED_POINTS = 8

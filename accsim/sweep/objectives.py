@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from accsim.errors import InputError, Problem, nearest
 from accsim.sweep.columns import NUMBERS
-from accsim.sweep.expression_kinds import NUMBER
+from accsim.sweep.expression_types import NUMBER
 from accsim.sweep.expressions import Expression, ExpressionError
 from accsim.sweep.space import Space
 
@@ -35,12 +35,12 @@ def read_objectives(space: Space, texts: Sequence[str]) -> tuple[Expression, ...
             continue
         found.append(expression)
         try:
-            kind = expression.kind(dict.fromkeys(known, NUMBER))
+            found_type = expression.type(dict.fromkeys(known, NUMBER))
         except ExpressionError as error:
             problems.append(Problem("--objective", text, str(error)))
         else:
-            if kind not in (NUMBER, None):
-                problems.append(Problem("--objective", text, f"is {kind}, allowed is {NUMBER}"))
+            if found_type not in (NUMBER, None):
+                problems.append(Problem("--objective", text, f"is {found_type}, allowed is {NUMBER}"))
         if text in texts[:i]:
             problems.append(Problem("--objective", text, "is given twice"))
         for name in expression.names:

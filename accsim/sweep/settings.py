@@ -59,6 +59,19 @@ def resolved(name: str, folder: str) -> str:
     return f"{(Path(folder) / bare).resolve()}{mark}{query}" if is_path(bare) else name
 
 
+def network_file(name: str, folder: str) -> Path | None:
+    """The file of a topology ``file:PATH``, from the folder of the space on; None of any other topology."""
+    kind, _, path = name.partition("?")[0].partition(":")
+    return (Path(folder) / path).resolve() if plain_name(kind) == "file" and path else None
+
+
+def resolved_network(name: str, folder: str) -> str:
+    """A topology with the path of its file from the folder of the space on; any other as it is."""
+    file = network_file(name, folder)
+    _, mark, query = name.partition("?")
+    return name if file is None else f"file:{file}{mark}{query}"
+
+
 def spelling(name: str, folder: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """A name such that two of the same machine or workload are equal: its file or plain name, and its parameters.
 

@@ -148,7 +148,7 @@ def test_a_bad_axis_is_an_error_at_its_line(write_space: WriteSpace, axis: str, 
         ("constraints: [\"matrix_unit.rows < 'x'\"]", "read 'x', which is a text"),
         (
             "constraints: [\"matrix_unit.rows in [32, 'x']\"]",
-            "beside 'x', which is a text; allowed are two of one kind",
+            "beside 'x', which is a text; allowed are two of one type",
         ),
         ("constraints: [machine == 3]", "beside 3, which is a number"),
         ("constraints: [log2(machine) > 1]", "read machine, which is a text"),
