@@ -45,9 +45,10 @@ def optimize(
     from accsim.sweep.progress import showing
     from accsim.sweep.search import OBJECTIVES
     from accsim.sweep.search import optimize as search
+    from accsim.sweep.summary import UNITS
 
     objectives = objective or OBJECTIVES
-    with showing(objectives[0]) as progress:
+    with showing(UNITS.get(objectives[0], objectives[0])) as progress:
         found = search(
             space, objectives, trials=trials, sampler=sampler, batch=batch, seed=seed, baseline=baseline,
             executor=executor_of(jobs, dask), out=out, resume=resume, progress=progress,

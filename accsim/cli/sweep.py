@@ -63,18 +63,19 @@ def sweep(
         return
     if out is None:
         raise InputError(Problem("--out", "", "missing, needed is the folder for the table (or --dry-run)"))
+    from accsim.sweep.idle_axes import idle_axes
     from accsim.sweep.progress import showing
     from accsim.sweep.run import sweep_into
-    from accsim.sweep.summary import summary_of
 
+    idle = idle_axes(read)
+    if idle is not None:
+        say(str(idle))
     with showing("J" if read.objective == "energy" else "s") as progress:
         sweep_into(
             out, read, executor_of(jobs, dask), resume=resume, shard=part, progress=progress,
             command=" ".join(["accsim", *sys.argv[1:]]),
         )  # fmt: skip
-    say(f"wrote the table to {out}")
-    summary = summary_of(out, read.objective)
-    write_json(summary.to_dict()) if as_json else summary.show(console())
+    _tell(out, read.objective, as_json)
 
 
 def executor_of(jobs: int, dask: str | None) -> Executor | None:
@@ -94,11 +95,18 @@ def executor_of(jobs: int, dask: str | None) -> Executor | None:
 
 def _merge(folders: list[Path], out: Path | None, as_json: bool) -> None:
     from accsim.sweep.merge import merge
-    from accsim.sweep.summary import summary_of
 
     if not folders or out is None:
         raise InputError(Problem("sweep merge", "", "needs folders of shards, and --out for the folder of the whole"))
     objective = merge(folders, out, " ".join(["accsim", *sys.argv[1:]]))
+    _tell(out, objective, as_json)
+
+
+def _tell(out: Path, objective: str, as_json: bool) -> None:
+    """Say where the table is, the best of it, and how to see more."""
+    from accsim.sweep.summary import summary_of
+
     say(f"wrote the table to {out}")
     summary = summary_of(out, objective)
     write_json(summary.to_dict()) if as_json else summary.show(console())
+    say(f"charts and tables of it: accsim report {out}")

@@ -137,6 +137,8 @@ def _problems(model: type[pydantic.BaseModel], document: MarkedDocument, error: 
         return
     if kind == "default_factory_not_called":  # follows from a problem of the field that the default is taken from
         return
+    if kind == "too_short" and len(error["input"]) > error["ctx"]["actual_length"]:  # items with problems of their own
+        return
     if kind.startswith("union_tag"):
         path, message, suggestion = _tag_message(path, error)
     elif isinstance(cause, UnitError):

@@ -177,7 +177,9 @@ def _spaced(key: str, kind: str, given: object) -> Axis:
         elif kind.startswith("log") and low <= 0:
             wrong.append(Wrong((kind, 0), f"read {given[0]!r}, allowed is a number above 0"))
         elif kind == "range" and (values[2] <= 0 or (high - low) / values[2] > MOST_VALUES):
-            wrong.append(Wrong((kind, 2), f"read {given[2]!r}, allowed is a step of at most {MOST_VALUES} values"))
+            wrong.append(
+                Wrong((kind, 2), f"read {given[2]!r}, allowed is a step above 0 with at most {MOST_VALUES:,} values")
+            )
     if wrong:
         raise PlacedError(wrong)
     if kind in INTERVALS:

@@ -16,6 +16,8 @@ from accsim.errors import InputError, Problem, nearest
 from accsim.mapping.base import Dataflow
 from accsim.sweep.axes import Axis, Scalar
 from accsim.sweep.columns import BEFORE, RESULTS
+from accsim.sweep.expression_types import NUMBER, OF_COLUMN, OF_DTYPE, TRUTH, ValueType, type_of_value
+from accsim.sweep.expressions import Expression, ExpressionError
 from accsim.sweep.fields import machine_field, why_no_area
 from accsim.sweep.kinds import KINDS, Kind, Work, kind_of
 from accsim.sweep.settings import (
@@ -27,11 +29,13 @@ from accsim.sweep.settings import (
     dataflow_of,
     machine_of,
     section,
+    spelling,
     split,
 )
 from accsim.sweep.space import Linked, plain
 from accsim.sweep.space_file import SpaceFile
 
+COLUMN_TYPES = {name: OF_COLUMN[kind] for name, kind in (BEFORE | RESULTS | {"area": "float64"}).items()}
 MOST_CHECKED = 64
 """Values of an axis that are tried on each machine before a sweep; of more, these evenly spaced."""
 
@@ -39,7 +43,14 @@ MOST_CHECKED = 64
 def checked(form: SpaceFile, document: MarkedDocument, folder: Path) -> tuple[tuple[Linked, ...], list[Problem]]:
     """The linked fields, and every problem of a file whose form is right."""
     check = _Check(form, document, str(folder.resolve()))
-    problems = [*check.sample(), *check.links(), *check.dataflows(), *check.machines(), *check.workloads()]
+    problems = [
+        *check.sample(),
+        *check.twice(),
+        *check.links(),
+        *check.dataflows(),
+        *check.machines(),
+        *check.workloads(),
+    ]
     return check.linked, list(dict.fromkeys([*problems, *check.kinds(), *check.constraints()]))
 
 
@@ -48,6 +59,7 @@ class _Check:
         self.form, self.document, self.folder = form, document, folder
         self.axes = tuple(form.axes.values())
         self.linked: tuple[Linked, ...] = ()
+        self.types: dict[str, ValueType] = {axis.key: OF_DTYPE[axis.ends.dtype.kind] for axis in self.axes}
         self.made: list[Accelerator] = []
 
     def _problem(self, path: KeyPath, message: str, suggestion: str | None = None, *, key: bool = False) -> Problem:
@@ -80,7 +92,16 @@ class _Check:
                 yield self._problem(path, f"reads {' and '.join(sorted(found))}; allowed is one kind of quantity")
             else:
                 dimension = "area" if key.split(".")[-1] == "area" else next(iter(found), None)
-                self.linked += (Linked(key, expression, dimension),)
+                yield from self._link(path, Linked(key, expression, dimension))
+
+    def _link(self, path: KeyPath, link: Linked) -> Iterator[Problem]:
+        """A linked field that can be computed; a text or truth value has no dimension."""
+        try:
+            self.types[link.key] = link.expression.type(self.types)
+        except ExpressionError as error:
+            yield self._problem(path, str(error))
+            return
+        self.linked += (link if self.types[link.key] == NUMBER else replace(link, dimension=None),)
 
     def dataflows(self) -> Iterator[Problem]:
         """The fields of mappings belong to every dataflow that is named, and take their values."""
@@ -108,14 +129,23 @@ class _Check:
                 yield self._problem(("axes", axis.key), message, near and MAPPING + near, key=True)
 
     def _refused(self, axis: Axis, make: Callable[[Scalar], object], told: Collection[str] = ()) -> Iterator[Problem]:
-        """The values of an axis that cannot be made, each at its place; problems of other fields are told there."""
-        for at in sorted(set(np.linspace(0, len(axis.values) - 1, MOST_CHECKED).astype(int).tolist())):
+        """The values of an axis that cannot be made, each at its place; of a scale the first, and how many more.
+
+        Problems of the fields that are ``told`` are told elsewhere.
+        """
+        found: dict[Problem, None] = {}
+        tried = sorted(set(np.linspace(0, len(axis.values) - 1, MOST_CHECKED).astype(int).tolist()))
+        for at in tried:
             try:
                 make(axis.values[at])
             except InputError as error:
-                for problem in error.problems:
-                    if problem.path not in told:
-                        yield self._of_axis(axis.key, at, problem)
+                own = [problem for problem in error.problems if problem.path not in told]
+                found |= dict.fromkeys(self._of_axis(axis.key, at, problem) for problem in own)
+        first, *more = found or [None]
+        if first is not None and more and not isinstance(self.document.data["axes"][axis.key], list):
+            told = f"{first.message}; {len(more)} more of {len(tried)} values that were tried are refused too"
+            found = {replace(first, message=told): None}
+        yield from found
 
     def _of_axis(self, key: str, at: int, problem: Problem) -> Problem:
         """A problem of the value of an axis, or of an axis that is none: at the place of the key or of the value."""
@@ -123,6 +153,16 @@ class _Check:
         given = self.document.data["axes"].get(key)
         path: KeyPath = ("axes", key, at) if isinstance(given, list) and not unknown else ("axes", key)
         return self._problem(path, problem.message, problem.suggestion, key=unknown)
+
+    def twice(self) -> Iterator[Problem]:
+        """No machine and no workload is listed twice, however it is spelled."""
+        for key, names in (("machines", self.form.machines), ("workloads", [w.workload for w in self.form.workloads])):
+            spelled = [spelling(name, self.folder) for name in names]
+            for i, one in enumerate(spelled):
+                if one in spelled[:i]:
+                    yield self._problem(
+                        (key, i), f"'{names[i]}' is listed twice, first as '{names[spelled.index(one)]}'"
+                    )
 
     def machines(self) -> Iterator[Problem]:
         """Each machine loads, and takes each value of each axis with the first ones of the others."""
@@ -210,7 +250,7 @@ class _Check:
     def _with_linked(self, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """Values of axes with those that follow from them."""
         columns = {key: np.array([value]) for key, value in values.items()}
-        return dict(values) | {link.key: plain(link.column(columns)[0]) for link in self.linked}
+        return dict(values) | {link.key: plain(link.column(columns, 1)[0]) for link in self.linked}
 
     def _placed(self, list_key: str, i: int, prefix: str, problem: Problem) -> Problem:
         """A problem of a machine or workload: at the axis that set the value, or at its name."""
@@ -240,6 +280,19 @@ class _Check:
                     if lacking:
                         message = f"'{name}' is no column, axis or field of {lacking[0]}"
                         yield self._problem(path, message, nearest(name, (*columns, *keys)))
+            yield from self._limit(path, expression)
+
+    def _limit(self, path: KeyPath, constraint: Expression) -> Iterator[Problem]:
+        """A constraint is true or false, whatever machine its fields are of."""
+        for acc in self.made:
+            fields = {name: type_of_value(machine_field(acc, name)) for name in constraint.names}
+            try:
+                found = constraint.type(fields | COLUMN_TYPES | self.types)
+            except ExpressionError as error:
+                yield self._problem(path, str(error))
+                continue
+            if found not in (TRUTH, None):
+                yield self._problem(path, f"is {found}, allowed is a limit, such as 'latency_s <= 1 ms'")
 
     def _area(self, path: KeyPath) -> Iterator[Problem]:
         """The area of every machine is known, also where axes change its sizes."""

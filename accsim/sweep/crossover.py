@@ -73,6 +73,10 @@ class Crossover:
     def __str__(self) -> str:
         looked = f"from {self._at(self.looked[0])} to {self._at(self.looked[-1])}"
         if self.before is None or self.after is None:
+            if all(np.isinf(side.first) and np.isinf(side.second) for side in self.looked):
+                return f"{self.axis}: neither of the two is feasible anywhere {looked}"
+            if all(side.first == side.second for side in self.looked):
+                return f"{self.axis}: both have the same {self.objective} everywhere {looked}"
             winner = "second" if self.looked[0].second_wins else "first"
             return f"{self.axis}: the {winner} has the better {self.objective} everywhere {looked}"
         verb = "begins" if self.after.second_wins else "stops"

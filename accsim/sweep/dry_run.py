@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from accsim.sweep.evaluate import evaluate_part
 from accsim.sweep.groups import Group, Shard
+from accsim.sweep.idle_axes import IdleAxes, idle_axes
 from accsim.sweep.manifest import SCHEMA_VERSION
 from accsim.sweep.part import part_of
 from accsim.sweep.space import Point, Space
@@ -25,7 +26,14 @@ MOST_POINTS = 4
 
 @dataclass(frozen=True)
 class DryRun:
-    """A space that was looked at; ``seconds`` is an estimate on one core, from ``tried`` points that were run."""
+    """A space that was looked at.
+
+    Attributes
+    ----------
+    seconds : an estimate on one core, from ``tried`` points that were run.
+    first : the first points.
+    idle : axes on which no result depends.
+    """
 
     space: Space
     shard: Shard
@@ -34,6 +42,7 @@ class DryRun:
     seconds: float
     tried: int
     first: tuple[Point, ...]
+    idle: IdleAxes | None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -46,6 +55,7 @@ class DryRun:
             "shard": str(self.shard),
             "estimated_seconds_on_one_core": self.seconds,
             "points_tried": self.tried,
+            "idle_axes": list(self.idle.keys) if self.idle else [],
             "first": [{"machine": p.machine, "workload": p.workload, **p.values} for p in self.first],
         }
 
@@ -55,6 +65,8 @@ class DryRun:
         counted = f"{len(space.machines)} machines x {space.draws:,} combinations x {len(space.workloads)} workloads"
         console.print(f"{space.name}: {self.points:,} points in {self.groups:,} groups ({counted})", markup=False)
         console.print(f"about {self.seconds:.3g} s on one core, from {self.tried} points that were run")
+        if self.idle:
+            console.print(str(self.idle), markup=False, soft_wrap=True)
         several = [axis.key for axis in space.axes if axis.size != 1] + [link.key for link in space.linked]
         names = {"machine": len(space.machines) > 1, "workload": len(space.workloads) > 1}
         rows = [
@@ -78,9 +90,8 @@ def dry_run(space: Space, shard: Shard) -> DryRun:
         begin = time.perf_counter()
         evaluate_part(space, part)
         seconds, tried = seconds + time.perf_counter() - begin, tried + part.points
-    return DryRun(
-        space, shard, groups, points, seconds * points / max(tried, 1), int(tried), tuple(space.points(0, SHOWN))
-    )
+    first, seconds = tuple(space.points(0, SHOWN)), seconds * points / max(tried, 1)
+    return DryRun(space, shard, groups, points, seconds, int(tried), first, idle_axes(space))
 
 
 def _tried(space: Space, shard: Shard, groups: int) -> list[Group]:

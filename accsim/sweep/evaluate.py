@@ -68,7 +68,8 @@ def _keep(
             return outcome.text(name)[at]
         if name in ("area", *outcome.numbers):
             return outcome.numbers["area_mm2" if name == "area" else name][at]
-        return same.get(name, machine_field(acc, name))
+        found = same.get(name, machine_field(acc, name))
+        return np.nan if found is None else found
 
     for constraint in constraints:
         kept = constraint.kept({name: column(name) for name in constraint.names}, len(at))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from accsim.sweep.axes import DIMENSIONS
+from accsim.sweep.expression_types import ValueType, ValueTypeError, type_of
 from accsim.units import DIMENSIONS as ALL_DIMENSIONS
 from accsim.units import parse_quantity
 
@@ -25,9 +26,9 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
+    ast.Div: lambda left, right: np.true_divide(left, right),
+    ast.FloorDiv: lambda left, right: np.floor_divide(left, _divisor(right)),
+    ast.Mod: lambda left, right: np.mod(left, _divisor(right)),
     ast.Pow: lambda base, power: np.power(np.asarray(base, np.float64), power),
 }
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
@@ -82,6 +83,19 @@ class Expression:
         tree = _tree(text)
         return cls(text, tuple(sorted(set(_names(tree)))))
 
+    def type(self, types: Mapping[str, ValueType]) -> ValueType:
+        """What it gives, a number, a text, or true or false, where its names are of these types.
+
+        Raises
+        ------
+        ExpressionError
+            When parts of it do not go together, as a text and a number that are compared.
+        """
+        try:
+            return type_of(_tree(self.text), types)
+        except ValueTypeError as error:
+            raise ExpressionError(str(error)) from error
+
     def of(self, columns: Mapping[str, Any]) -> Any:
         """Its value where each name stands for a number, a text, or an array of them."""
         with np.errstate(all="ignore"):
@@ -104,6 +118,11 @@ class Expression:
         """
         with np.errstate(all="ignore"):
             return _excess(_tree(self.text), columns)
+
+
+def _divisor(value: Any) -> Any:
+    """What is divided by; nan for a whole number 0, by which NumPy finds 0."""
+    return np.where(np.equal(value, 0), np.nan, value) if np.any(np.equal(value, 0)) else value
 
 
 def _tree(text: str) -> ast.expr:

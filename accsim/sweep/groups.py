@@ -12,7 +12,7 @@ from accsim.errors import InputError, Problem
 from accsim.report.manifest import versions, workload_hash
 from accsim.sweep.columns import RESULTS
 from accsim.sweep.kinds.chip_work import runs_in_blocks
-from accsim.sweep.settings import forget_files, machine_of, workload_of
+from accsim.sweep.settings import TOPOLOGY, forget_files, machine_of, network_file, workload_of
 from accsim.sweep.space import Space
 
 SEARCHED_POINTS = 8
@@ -111,6 +111,7 @@ class GroupHasher:
         forget_files()
         self.space = space
         self.about: dict[tuple[int, int], bytes] = {}
+        self.networks = network_hashes(space)
 
     def __call__(self, group: Group) -> str:
         """First 16 hex digits of the sha256 of all that the rows of a group follow from.
@@ -130,6 +131,8 @@ class GroupHasher:
                 else column.tobytes()
             )
             digest.update(f"{key}:{column.dtype}:{len(raw)}:".encode() + raw)
+            if key == TOPOLOGY:
+                digest.update("".join(self.networks.get(name, "") for name in dict.fromkeys(column)).encode())
         return digest.hexdigest()[:16]
 
 
@@ -139,14 +142,21 @@ def _about(space: Space, machine: int, workload: int) -> bytes:
     about = {
         "version": [VERSION, versions(["accsim"])["accsim"], list(RESULTS)],
         "machine": [name, machine_of(name, space.folder).hash],
-        "workload": [item.workload, item.weight, _workload_hash(item.workload, space.folder)],
+        "workload": [item.workload, item.weight, content_of(item.workload, space.folder)],
         "run": [space.fidelity, space.objective, space.effort],
         "constraints": [constraint.text for constraint in space.constraints],
     }
     return json.dumps(about).encode()
 
 
-def _workload_hash(name: str, folder: str) -> str | None:
+def network_hashes(space: Space) -> dict[str, str]:
+    """Topology that is a file -> first 16 hex digits of the sha256 of its content."""
+    names = [str(name) for axis in space.axes if axis.key == TOPOLOGY for name in axis.values]
+    files = {name: network_file(name, space.folder) for name in names}
+    return {name: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for name, file in files.items() if file}
+
+
+def content_of(name: str, folder: str) -> str | None:
     """Hash of a workload's ops and tables; None of what gets sizes from axes, which its name and the axes tell."""
     try:
         work = workload_of(name, folder)

@@ -64,7 +64,8 @@ def _same_space(stores: Sequence[Store]) -> list[dict[str, Any]]:
         if manifest is None:
             problems.append(Problem(str(store.folder), "", "holds no sweep"))
         elif found and manifest["sweep"] != found[0]["sweep"]:
-            message = f"holds a sweep of another space than {stores[0].folder}, or of machines that were changed since"
+            message = f"holds a sweep of another space than {stores[0].folder}, or of machines, workloads, networks or "
+            message += "an accsim that were changed since: sweep it again with --resume"
             problems.append(Problem(str(store.folder), "", message))
         else:
             found.append(manifest)

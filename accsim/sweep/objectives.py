@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from accsim.errors import InputError, Problem, nearest
 from accsim.sweep.columns import NUMBERS
+from accsim.sweep.expression_types import NUMBER
 from accsim.sweep.expressions import Expression, ExpressionError
 from accsim.sweep.fields import why_no_area
 from accsim.sweep.settings import machine_of, split
@@ -36,6 +37,13 @@ def read_objectives(space: Space, texts: Sequence[str]) -> tuple[Expression, ...
             problems.append(Problem("--objective", text, str(error)))
             continue
         found.append(expression)
+        try:
+            found_type = expression.type(dict.fromkeys(known, NUMBER))
+        except ExpressionError as error:
+            problems.append(Problem("--objective", text, str(error)))
+        else:
+            if found_type not in (NUMBER, None):
+                problems.append(Problem("--objective", text, f"is {found_type}, allowed is {NUMBER}"))
         if text in texts[:i]:
             problems.append(Problem("--objective", text, "is given twice"))
         for name in expression.names:
@@ -60,6 +68,12 @@ def _without_area(space: Space) -> Iterator[str]:
 
 
 def values_of(objectives: Sequence[Expression], numbers: Mapping[str, float]) -> list[float]:
-    """The objectives of a design; infinite where a number is missing."""
+    """The objectives of a design; infinite where a number is missing or the objective is not finite."""
     values = [float(objective.of(numbers)) for objective in objectives]
-    return [math.inf if math.isnan(value) else value for value in values]
+    return [value if math.isfinite(value) else math.inf for value in values]
+
+
+def without_value(objectives: Sequence[Expression], numbers: Mapping[str, float]) -> str | None:
+    """Why a design whose numbers are known cannot be compared; None where all objectives are finite."""
+    values = values_of(objectives, numbers)
+    return next((f"{o.text} is not finite" for o, v in zip(objectives, values, strict=True) if math.isinf(v)), None)

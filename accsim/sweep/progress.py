@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from accsim.report.terminal import progress as compiling
+from accsim.report.words import si
 from accsim.sweep.run import OnProgress, Progress
+from accsim.sweep.summary import UNITS
 
 
 @contextmanager
@@ -41,10 +43,11 @@ def about(state: Progress, unit: str) -> str:
     Examples
     --------
     >>> about(Progress(100, 10, points=50, groups=5, failed=2, best=0.25, seconds=2.0), "s")
-    '25/s, 2 failed, best 0.25 s'
+    '25/s, 2 failed, best 250.0 ms'
     """
     rate = (state.points - state.kept) / state.seconds if state.seconds else 0.0
     parts = [f"{rate:,.0f}/s"] if rate else []
     parts += [f"{state.failed:,} failed"] if state.failed else []
-    parts += [f"best {state.best:.4g} {unit}"] if math.isfinite(state.best) else []
+    best = si(state.best, unit) if unit in UNITS.values() else f"{state.best:.4g} {unit}"
+    parts += [f"best {best}"] if math.isfinite(state.best) else []
     return ", ".join(parts)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from accsim.sweep.executors import Done, Executor, ExecutorError
 from accsim.sweep.executors.in_process import InProcess
 from accsim.sweep.groups import ALL, Group, GroupHasher, Shard
-from accsim.sweep.manifest import COMPLETE, INTERRUPTED, STOPPED, new_manifest, now
+from accsim.sweep.manifest import COMPLETE, INTERRUPTED, STOPPED, check_goes_on, new_manifest, now
 from accsim.sweep.space import Space, read_space
 from accsim.sweep.store import Store, opened
 from accsim.sweep.work import RunGroup
@@ -168,9 +168,11 @@ def sweep_into(
     with opened(folder, resume=resume) as store:
         job = _Job(store, space, shard, progress or (lambda _: None), cancelled)
         manifest = new_manifest(space, str(shard), command)
+        check_goes_on(store, manifest["sweep"], str(shard))
         store.write_manifest(manifest)
         status = STOPPED
         try:
+            job.remove_stale()
             job.run(executor or InProcess())
             status = COMPLETE if job.state.complete else INTERRUPTED
         except KeyboardInterrupt:
@@ -189,13 +191,18 @@ class _Job:
         self.progress, self.cancelled = progress, cancelled
         self.start = time.perf_counter()
         self.hasher = GroupHasher(space)
-        self.files: set[Path] = set()
         self.asked: dict[int, Path] = {}
+        self.removed = 0
         groups, points = shard.counted(space)
         self.state = Progress(points, groups)
 
+    def remove_stale(self) -> None:
+        """Remove files of rows that do not follow from machines, workloads and networks as they are now."""
+        if self.store.files():
+            self.removed = self.store.keep_only({self._file_of(group) for group in self.shard.groups(self.space)})
+
     def run(self, executor: Executor) -> None:
-        """Run what is missing, and remove files of rows that the space no longer has."""
+        """Run what is missing."""
         self.progress(self.state)
         for done in executor.run(RunGroup(self.space), self._missing()):
             self.store.put(self.asked.pop(done.group.number), done.content)
@@ -203,22 +210,22 @@ class _Job:
             self.progress(self.state)
         if self.asked:
             raise ExecutorError(f"{executor} ended without {len(self.asked)} groups; run them with --resume")
-        if self.state.complete:
-            self.store.keep_only(self.files)
 
     def _missing(self) -> Iterator[Group]:
         """Groups whose rows are not there."""
         for group in self.shard.groups(self.space):
             if self.cancelled():
                 return
-            file = self.store.file_of(group.start, self.hasher(group))
-            self.files.add(file)
+            file = self._file_of(group)
             if self.store.rows(file) == group.points:
                 self.state = self.state.with_kept(group)
                 self.progress(self.state)
             else:
                 self.asked[group.number] = file
                 yield group
+
+    def _file_of(self, group: Group) -> Path:
+        return self.store.file_of(group.start, self.hasher(group))
 
     def result(self, status: str) -> dict[str, Any]:
         """What the manifest says at the end."""
@@ -230,4 +237,5 @@ class _Job:
             "points_done": state.points,
             "points_kept": state.kept,
             "points_failed": state.failed,
+            "files_removed": self.removed,
         }

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from accsim.errors import InputError, Problem
 from accsim.sweep.choices import choices_of, design_of
-from accsim.sweep.designs import run_designs
+from accsim.sweep.designs import NO_RESULT, run_designs
 from accsim.sweep.executors import Executor
 from accsim.sweep.executors.dask_cluster import DaskCluster
 from accsim.sweep.executors.in_process import InProcess
 from accsim.sweep.expressions import Expression
-from accsim.sweep.objectives import read_objectives, values_of
+from accsim.sweep.objectives import read_objectives, values_of, without_value
 from accsim.sweep.run import OnProgress, Progress
 from accsim.sweep.search_folder import about_search, begun, checked, finished
 from accsim.sweep.search_result import SearchResult, result_of
@@ -72,12 +72,7 @@ def optimize(
     ExecutorError
         When the executor is lost; ``out`` has what was told before.
     """
-    check_sampler(sampler)
-    space = read_space(space)
-    goals = read_objectives(space, objectives)
-    for name, value in (("--trials", trials), ("--batch", batch)):
-        if value < 2:
-            raise InputError(Problem(name, "", f"read {value}, allowed is at least 2"))
+    space, goals = _checked(space, objectives, sampler, {"--trials": trials, "--batch": batch})
     plan = Plan(sampler, trials, batch, seed, choices_of(space))
     plans = [plan, dataclasses.replace(plan, sampler=RANDOM)] if baseline and sampler != RANDOM else [plan]
     with quiet(), contextlib.ExitStack() as stack:
@@ -96,6 +91,28 @@ def optimize(
             with place.alone():
                 finished(folder, result, complete=search.complete)
         return result
+
+
+def _checked(
+    space: Space | str | Path, objectives: Sequence[str], sampler: str, counts: Mapping[str, int]
+) -> tuple[Space, tuple[Expression, ...]]:
+    """The space and the objectives; raises with every problem of all arguments."""
+    problems = [
+        Problem(name, "", f"read {value}, allowed is at least 2") for name, value in counts.items() if value < 2
+    ]
+    goals: tuple[Expression, ...] = ()
+    try:
+        check_sampler(sampler)
+    except InputError as error:
+        problems += error.problems
+    try:
+        space = read_space(space)
+        goals = read_objectives(space, objectives)
+    except InputError as error:
+        problems += error.problems
+    if problems or not isinstance(space, Space):
+        raise InputError(problems)
+    return space, goals
 
 
 class _Search:
@@ -138,7 +155,9 @@ class _Search:
         self.warm = self.warm or bool(designs)
         for key, design, one in zip(new, designs, found, strict=True):
             fields = {"machine": design.machine, **design.values}
-            known[key] = {"fields": fields, "numbers": one.numbers, VIOLATION: one.violation, "error": one.error}
+            error = one.error or without_value(self.objectives, one.numbers)
+            violation = one.violation or (NO_RESULT if error else 0.0)
+            known[key] = {"fields": fields, "numbers": one.numbers, VIOLATION: violation, "error": error}
         for trial in trials:
             result = known[_key(trial.params)]
             study.tell(trial, values_of(self.objectives, result["numbers"]), result[VIOLATION], result)

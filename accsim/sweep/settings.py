@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from accsim.config.catalogue import load_accelerator
 from accsim.config.data_files import is_path, is_slice
 from accsim.config.machine import Accelerator
-from accsim.errors import InputError, Problem, nearest
+from accsim.errors import InputError, Problem, nearest, plain_name
 from accsim.mapping.base import Dataflow, find_dataflow
 from accsim.sweep.axes import Scalar, written
 from accsim.workload.catalogue import load_workload
@@ -75,6 +75,34 @@ def chip_name(machine: str) -> str:
     ('tpu_v4', 'tpu_v4')
     """
     return machine.partition(":")[0] if is_slice(machine) else machine
+
+
+def network_file(name: str, folder: str) -> Path | None:
+    """The file of a topology ``file:PATH``, from the folder of the space on; None of any other topology."""
+    kind, _, path = name.partition("?")[0].partition(":")
+    return (Path(folder) / path).resolve() if plain_name(kind) == "file" and path else None
+
+
+def resolved_network(name: str, folder: str) -> str:
+    """A topology with the path of its file from the folder of the space on; any other as it is."""
+    file = network_file(name, folder)
+    _, mark, query = name.partition("?")
+    return name if file is None else f"file:{file}{mark}{query}"
+
+
+def spelling(name: str, folder: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """A name such that two of the same machine or workload are equal: its file or plain name, and its parameters.
+
+    Examples
+    --------
+    >>> spelling("H100 SXM", ".") == spelling("h100-sxm", "."), spelling("bert_base?seq=8&batch=1", ".")
+    (True, ('bertbase', (('batch', '1'), ('seq', '8'))))
+    """
+    try:
+        bare, query = parse_query(resolved(name, folder))
+    except InputError:  # loading it says what is wrong
+        return name, ()
+    return bare if is_path(bare) else plain_name(bare), tuple(sorted(query.items()))
 
 
 @lru_cache(maxsize=512)

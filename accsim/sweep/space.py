@@ -52,12 +52,20 @@ class Linked:
     expression: Expression
     dimension: str | None
 
-    def column(self, columns: Mapping[str, Column]) -> Column:
-        """Its values for points with these values of the axes."""
+    def column(self, columns: Mapping[str, Column], points: int) -> Column:
+        """Its values for so many points with these values of the axes; -1 where whole numbers are divided by zero."""
         found = np.asarray(self.expression.of(columns))
-        if self.dimension == "bytes":
-            found = np.rint(found).astype(np.int64)
-        return found
+        if found.dtype.kind == "U":
+            found = found.astype(object)
+        if self.dimension == "bytes" or (found.dtype.kind == "f" and _whole_but_nan(found)):
+            found = np.nan_to_num(np.rint(found), nan=-1, posinf=-1, neginf=-1).astype(np.int64)
+        return np.broadcast_to(found, (points,))
+
+
+def _whole_but_nan(values: Column) -> bool:
+    """Whether some values are nan, and all others are whole numbers."""
+    missing = np.isnan(values)
+    return bool(missing.any() and (missing | (values == np.rint(values))).all())
 
 
 @dataclass(frozen=True)
@@ -142,7 +150,7 @@ class Space:
         """Values of axes with those that follow from them."""
         found = dict(columns)
         for link in self.linked:
-            found[link.key] = np.broadcast_to(link.column(found), (points,))
+            found[link.key] = link.column(found, points)
         return found
 
     def points(self, start: int = 0, stop: int | None = None) -> Iterator[Point]:

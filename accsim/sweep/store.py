@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,11 +78,12 @@ class Store:
         for path in (self.folder / POINTS).glob(f".*{PARTIAL}"):
             path.unlink(missing_ok=True)
 
-    def keep_only(self, files: set[Path]) -> None:
-        """Remove files of rows that are not among these."""
-        for file in self.files():
-            if file not in files:
-                file.unlink()
+    def keep_only(self, files: Collection[Path]) -> int:
+        """Remove files of rows that are not among these, and say how many."""
+        stale = [file for file in self.files() if file not in files]
+        for file in stale:
+            file.unlink()
+        return len(stale)
 
     def manifest(self) -> dict[str, Any] | None:
         """The manifest; None where there is none that can be read."""

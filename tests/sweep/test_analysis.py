@@ -125,6 +125,16 @@ def test_winner_that_never_changes_is_said(write_space: WriteSpace) -> None:
     assert str(found) == "clock: the second has the better latency_s everywhere from 100 MHz to 8 GHz"
 
 
+def test_where_neither_wins_no_winner_is_named(write_space: WriteSpace) -> None:
+    ends = Design("flat_edge", {}), Design("flat_cloud", {})
+    never = read_space(write_space(CROSSING + 'constraints: ["latency_s < 1 ns"]\n'))
+    assert str(crossover(never, *ends, "clock", both=True)) == (
+        "clock: neither of the two is feasible anywhere from 100 MHz to 8 GHz"
+    )
+    alike = crossover(read_space(write_space(CROSSING)), ends[0], ends[0], "clock", both=True)
+    assert str(alike) == "clock: both have the same latency_s everywhere from 100 MHz to 8 GHz"
+
+
 LISTED = """
 machines: [flat_edge]
 workloads: ["gemm?m=200&n=200&k=200"]

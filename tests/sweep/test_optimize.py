@@ -231,6 +231,9 @@ def test_command_line_writes_a_folder_and_json(write_space: WriteSpace, tmp_path
         ({"objectives": ["latency_s +"]}, "allowed is an expression"),
         ({"objectives": ["latency_s", "latency_s"]}, "is given twice"),
         ({"objectives": []}, "read 0 objectives, allowed are 1 to 4"),
+        ({"objectives": ["latency_s / 0"]}, "'latency_s / 0' divides by zero"),
+        ({"objectives": ["log2(latency_s, 3)"]}, "has 2 arguments, allowed is one"),
+        ({"objectives": ["latency_s < 3"]}, "is true or false, allowed is a number"),
         ({"sampler": "nsga_2"}, r"unknown sampler 'nsga_2', allowed are nsga2.*Did you mean 'nsga2'"),
         ({"trials": 1}, "--trials: read 1, allowed is at least 2"),
         ({"batch": 0}, "--batch: read 0, allowed is at least 2"),
@@ -239,6 +242,23 @@ def test_command_line_writes_a_folder_and_json(write_space: WriteSpace, tmp_path
 def test_bad_arguments_are_refused(write_space: WriteSpace, named: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         optimize(write_space(SPACE), **named)
+
+
+def test_all_bad_arguments_are_told_at_once(write_space: WriteSpace) -> None:
+    with pytest.raises(InputError) as caught:
+        optimize(write_space(SPACE.replace("flat_cloud", "flat_clod")), ["latency_s"], sampler="nsga_2", trials=0)
+    told = str(caught.value)
+    assert all(part in told for part in ("--trials: read 0", "unknown sampler 'nsga_2'", "unknown machine 'flat_clod'"))
+
+
+def test_an_objective_that_is_not_finite_is_no_result(write_space: WriteSpace) -> None:
+    space = write_space(SPACE)
+    found = optimize(space, ["latency_s / (matrix_unit.rows - 16)"], trials=30, batch=10, baseline=False).trials
+    divided = (found["matrix_unit.rows"] == 16) & (found["memories.sg.capacity"] == 128 << 10)
+    assert set(found[divided]["error"]) == {"latency_s / (matrix_unit.rows - 16) is not finite"}
+    assert (found[divided]["violation"] == 1).all()
+    assert found["feasible"].any()
+    assert not (found["feasible"] & divided).any()
 
 
 def test_missing_packages_are_named(write_space: WriteSpace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import accsim
 from accsim.config.data_files import data_folder, shipped_names
 from accsim.errors import InputError
 from accsim.sweep.axes import read_axis
+from accsim.sweep.evaluate import evaluate
 from accsim.sweep.expressions import Expression, ExpressionError
 from accsim.sweep.space import FOLDER, read_space
 
@@ -139,6 +140,30 @@ def test_a_bad_axis_is_an_error_at_its_line(write_space: WriteSpace, axis: str, 
         ("constraints: ['__import__(1) < 2']", "unknown function"),
         ("constraints: [lanes <= 10]", "no column, axis or field"),
         ("linked: {matrix_unit.cols: vector_unit.lanes}", "no axis"),
+        ("constraints: [machine < 3]", "read machine, which is a text; allowed is a number"),
+        ("constraints: [\"'abc' < 3\"]", "read 'abc', which is a text"),
+        ("constraints: [\"latency_s < 'x'\"]", "read 'x', which is a text"),
+        ("constraints: [\"matrix_unit.rows < 'x'\"]", "read 'x', which is a text"),
+        (
+            "constraints: [\"matrix_unit.rows in [32, 'x']\"]",
+            "beside 'x', which is a text; allowed are two of one type",
+        ),
+        ("constraints: [machine == 3]", "beside 3, which is a number"),
+        ("constraints: [log2(machine) > 1]", "read machine, which is a text"),
+        ("constraints: [bound_by + 1 > 3]", "read bound_by, which is a text"),
+        ("constraints: [-feasible < 1]", "read feasible, which is true or false"),
+        ("constraints: [not latency_s]", "allowed is true or false"),
+        ("constraints: ['log2(1, 2) < 3']", "'log2(1, 2)' has 2 arguments, allowed is one"),
+        ("constraints: ['abs(1, 2) < 3']", "has 2 arguments"),
+        ("constraints: [latency_s / 0 < 1]", "divides by zero"),
+        ("constraints: [latency_s < 99999999999999999999]", "read a number of 20 digits"),
+        ("constraints: [latency_s]", "is a number, allowed is a limit, such as 'latency_s <= 1 ms'"),
+        (
+            "axes: {mapping.dataflow: [flat]}\nlinked: {cores: mapping.dataflow * 2}",
+            "read mapping.dataflow, which is a text",
+        ),
+        ("axes: {vector_unit.lanes: [8]}\nlinked: {cores: vector_unit.lanes + 'x'}", "read 'x', which is a text"),
+        ("axes: {cores: {range: [1, 5, 0]}}", "read 0, allowed is a step above 0"),
         ("sample: {method: random, count: 3}", "no axes to draw from"),
         ("sample: {method: randm, count: 3}", "allowed is 'grid', 'random', 'latin' or 'sobol'"),
         ("fidelity: cycle", "allowed is 'tile' or 'analytic'"),
@@ -147,6 +172,70 @@ def test_a_bad_axis_is_an_error_at_its_line(write_space: WriteSpace, axis: str, 
 def test_what_else_is_refused(write_space: WriteSpace, more: str, told: str) -> None:
     found = problems(write_space(f'machines: [flat_edge]\nworkloads: ["gemm?m=8&n=8&k=8"]\n{more}\n'))
     assert any(told in item for item in found), found
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "machines: [flat_edge, flat_cloud, FLAT-edge]\nworkloads: [bert_base]",
+            ":1:35: machines[2]: 'FLAT-edge' is listed",
+        ),
+        (
+            'machines: [flat_edge]\nworkloads: ["gemm?m=8&n=9&k=8", {workload: "gemm?n=9&m=8&k=8", weight: 5}]',
+            ":2:33: workloads[1]: 'gemm?n=9&m=8&k=8' is listed twice, first as 'gemm?m=8&n=9&k=8'",
+        ),
+        (
+            "machines: [flat_edge]\nworkloads: [{workload: bert_base, weight: -1}]",
+            ":2:43: workloads[0].weight: read -1, allowed is a number above 0",
+        ),
+        (
+            "machines: [flat_edge]\nworkloads: [bert_base]\naxes: {vector_unit.lanes: {range: [1, 3000000, 1]}}",
+            ":3:27: axes.vector_unit.lanes: read 1095238, allowed is a whole number from 1 to 1048576; "
+            "40 more of 64 values that were tried are refused too",
+        ),
+    ],
+)
+def test_one_line_tells_it(write_space: WriteSpace, text: str, told: str) -> None:
+    (found,) = problems(write_space(text + "\n"))
+    assert found.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("linked", "wanted"),
+    [
+        ("matrix_unit.rows: '16'", [16, 16, 16]),
+        ("mapping.stationary: \"'output_stationary'\"", ["output_stationary"] * 3),
+        ("matrix_unit.rows: 32 // vector_unit.lanes", [32, 16, 10]),
+    ],
+)
+def test_linked_fields_may_be_constants(write_space: WriteSpace, linked: str, wanted: list[int | str]) -> None:
+    text = (
+        'machines: [flat_edge]\nworkloads: ["attention?batch=1&heads=1&q_len=8&kv_len=8&head_dim=8"]\n'
+        f"axes: {{vector_unit.lanes: [1, 2, 3], mapping.dataflow: [flash2]}}\nlinked: {{{linked}}}\n"
+    )
+    frame = accsim.sweep(write_space(text))
+    assert frame[linked.partition(":")[0]].tolist() == wanted
+    assert frame["feasible"].all()
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        ("linked: {matrix_unit.cols: 20 + 8 // (vector_unit.lanes - 100)}", "read -1, allowed is a whole number"),
+        ("constraints: ['8 // (vector_unit.lanes - 100) > -9']", "does not keep 8 // (vector_unit.lanes - 100) > -9"),
+        ("constraints: ['8 % (vector_unit.lanes - 100) > -9']", "does not keep 8 % (vector_unit.lanes - 100) > -9"),
+        ("constraints: ['8 / (vector_unit.lanes - 100) < 9']", "does not keep 8 / (vector_unit.lanes - 100) < 9"),
+    ],
+)
+def test_a_division_by_zero_is_a_row_with_its_error(write_space: WriteSpace, more: str, error: str) -> None:
+    """Lanes 100 are not among the 64 values that are tried when the file is read."""
+    text = 'machines: [flat_edge]\nworkloads: ["gemm?m=8&n=8&k=8"]\naxes: {vector_unit.lanes: {range: [1, 200, 1]}}\n'
+    space = read_space(write_space(text + more + "\n"))
+    points = list(space.points(98, 101))
+    rows = evaluate(space, points)
+    assert rows["feasible"].tolist() == [True, False, True]
+    assert error in rows["error"][1]
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,17 @@ from accsim.network.topology import Topology
 from accsim.sweep.kinds.base import Block, Ready, Work
 from accsim.sweep.kinds.on_slice import names_slice, slice_at
 from accsim.sweep.outcome import IntArray, Outcome
-from accsim.sweep.settings import NETWORK, SLICE, TOPOLOGY, WORKLOAD, Setting, Settings, machine_of
+from accsim.sweep.settings import NETWORK, SLICE, TOPOLOGY, WORKLOAD, Setting, Settings, machine_of, resolved_network
 
 _NAME = "topology"
 
 
-def topology_of(setting: Setting) -> Topology:
+def topology_of(setting: Setting, folder: str) -> Topology:
     """The topology of the fields of a network; those beside the topology's name are its own.
+
+    Parameters
+    ----------
+    folder : where the path of a ``file:PATH`` starts from.
 
     Raises
     ------
@@ -29,6 +33,7 @@ def topology_of(setting: Setting) -> Topology:
     name = values.pop(_NAME, None)
     if not isinstance(name, str):
         raise InputError(f"read {shown(name)} as network.topology, allowed is a text such as 'torus:4x4x8'")
+    name = resolved_network(name, folder)
     texts = {key: str(value).lower() if isinstance(value, bool) else value for key, value in values.items()}
     query = "&".join(f"{key}={text}" for key, text in texts.items())
     joint = "&" if "?" in name else "?"
@@ -59,7 +64,7 @@ class Collectives:
         if not setting.network:
             several = f"add the axis {TOPOLOGY}: ['torus:4x4x8'], or name a slice, such as tpu_v4:4x4x8"
             raise InputError(f"'{work.machine}' is a single chip, and a collective needs several: {several}")
-        return topology_of(setting.network)
+        return topology_of(setting.network, work.folder)
 
     def ready(self, block: Block) -> Ready:
         """Its network, built."""
