@@ -16,6 +16,7 @@ class StepOptions(TypedDict, total=False):
     dedup: str
     placement: str
     where: str
+    trace: str
 
 
 def run_step(machine: str, model: str, changed: Mapping[str, object], options: StepOptions, as_json: bool) -> None:
@@ -26,11 +27,11 @@ def run_step(machine: str, model: str, changed: Mapping[str, object], options: S
     changed
         Settings of the machine.
     """
-    from accsim.system import read_slice, train_step
+    from accsim.system import train_step
     from accsim.system.render import print_step
 
     with progress():
-        step = train_step(model, read_slice(machine, set=changed), **options)
+        step = train_step(model, machine, machine_set=changed, **options)
     if as_json:
         write_json(step.to_dict())
     else:

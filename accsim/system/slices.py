@@ -53,8 +53,9 @@ def read_slice(spec: str, *, set: Mapping[str, object] | None = None) -> Slice: 
     Parameters
     ----------
     spec
-        A machine, by name or path, and the chips along each axis of its torus, ``tpu_v4:4x4x8``; ``tpu_v4:twisted:4x4x8`` with the twist
-        of axes of k and 2k chips; of a machine with a node's switch, the chips under it, ``h100_sxm:8``.
+        A machine, by name or path, and the chips along each axis of its torus, ``tpu_v4:4x4x8``;
+        ``tpu_v4:twisted:4x4x8`` with the twist of axes of k and 2k chips; of a machine with a node's switch, the chips
+        under it, ``h100_sxm:8``.
     set
         Changes of the machine, as for `accsim.load_accelerator`.
 
@@ -74,7 +75,9 @@ def read_slice(spec: str, *, set: Mapping[str, object] | None = None) -> Slice: 
     if not _SHAPE.fullmatch(tail) or head not in ("", TWISTED):
         close = nearest(head, [TWISTED])
         better = f"{name}:{close}:{tail}" if close and head != close else None
-        message = f"read {shown(rest)}, allowed are chips along each axis with 'x' in between, behind '{TWISTED}:' or not"
+        message = (
+            f"read {shown(rest)}, allowed are chips along each axis with 'x' in between, behind '{TWISTED}:' or not"
+        )
         raise _wrong(spec, message, better)
     twisted = head == TWISTED
     shape = tuple(int(length) for length in tail.split("x"))

@@ -13,7 +13,7 @@ from accsim.report.tables import cap_dict
 from accsim.system.dense import Dense
 from accsim.system.halves import ICI, Leg
 from accsim.system.legs import EmbeddingLegs
-from accsim.system.memory import step_bytes, table_bytes
+from accsim.system.memory import Outside, outside, step_bytes, table_bytes
 from accsim.system.runs import Run, Span, dynamic_j, summed, together
 from accsim.system.slices import Slice
 from accsim.system.unit_share import UnitShare, unit_share
@@ -140,6 +140,11 @@ class StepReport:
         return {**tables, **self.dense.held_bytes, **step_bytes(self.work, self.schedule)}
 
     @property
+    def outside(self) -> Outside | None:
+        """The tables in the memory of a host or a server; None where chips have them."""
+        return outside(self.embeddings, self.placement, self.where, self.slice.chip)
+
+    @property
     def fits(self) -> bool:
         """Whether they fit."""
         return sum(self.memory.values()) <= self.slice.chip.main_memory.capacity_bytes
@@ -188,6 +193,7 @@ class StepReport:
             "samples": self.samples,
             "where": self.where,
             "dedup": self.work.dedup,
+            "lookups": "trace" if self.work.counted else "statistics",
             "schedule": self.schedule,
             "stacks": self.embedding.stacks,
             "step_s": self.step_s,
@@ -200,6 +206,7 @@ class StepReport:
             "memory_bytes": self.memory,
             "memory_capacity_bytes": self.slice.chip.main_memory.capacity_bytes,
             "fits": self.fits,
+            "outside_memory": None if self.outside is None else self.outside._asdict(),
             "energy_j": self.energy_j,
             "energy_breakdown_j": self.energy_breakdown_j,
             "unpriced": {f"{ICI}_bytes": self.link_bytes},

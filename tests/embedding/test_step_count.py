@@ -168,7 +168,7 @@ TWO = EmbeddingSet((Table("users", 9, 8), Table("items", 5, 8)), (Feature("user"
 @pytest.mark.parametrize("wrong", [5, -1])
 def test_an_id_of_no_row_is_named(wrong: int) -> None:
     batch = batch_of([0, 8, 4, wrong], [9, 5])
-    match = f"item, sample 1, position 0: read {wrong}, allowed are ids of its table from 0 to 4"
+    match = rf"item of table \d, sample 1, position 0: read {wrong}, allowed are ids of the table from 0 to 4"
     with pytest.raises(InputError, match=match):
         count_step_work(batch, TWO, row_sharded(TWO, 2), dedup="none", tiles=1)
     with pytest.raises(InputError, match=match):

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import accsim
-
 from accsim.config.data_files import data_folder
 from accsim.errors import InputError
 from accsim.network.torus import Torus
@@ -85,7 +84,7 @@ def test_a_machine_file_makes_slices_too(folder: str, tmp_path: Path, monkeypatc
     assert isinstance(step, StepReport)
     with pytest.raises(InputError, match="a slice of several chips, where one chip is asked for"):
         accsim.load_accelerator(f"{name}:4x4x4")
-    with pytest.raises(InputError, match="none.yaml"):
+    with pytest.raises(InputError, match=r"none\.yaml"):
         read_slice(f"{folder}none.yaml:4x4x4")
 
 
