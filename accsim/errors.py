@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 _SHOWN_REJECTED = 12
 _ENOUGH_LETTERS = 3
@@ -128,6 +129,26 @@ def check_choice(what: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         message = f"unknown {what} '{value}', allowed are {', '.join(allowed)}"
         raise InputError(Problem("", "", message, nearest(str(value), allowed)))
+
+
+def read_all(*reads: Callable[[], Any]) -> tuple[Any, ...]:
+    """What several inputs are, once all have been read.
+
+    Raises
+    ------
+    InputError
+        With the problems of all of them.
+    """
+    problems: list[Problem] = []
+    found: list[Any] = []
+    for read in reads:
+        try:
+            found.append(read())
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return tuple(found)
 
 
 def plain_name(name: str) -> str:

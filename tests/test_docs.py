@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import doctest
 import io
+import json
 import os
 import re
 import runpy
@@ -19,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +33,7 @@ NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 TESTS = re.compile(r"`(tests/[\w/.]+)`")
+FIGURE = re.compile(r"(?<=^<!-- figure: )(\w+) (\w+) -->\n(.*?)(?=^<!-- end of figure -->$)", re.MULTILINE | re.DOTALL)
 # A page's YAML becomes the file that its Python and its commands open: its first block, until a later one replaces it.
 FILES = {
     "machines.md": "my_machine.yaml",
@@ -177,6 +180,45 @@ def test_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert all("image/png" in cell.outputs[-1].get("data", {}) for cell in figures)
 
 
+def figures_shown(page: Path) -> list[tuple[str, str, str]]:
+    """(paper, figure, what is shown of it) of every figure whose values stand in a page."""
+    return [(m[1], m[2], m[3]) for m in FIGURE.finditer(page.read_text(encoding="utf-8"))]
+
+
+WITH_FIGURES = [(page, *figure) for page in PAGES for figure in figures_shown(page)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("page", "paper", "name", "shown"), WITH_FIGURES, ids=[f"{f[0].name}: {f[1]} {f[2]}" for f in WITH_FIGURES]
+)
+def test_values_of_figures_in_pages_are_those_made_now(
+    page: Path, paper: str, name: str, shown: str, tmp_path: Path
+) -> None:
+    assert_shown(shown, figure_text(page, paper, name, tmp_path))
+
+
+def figure_text(page: Path, paper: str, name: str, folder: Path) -> str:
+    """Published values of a figure beside the simulated ones, in the first mode and in all others, and its notes."""
+    made = json.loads(run_command(page, f"accsim figure {paper} {name} --json", folder))
+    lines = ["", "| case | published | simulated | error | in other modes |", "|---|---|---|---|---|"]
+    cases: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in made["rows"]:
+        if row["published"] is not None:
+            cases.setdefault((row["case"], row["quantity"]), []).append(row)
+    for (case, quantity), (first, *others) in cases.items():
+        unit = f" {first['unit']}" if first["unit"] not in ("", "x") else ""
+        found, error = ("not simulated", "") if first["simulated"] is None else _compared(first)
+        values = [row["simulated"] for row in others]
+        spread = f"{min(values):.3g} to {max(values):.3g}" if values else ""
+        lines.append(f"| {case}: {quantity} | {first['published']:.3g}{unit} | {found} | {error} | {spread} |")
+    return "\n".join([*lines, "", *(f"- {note}" for note in made["notes"]), ""]) + "\n"
+
+
+def _compared(row: dict[str, Any]) -> tuple[str, str]:
+    return f"{row['simulated']:.3g}", f"{100 * row['relative_error']:+.0f} %"
+
+
 def refreshed(shown: str, got: str) -> str:
     """What a page should show: all of the output, or as many lines as before if it ends in ``...``."""
     lines = [line.rstrip() for line in got.strip("\n").splitlines()]
@@ -192,6 +234,8 @@ def refresh() -> None:
             text = written_over(page.read_text(encoding="utf-8"), run_python(page))
             commands = [(c, shown) for at, c, shown in COMMANDS if at == page]
             text = written_over(text, ((shown, run_command(page, c, Path(folder))) for c, shown in commands))
+            for paper, name, shown in figures_shown(page):
+                text = text.replace(shown, figure_text(page, paper, name, Path(folder)))
             page.write_text(text, encoding="utf-8")
 
 

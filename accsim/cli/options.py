@@ -40,6 +40,10 @@ Where = Annotated[
     str | None,
     typer.Option(help="What looks rows up on a slice: sparse_core (the default), tensor_core, host, ..."),
 ]
+TraceFile = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="What a step on a slice looks up, instead of statistics: .npz, .parquet or .pt."),
+]
 WorkloadName = Annotated[
     str,
     typer.Argument(metavar="WORKLOAD", help="A workload that ships, a path, or an op: 'gemm?m=512&n=512&k=512'."),

@@ -24,6 +24,7 @@ from accsim.cli.options import (
     RunName,
     Schedule,
     Set,
+    TraceFile,
     Where,
     WorkloadName,
 )
@@ -67,6 +68,7 @@ def run(
     dedup: Dedup = None,
     placement: Placing = None,
     where: Where = None,
+    trace_file: TraceFile = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -87,6 +89,8 @@ def run(
         of_slices["placement"] = placement
     if where is not None:
         of_slices["where"] = where
+    if trace_file is not None:
+        of_slices["trace"] = trace_file
     if is_slice(machine) or collective_kind(workload):
         of_chips: dict[str, object] = {"dataflow": dataflow, "constraint": constraints}
         of_chips |= {
@@ -100,7 +104,7 @@ def run(
         refuse(of_chips, "allowed for a single chip, not for a slice")
         run_on_slice(machine, workload, read_settings(settings or []), of_slices, compare, out, as_json)
         return
-    refuse(of_slices, "allowed for a slice, such as tpu_v4:4x4x8")
+    refuse({**of_slices, "trace": None, "trace_file": trace_file}, "allowed for a slice, such as tpu_v4:4x4x8")
     if dataflow is not None and compare is not None:
         raise InputError("--dataflow and --compare exclude each other, allowed is one of them")
     names = None if compare is None else read_dataflows(compare)

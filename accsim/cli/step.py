@@ -114,9 +114,9 @@ def run_steps(
 
 
 def _step(slice_name: str, model: str, changed: Mapping[str, object], options: StepOptions) -> StepReport:
-    from accsim.system import read_slice, train_step
+    from accsim.system import train_step
 
-    return train_step(model, read_slice(slice_name, set=changed), **options)
+    return train_step(model, slice_name, machine_set=changed, **options)
 
 
 def _save(step: StepReport, out: Path | None) -> None:

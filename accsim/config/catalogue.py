@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from accsim.config.data_files import data_folder, find_file, is_path, shipped_names
+from accsim.config.data_files import data_folder, find_file, is_path, shipped_names, slice_parts
 from accsim.config.machine import Accelerator
 from accsim.config.reader import MarkedDocument, dotted, open_mapping, parse_scalar, read_yaml, validate
 from accsim.config.reader import known_keys as schema_keys
@@ -56,8 +56,9 @@ def load_accelerator(name_or_path: str | Path, *, set: Mapping[str, object] | No
 def _machine_file(name_or_path: str | Path) -> Path:
     if not isinstance(name_or_path, (str, Path)):
         raise InputError(f"read a {type(name_or_path).__name__} as a machine, allowed is a name or a path")
-    if not is_path(name_or_path) and ":" in str(name_or_path):
-        name = str(name_or_path).partition(":")[0]
+    parts = slice_parts(name_or_path)
+    if parts is not None:
+        name = parts[0]
         message = f"read '{name_or_path}', a slice of several chips, where one chip is asked for: allowed is '{name}'"
         raise InputError(Problem("", "", message))
     return find_file(_FOLDER, "machine", name_or_path)

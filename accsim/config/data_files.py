@@ -44,6 +44,23 @@ def is_path(name: str | Path) -> bool:
     return isinstance(name, Path) or name.endswith((*_SUFFIXES, *TABLE_SUFFIXES)) or "/" in name or "\\" in name
 
 
+def slice_parts(name: str | Path) -> tuple[str, str] | None:
+    """The machine and the shape of a slice's name, None of any other: ``MACHINE:SHAPE``, the machine a name or path.
+
+    Examples
+    --------
+    >>> slice_parts("tpu_v4:4x4x8"), slice_parts("runs/my.yaml:twisted:4x4x8")
+    (('tpu_v4', '4x4x8'), ('runs/my.yaml', 'twisted:4x4x8'))
+    >>> slice_parts("tpu_v4"), slice_parts("C:/runs/my.yaml")
+    (None, None)
+    """
+    if isinstance(name, Path) or name.endswith(_SUFFIXES):
+        return None
+    start = 1 + max(name.rfind("/"), name.rfind("\\"))
+    machine, colon, shape = name[start:].partition(":")
+    return (name[:start] + machine, shape) if colon else None
+
+
 def is_slice(name: object) -> bool:
     """True if a name is that of several chips and not that of one.
 
@@ -52,7 +69,7 @@ def is_slice(name: object) -> bool:
     >>> is_slice("tpu_v4:4x4x8"), is_slice("tpu_v4"), is_slice("c:/my.yaml")
     (True, False, False)
     """
-    return isinstance(name, str) and ":" in name and not is_path(name)
+    return isinstance(name, str) and slice_parts(name) is not None
 
 
 def is_table(name: str | Path) -> bool:

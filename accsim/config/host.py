@@ -23,6 +23,8 @@ class Processors(FileModel):
     """Peak rate of the memory, all sockets together."""
     random_efficiency: Annotated[float, Field(gt=0, le=1)]
     """Share of that rate that reading rows at random places reaches."""
+    capacity_bytes: Capacity | None = Field(default=None, alias="capacity")
+    """Memory for tables; not checked where it is not given."""
     staging_bytes: Capacity = Field(alias="staging")
     """Memory for the rows of one chip that are on their way."""
     stack_s: OverheadTime = Field(alias="stack")

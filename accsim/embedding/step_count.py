@@ -58,7 +58,7 @@ def count_step_work(
     loads = [_loads(stack, one, dedup) for stack, one in zip(found, counts, strict=True)]
     works = stack_works(loads, placement.chips, tiles)
     samples = batch.samples / placement.chips
-    return StepWork(samples, placement.chips, tiles, dedup, works, _exchange(found, counts, dedup))
+    return StepWork(samples, placement.chips, tiles, dedup, works, _exchange(found, counts, dedup), counted=True)
 
 
 class _Counts(NamedTuple):

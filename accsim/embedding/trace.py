@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from accsim.kernels.embedding import ROUNDS, draw_ranks, scatter_ranks
 from accsim.workload.embeddings import EmbeddingSet, Feature, Table
 
 IntArray = NDArray[np.int64]
+MOST_ROWS: Final = 2**35
+"""Of a table; a bitmap of them takes 4 GiB."""
 
 
 class Bags(NamedTuple):
@@ -84,8 +86,9 @@ class TraceBatch:
         elif (falling := np.flatnonzero(np.diff(self.offsets) < 0)).size:
             feature, sample = divmod(int(falling[0]), self.samples)
             check.fail("offsets", f"the bag of feature {feature}, sample {sample} ends before it begins")
-        for table in np.flatnonzero(self.rows < 1)[:1]:
-            check.fail("rows", f"read {self.rows[table]} of table {table}, allowed is at least one row")
+        for table in np.flatnonzero((self.rows < 1) | (self.rows > MOST_ROWS))[:1]:
+            allowed = "allowed are 1 to 2^35, of which each has its bit while lookups are counted"
+            check.fail("rows", f"read {self.rows[table]} of table {table}, {allowed}")
         for feature in np.flatnonzero((self.tables < 0) | (self.tables >= len(self.rows)))[:1]:
             allowed = f"allowed are those of the {len(self.rows)} tables"
             check.fail("tables", f"read {self.tables[feature]} of feature {feature}, {allowed}")
@@ -134,9 +137,13 @@ class TraceBatch:
         first = feature * self.samples
         starts = self.offsets[first : first + self.samples + 1] - self.offsets[first]
         sample = int(np.searchsorted(starts, at, side="right")) - 1
-        place = f"{self.names[feature]}, sample {sample}, position {at - starts[sample]}"
-        allowed = f"ids of its table from 0 to {self.rows[self.tables[feature]] - 1}"
+        place = f"{self.source(feature)}, sample {sample}, position {at - starts[sample]}"
+        allowed = f"ids of the table from 0 to {self.rows[self.tables[feature]] - 1}"
         return f"{place}: read {self.of_feature(feature)[at]}, allowed are {allowed}"
+
+    def source(self, feature: int) -> str:
+        """A feature and its table, for messages."""
+        return f"{self.names[feature]} of table {self.tables[feature]}"
 
 
 @dataclass(frozen=True)
@@ -183,21 +190,35 @@ def draw_batches(embeddings: EmbeddingSet, samples: int, *, seed: int, batches: 
 
 
 def _drawn(embeddings: EmbeddingSet, samples: int, seed: int, batches: int) -> Iterator[TraceBatch]:
-    sources = list(_sources(embeddings))
-    rows = np.array([table.rows for table in embeddings.tables for _ in range(table.count)], np.int64)
-    keys = np.random.default_rng([seed, 0]).integers(2**31, size=(len(rows), ROUNDS))
+    sources, features = list(_sources(embeddings)), model_features(embeddings)
+    keys = np.random.default_rng([seed, 0]).integers(2**31, size=(len(features.rows), ROUNDS))
     for number in range(batches):
         rng = np.random.default_rng([seed, 1, number])
         lengths = [_lengths(source.feature, samples, rng) for source in sources]
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))])
         indices = np.empty(offsets[-1], np.int64)
-        tables = np.array([source.index for source in sources], np.int64)
-        batch = TraceBatch(samples, indices, offsets, tables, rows, tuple(source.name for source in sources))
+        batch = TraceBatch(samples, indices, offsets, features.tables, features.rows, features.names)
         for i, source in enumerate(sources):
             ids, law = batch.of_feature(i), source.table.popularity
             draw_ranks(rng, law.exponent, law.shift, source.table.rows, ids)
             scatter_ranks(ids, source.table.rows, keys[source.index])
         yield batch
+
+
+class ModelFeatures(NamedTuple):
+    """Features of a model, those alike one by one, and its tables, those alike one by one: fields of `TraceBatch`."""
+
+    tables: IntArray
+    rows: IntArray
+    names: tuple[str, ...]
+
+
+def model_features(embeddings: EmbeddingSet) -> ModelFeatures:
+    """Which table each feature of a model reads."""
+    sources = list(_sources(embeddings))
+    rows = np.array([table.rows for table in embeddings.tables for _ in range(table.count)], np.int64)
+    tables = np.array([source.index for source in sources], np.int64)
+    return ModelFeatures(tables, rows, tuple(source.name for source in sources))
 
 
 def _sources(embeddings: EmbeddingSet) -> Iterator[_Source]:

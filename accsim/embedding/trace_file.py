@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accsim.config.checks import MAX_SIZE
 from accsim.embedding.torch_file import read_tensors
-from accsim.embedding.trace import IntArray, TraceBatch
+from accsim.embedding.trace import MOST_ROWS, IntArray, TraceBatch
 from accsim.errors import InputError, Problem
 
 MOST_PROBLEMS = 20
@@ -57,11 +58,11 @@ def read_batch(path: str | Path, *, rows: Sequence[int] | None = None, empty_bag
     if read is None:
         raise InputError(Problem(name, "", f"read a name of another kind, allowed are {', '.join(_READERS)}"))
     try:
-        indices, lengths = read(Path(path))
+        arrays = read(Path(path))
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(Problem(name, "", f"cannot read the file: {reason[:200]}")) from error
-    batch = _batch(name, indices, lengths, rows)
+    batch = _batch(name, arrays, rows)
     _check(name, batch, empty_bags=empty_bags)
     return batch
 
@@ -71,8 +72,21 @@ def write_batch(batch: TraceBatch, path: str | Path) -> None:
     np.savez_compressed(path, indices=batch.indices, offsets=batch.offsets, lengths=batch.lengths)
 
 
-def _npz(path: Path) -> tuple[IntArray, IntArray]:
-    """(ids, lengths by feature and sample)."""
+class Arrays(NamedTuple):
+    """What a file holds, of any type of whole numbers.
+
+    Attributes
+    ----------
+    indices, lengths, offsets
+        As in a ``.npz`` file.
+    """
+
+    indices: NDArray[Any]
+    lengths: NDArray[Any]
+    offsets: NDArray[Any] | None = None
+
+
+def _npz(path: Path) -> Arrays:
     with np.load(path) as file:
         arrays = {name: file[name] for name in ("indices", "offsets", "lengths") if name in file.files}
     wrong = [name for name, array in arrays.items() if array.dtype.kind not in "iu"]
@@ -82,23 +96,10 @@ def _npz(path: Path) -> tuple[IntArray, IntArray]:
         raise ValueError(
             f"it has {', '.join(arrays) or 'no known array'}, needed are indices, lengths and, better, offsets"
         )
-    return _fitting(arrays)
+    return Arrays(**arrays)
 
 
-def _fitting(arrays: Mapping[str, NDArray[Any]]) -> tuple[IntArray, IntArray]:
-    """(ids, lengths), if these and the offsets fit together."""
-    lengths = arrays["lengths"].astype(np.int64)
-    if lengths.ndim != 2 or arrays["indices"].ndim != 1:
-        raise ValueError(
-            f"lengths have the shape {lengths.shape}, allowed is features x samples; indices have one axis"
-        )
-    if "offsets" in arrays and not np.array_equal(arrays["offsets"], _offsets(lengths)):
-        raise ValueError("offsets are not those of the lengths, each the sum of the lengths before it")
-    return arrays["indices"].astype(np.int64), lengths
-
-
-def _parquet(path: Path) -> tuple[IntArray, IntArray]:
-    """(ids, lengths by feature and sample)."""
+def _parquet(path: Path) -> Arrays:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -111,17 +112,25 @@ def _parquet(path: Path) -> tuple[IntArray, IntArray]:
     if not len(features):
         raise ValueError("it has no bag")
     shape = int(features.max()) + 1, int(samples.max()) + 1
-    if not np.array_equal(features * shape[1] + samples, np.arange(shape[0] * shape[1])):
-        raise ValueError("bags are missing, given twice or not sorted by feature and sample")
-    return column.flatten().to_numpy().astype(np.int64), lengths.reshape(shape)
+    due = np.divmod(np.arange(len(features)), shape[1])
+    unlike = np.flatnonzero((features != due[0]) | (samples != due[1]))
+    if len(unlike) or len(features) != shape[0] * shape[1]:
+        row = int(unlike[0]) if len(unlike) else len(features)
+        read = f"feature {features[row]}, sample {samples[row]}" if len(unlike) else "no more"
+        allowed = "feature {}, sample {}".format(*divmod(row, shape[1]))
+        raise ValueError(
+            f"bags are missing, given twice or not sorted by feature and sample: row {row}: read {read}, "
+            f"allowed is {allowed}"
+        )
+    return Arrays(column.flatten().to_numpy(), lengths.reshape(shape))
 
 
-def _torch(path: Path) -> tuple[IntArray, IntArray]:
-    """(ids, lengths by feature and sample)."""
+def _torch(path: Path) -> Arrays:
     tensors = read_tensors(path)
     if len(tensors) != 3:
         raise ValueError(f"it holds {len(tensors)} tensors, allowed are indices, offsets and lengths")
-    return _fitting(dict(zip(("indices", "offsets", "lengths"), tensors, strict=True)))
+    indices, offsets, lengths = tensors
+    return Arrays(indices, lengths, offsets)
 
 
 _READERS = {".npz": _npz, ".parquet": _parquet, ".pt": _torch, ".pt.gz": _torch}
@@ -131,23 +140,10 @@ def _offsets(lengths: IntArray) -> IntArray:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths.ravel(), dtype=np.int64)])
 
 
-def _batch(name: str, indices: IntArray, lengths: IntArray, rows: Sequence[int] | None) -> TraceBatch:
-    features, samples = lengths.shape
-    offsets = _offsets(lengths)
-    problems = []
-    if samples == 0 or features == 0:
-        problems.append(
-            Problem(name, "lengths", f"read {features} features of {samples} samples, allowed is at least one")
-        )
-    elif (lengths < 0).any():
-        feature, sample = np.argwhere(lengths < 0)[0]
-        message = (
-            f"read {lengths[feature, sample]} of feature {feature}, sample {sample}, allowed are no negative lengths"
-        )
-        problems.append(Problem(name, "lengths", message))
-    elif offsets[-1] != len(indices):
-        message = f"read {len(indices)}, the lengths add up to {offsets[-1]}: the trace is cut off or has too much"
-        problems.append(Problem(name, "indices", message))
+def _batch(name: str, arrays: Arrays, rows: Sequence[int] | None) -> TraceBatch:
+    """The batch of arrays that fit together."""
+    features, samples = _shape(name, arrays)
+    problems = [Problem(name, what, message) for what, message in _wrong_lengths(arrays)]
     if rows is not None and len(rows) != features:
         problems.append(Problem(name, "", f"it has {features} features, the rows of {len(rows)} tables are given"))
     elif rows is not None and min(rows) < 1:
@@ -155,9 +151,74 @@ def _batch(name: str, indices: IntArray, lengths: IntArray, rows: Sequence[int] 
         problems.append(Problem("argument", f"rows[{table}]", f"read {rows[table]}, allowed is at least one row"))
     if problems:
         raise InputError(problems)
+    offsets = _offsets(arrays.lengths)
+    most = MOST_ROWS if rows is None else np.iinfo(np.int64).max
+    over = np.flatnonzero(arrays.indices > most - 1)
+    if len(over):
+        feature, sample, position = _place(offsets, samples, int(over[0]))
+        allowed = "below 2^35, as one row more than the largest is taken" if rows is None else f"below {rows[feature]}"
+        place = f"feature_{feature} of table {feature}, sample {sample}, position {position}"
+        message = f"{place}: read {arrays.indices[over[0]]}, allowed are ids {allowed}"
+        raise InputError(Problem(name, "indices", message))
+    indices = arrays.indices.astype(np.int64)
     known = np.array(rows, np.int64) if rows is not None else _largest(indices, offsets, samples) + 1
     names = tuple(f"feature_{i}" for i in range(features))
     return TraceBatch(samples, indices, offsets, np.arange(features), known, names)
+
+
+def _shape(name: str, arrays: Arrays) -> tuple[int, int]:
+    """Features and samples."""
+    shape = arrays.lengths.shape
+    problems = []
+    if len(shape) != 2:
+        problems.append(Problem(name, "lengths", f"read the shape {shape}, allowed is features x samples"))
+    elif 0 in shape:
+        message = f"read {shape[0]} features of {shape[1]} samples, allowed is at least one"
+        problems.append(Problem(name, "lengths", message))
+    for what, array in (("indices", arrays.indices), ("offsets", arrays.offsets)):
+        if array is not None and array.ndim != 1:
+            problems.append(Problem(name, what, f"read the shape {array.shape}, allowed is one axis"))
+    if problems:
+        raise InputError(problems)
+    return int(shape[0]), int(shape[1])
+
+
+def _wrong_lengths(arrays: Arrays) -> Iterator[tuple[str, str]]:
+    """(array, what is wrong) of lengths, and of what does not fit them."""
+    lengths, ids = arrays.lengths, len(arrays.indices)
+    features, samples = lengths.shape
+    wrong = np.argwhere((lengths < 0) | (lengths > MAX_SIZE))
+    if len(wrong):
+        feature, sample = wrong[0]
+        read = f"{lengths[feature, sample]} of feature {feature}, sample {sample}"
+        yield "lengths", f"read {read}, allowed are 0 to 2^40 - 1"
+        return
+    wanted = _offsets(lengths)
+    if wanted[-1] != ids:
+        end = f"; it ends in {_told(_place(wanted, samples, ids))}" if ids < wanted[-1] else ""
+        message = f"read {ids}, the lengths add up to {wanted[-1]}: the trace is cut off or has too much{end}"
+        yield "indices", message
+    if arrays.offsets is None:
+        return
+    if len(arrays.offsets) != len(wanted):
+        due = f"{features} features of {samples} samples and the end"
+        yield "offsets", f"read {len(arrays.offsets)}, allowed is one for each bag of {due}: {len(wanted)}"
+        return
+    unlike = np.flatnonzero(arrays.offsets != wanted)
+    if len(unlike):
+        at = int(unlike[0])
+        bag = "the end" if at == len(wanted) - 1 else "feature {}, sample {}".format(*divmod(at, samples))
+        yield "offsets", f"{bag}: read {arrays.offsets[at]}, allowed is {wanted[at]}, the sum of the lengths before it"
+
+
+def _place(offsets: IntArray, samples: int, at: int) -> tuple[int, int, int]:
+    """Feature, sample and position in its bag of an index."""
+    bag = int(np.searchsorted(offsets, at, side="right")) - 1
+    return *divmod(bag, samples), at - int(offsets[bag])
+
+
+def _told(place: tuple[int, int, int]) -> str:
+    return "feature {}, sample {}, position {}".format(*place)
 
 
 def _largest(indices: IntArray, offsets: IntArray, samples: int) -> IntArray:
@@ -180,7 +241,7 @@ def _check(name: str, batch: TraceBatch, *, empty_bags: bool) -> None:
         for at in wrong[: MOST_PROBLEMS - len(problems)]:
             problems.append(Problem(name, "indices", batch.id_text(feature, int(at))))
         for sample in empty[: MOST_PROBLEMS - len(problems)]:
-            message = f"{batch.names[feature]}, sample {sample}: the bag is empty, allowed with empty_bags=True"
+            message = f"{batch.source(feature)}, sample {sample}: the bag is empty, allowed with empty_bags=True"
             problems.append(Problem(name, "lengths", message))
     if found > len(problems):
         problems.append(Problem(name, "", f"and {found - len(problems):,} more problems"))

@@ -111,6 +111,8 @@ class StepWork:
         Chips of the slice, and tiles of each that rows are dealt over.
     dedup
         Where duplicates are dropped, one of `accsim.embedding.SCOPES`.
+    counted
+        Whether counts are those of a trace, and not expected ones.
     """
 
     samples: float
@@ -119,3 +121,4 @@ class StepWork:
     dedup: str
     stacks: tuple[StackWork, ...]
     exchange: Exchange
+    counted: bool = False

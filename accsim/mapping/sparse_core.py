@@ -12,7 +12,7 @@ from typing import Final
 from accsim.config.machine import Accelerator
 from accsim.embedding.work import StepWork
 from accsim.engine.program import Program
-from accsim.errors import check_choice
+from accsim.errors import InputError, Problem, check_choice
 from accsim.mapping.embedding_core import gpu, tensor_core
 from accsim.mapping.embedding_passes import backward, forward
 from accsim.mapping.embedding_place import Place
@@ -61,10 +61,29 @@ def place_of(accelerator: Accelerator, where: str) -> Place:
     Raises
     ------
     InputError
-        For an unknown place, or a machine that has it not.
+        For an unknown place, or a machine that has it not, with those that it has.
     """
     check_choice("place of embeddings", where, tuple(PLACES))
-    return PLACES[where](accelerator)
+    try:
+        return PLACES[where](accelerator)
+    except InputError as error:
+        here = ", ".join(places_of(accelerator)) or "none"
+        needed = "; ".join(map(str, error.problems))
+        message = f"read '{where}', allowed on {accelerator.name} are {here} ({needed})"
+        raise InputError(Problem("", "where", message)) from error
+
+
+def places_of(accelerator: Accelerator) -> tuple[str, ...]:
+    """Names of the places that a machine has."""
+    return tuple(name for name, place in PLACES.items() if _has(accelerator, place))
+
+
+def _has(accelerator: Accelerator, place: Callable[[Accelerator], Place]) -> bool:
+    try:
+        place(accelerator)
+    except InputError:
+        return False
+    return True
 
 
 PLACES: Final[Mapping[str, Callable[[Accelerator], Place]]] = {

@@ -10,7 +10,7 @@ from accsim.config.catalogue import list_accelerators, load_accelerator
 from accsim.config.data_files import is_path, is_table
 from accsim.config.machine import Accelerator
 from accsim.config.reader import read_yaml
-from accsim.errors import InputError, Problem, nearest, plain_name
+from accsim.errors import InputError, Problem, nearest, plain_name, read_all
 from accsim.mapping.base import find_dataflow, list_dataflows
 from accsim.report.describe import describe_dataflow, describe_machine, describe_op
 from accsim.workload.catalogue import describe_workload, list_workloads
@@ -131,13 +131,5 @@ def read_dataflows(text: str) -> list[str]:
 
 def read_both(machine: Callable[[], Accelerator], workload: Callable[[], Workload]) -> tuple[Accelerator, Workload]:
     """Both inputs; the problems of both at once."""
-    problems: list[Problem] = []
-    found: list[Any] = []
-    for load in (machine, workload):
-        try:
-            found.append(load())
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
-    return found[0], found[1]
+    acc, work = read_all(machine, workload)
+    return acc, work

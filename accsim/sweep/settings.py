@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from accsim.config.catalogue import load_accelerator
-from accsim.config.data_files import is_path, is_slice
+from accsim.config.data_files import is_path, slice_parts
 from accsim.config.machine import Accelerator
 from accsim.errors import InputError, Problem, nearest, plain_name
 from accsim.mapping.base import Dataflow, find_dataflow
@@ -74,7 +74,8 @@ def chip_name(machine: str) -> str:
     >>> chip_name("tpu_v4:twisted:4x4x8"), chip_name("tpu_v4")
     ('tpu_v4', 'tpu_v4')
     """
-    return machine.partition(":")[0] if is_slice(machine) else machine
+    parts = slice_parts(machine)
+    return machine if parts is None else parts[0]
 
 
 def network_file(name: str, folder: str) -> Path | None:

@@ -23,7 +23,8 @@ def print_step(console: Console, step: StepReport) -> None:
     put(console, Text(f"{step.workload.name} ({given}) on {step.slice.name}: {chips}", style="bold"))
     trust = TRUST[step.slice.chip.trust]
     stacks = f"{step.embedding.stacks} stacks" if step.embedding.stacks > 1 else "one stack"
-    looked_up = f"rows looked up by {step.where}, dedup {step.work.dedup}, {stacks}"
+    lookups = "rows of a trace" if step.work.counted else "rows"
+    looked_up = f"{lookups} looked up by {step.where}, dedup {step.work.dedup}, {stacks}"
     put(console, Text(f"training step, {step.schedule}; {looked_up}"))
     put(console, Text(f"trust: {trust}; machine {step.slice.chip.hash}"))
     summary = Sheet(("", ""), words=(0, 1), wrap=(1,))
@@ -46,6 +47,10 @@ def _summary(step: StepReport) -> Iterable[tuple[str, str]]:
     causes = ((cause, seconds / step.step_s) for cause, seconds in step.critical_path_s.items())
     yield "bound by", ", ".join(f"{cause} {percent(share)}" for cause, share in list(causes)[:TOP_CAUSES])
     yield "halves alone", f"embedding {si(step.embedding_s, 's')}, dense {si(step.dense_s, 's')}"
+    if step.outside is not None:
+        holder, size, capacity = step.outside
+        room = "its capacity is not given" if capacity is None else f"{percent(size / capacity)} of {binary(capacity)}"
+        yield "tables", f"{binary(size)} in {holder}; {room}"
     cap = f"; {step.cap}" if step.cap else ""
     yield "energy of a chip", f"{si(step.energy_j, 'J')}, average power {si(step.power_w, 'W')}{cap}"
     slower = {words: seconds / step.step_s for words, seconds in step.other_placements_s.items()}

@@ -9,6 +9,7 @@ from typing import Any, overload
 
 from accsim.config.data_files import is_slice
 from accsim.config.machine import Accelerator
+from accsim.embedding.model_trace import Trace
 from accsim.embedding.placement import Placement
 from accsim.errors import InputError, check_choice
 from accsim.mapping.base import Dataflow
@@ -34,7 +35,8 @@ def simulate(
 @overload
 def simulate(
     workload: str, accelerator: Slice, *, placement: Placement | str = "rows", dedup: str = "best",
-    schedule: str = "overlapped", where: str = "sparse_core", power_cap: bool = True,
+    schedule: str = "overlapped", where: str = "sparse_core", trace: Trace | None = None,
+    power_cap: bool = True,
 ) -> StepReport: ...  # fmt: skip
 
 

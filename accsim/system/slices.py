@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 from accsim.config.catalogue import load_accelerator
 from accsim.config.checks import shown
+from accsim.config.data_files import slice_parts
 from accsim.config.interconnect import Interconnect
 from accsim.config.links import LINKS
 from accsim.config.machine import Accelerator
-from accsim.errors import InputError, Problem
+from accsim.errors import InputError, Problem, nearest
 from accsim.network.fat_tree import FatTree
+from accsim.network.lattice import lattice_twist
 from accsim.network.topology import Topology
 from accsim.network.torus import Torus
 
@@ -64,8 +66,9 @@ def read_slice(spec: str, *, set: Mapping[str, object] | None = None) -> Slice: 
     Parameters
     ----------
     spec
-        A machine and the chips along each axis of its torus, ``tpu_v4:4x4x8``; ``tpu_v4:twisted:4x4x8`` with the twist
-        of axes of k and 2k chips; of a machine with a node's switch, the chips under it, ``h100_sxm:8``.
+        A machine, by name or path, and the chips along each axis of its torus, ``tpu_v4:4x4x8``;
+        ``tpu_v4:twisted:4x4x8`` with the twist of axes of k and 2k chips; of a machine with a node's switch, the chips
+        under it, ``h100_sxm:8``.
     set
         Changes of the machine, as for `accsim.load_accelerator`.
 
@@ -79,7 +82,7 @@ def read_slice(spec: str, *, set: Mapping[str, object] | None = None) -> Slice: 
     >>> read_slice("tpu_v4:4x4x8").chips
     128
     """
-    name, _, shape = spec.partition(":")
+    name, shape = slice_parts(spec) or (spec, "")
     return slice_of(load_accelerator(name, set=set), shape, spec)
 
 
@@ -98,12 +101,16 @@ def slice_of(chip: Accelerator, shape: str, name: str) -> Slice:
     InputError
         If the machine has no such slices.
     """
-    head, _, tail = shape.partition(":")
+    head, _, tail = shape.rpartition(":")
+    if not _SHAPE.fullmatch(tail) or head not in ("", TWISTED):
+        close = nearest(head, [TWISTED])
+        better = f"{name.removesuffix(shape)}{close}:{tail}" if close and head != close else None
+        message = (
+            f"read {shown(shape)}, allowed are chips along each axis with 'x' in between, behind '{TWISTED}:' or not"
+        )
+        raise _wrong(name, message, better)
     twisted = head == TWISTED
-    text = tail if twisted else shape
-    if not _SHAPE.fullmatch(text):
-        raise _wrong(name, f"read the shape {shown(text)}, allowed are numbers of chips with 'x' in between")
-    lengths = tuple(int(length) for length in text.split("x"))
+    lengths = tuple(int(length) for length in tail.split("x"))
     if chip.interconnect is not None:
         return Slice(name, chip, _torus(name, lengths, twisted, chip.interconnect))
     if chip.links is None:
@@ -122,6 +129,8 @@ def _torus(spec: str, shape: tuple[int, ...], twisted: bool, links: Interconnect
         raise _wrong(spec, f"read {len(shape)} axes, allowed are at most {links.axes}")
     if math.prod(shape) > links.most_chips or min(shape) < 1:
         raise _wrong(spec, f"read {math.prod(shape):,} chips, allowed are 1 to {links.most_chips:,}")
+    if twisted:
+        _check_twist(spec, shape)
     whole = shape + (1,) * (links.axes - len(shape)) if links.wrap_all else shape
     wrap = links.closed(whole)[: len(shape)]
     return Torus(
@@ -134,5 +143,12 @@ def _torus(spec: str, shape: tuple[int, ...], twisted: bool, links: Interconnect
     )
 
 
-def _wrong(spec: str, message: str) -> InputError:
-    return InputError(Problem("", "", f"{spec}: {message}"))
+def _check_twist(spec: str, shape: tuple[int, ...]) -> None:
+    try:
+        lattice_twist(shape)
+    except InputError as error:
+        raise _wrong(spec, str(error)) from error
+
+
+def _wrong(spec: str, message: str, better: str | None = None) -> InputError:
+    return InputError(Problem("", "", f"{spec}: {message}", better))

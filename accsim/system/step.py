@@ -18,7 +18,7 @@ from accsim.report.words import si
 from accsim.system.dense import Dense
 from accsim.system.halves import Leg
 from accsim.system.legs import EmbeddingLegs
-from accsim.system.memory import step_bytes, table_bytes
+from accsim.system.memory import Outside, outside, step_bytes, table_bytes
 from accsim.system.placement_words import placement_words
 from accsim.system.runs import Run, Span, dynamic_j, summed, together
 from accsim.system.slices import Slice
@@ -159,6 +159,11 @@ class StepReport:
         return {**tables, **self.dense.held_bytes, **step_bytes(self.work, self.schedule)}
 
     @property
+    def outside(self) -> Outside | None:
+        """The tables in the memory of a host or a server; None where chips have them."""
+        return outside(self.embeddings, self.placement, self.where, self.slice.chip)
+
+    @property
     def fits(self) -> bool:
         """Whether they fit."""
         return sum(self.memory.values()) <= self.slice.chip.main_memory.capacity_bytes
@@ -229,6 +234,7 @@ class StepReport:
             "dedup": self.work.dedup,
             "placement": self.placed,
             "other_placements_s": dict(self.other_placements_s),
+            "lookups": "trace" if self.work.counted else "statistics",
             "schedule": self.schedule,
             "stacks": self.embedding.stacks,
             "step_s": self.step_s,
@@ -241,6 +247,7 @@ class StepReport:
             "memory_bytes": self.memory,
             "memory_capacity_bytes": self.slice.chip.main_memory.capacity_bytes,
             "fits": self.fits,
+            "outside_memory": None if self.outside is None else self.outside._asdict(),
             "energy_j": self.energy_j,
             "energy_breakdown_j": self.energy_breakdown_j,
             "unpriced": {f"{self.slice.links}_bytes": self.link_bytes},

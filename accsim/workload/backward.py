@@ -61,13 +61,12 @@ def backward(entries: Sequence[Entry], *, first: str = "") -> tuple[Entry, ...]:
 
 
 def update(entries: Iterable[Entry], dtype: str = "fp32") -> tuple[Entry, ...]:
-    """Plain gradient descent of all parameters of a forward pass: w − η g, both read in `dtype` and the sum written.
+    """Plain gradient descent of all parameters of a forward pass: w − η g in one pass over weights and gradients.
 
-    The product with the rate is one more operation of the vector unit.
+    Both are read in `dtype` and the weights written; the product with the rate and the sum are two operations each.
     """
     weights = sum(entry.op.k * entry.op.n * _sets(entry) for entry in entries if isinstance(entry.op, Gemm))
-    scale = Elementwise(weights, "multiply", 1, dtype, f"{UPDATE}scale")
-    return Entry(scale), Entry(Elementwise(weights, "add", 2, dtype, f"{UPDATE}add"))
+    return (Entry(Elementwise(weights, "multiply_add", dtype=dtype, name=f"{UPDATE}weights")),)
 
 
 def kept_bytes(entries: Iterable[Entry]) -> int:

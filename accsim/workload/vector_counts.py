@@ -61,6 +61,7 @@ ELEMENTWISE: Mapping[str, ElementwiseCount] = {
     "convert": ElementwiseCount(1, {"convert": 1}),
     "add": ElementwiseCount(2, {"add": 1}, any_inputs=True),
     "multiply": ElementwiseCount(2, {"multiply": 1}, any_inputs=True),
+    "multiply_add": ElementwiseCount(2, {"multiply": 1, "add": 1}),
     "relu": ElementwiseCount(1, {"max": 1}),
     "sigmoid": ElementwiseCount(1, {"exp": 1, "add": 1, "divide": 1}),
     "tanh": ElementwiseCount(1, {"exp": 1, "multiply": 1, "add": 2, "divide": 1}),
@@ -71,11 +72,12 @@ ELEMENTWISE: Mapping[str, ElementwiseCount] = {
     "rope": ElementwiseCount(1, {"multiply": 2, "add": 1}),
     "lstm_gates": ElementwiseCount(5, {"exp": 5, "add": 8, "divide": 5, "multiply": 5}, outputs=2),
 }
-"""Counted from these forms: sigmoid 1/(1 + exp(-x)); tanh 1 - 2/(1 + exp(2x)); gelu x/(1 + exp(-2u)) with
-u = x (a + b x²), which is the tanh form of Hendrycks and Gimpel, arXiv 1606.08415, section 2, with the tanh written
-out; silu x/(1 + exp(-x)); swiglu silu(p) q and geglu gelu(p) q (Shazeer, arXiv 2002.05202, eq. 6); rope
-x cos + rotated(x) sin with the tables given (Su et al., arXiv 2104.09864, eq. 34); lstm_gates c' = s(f) c + s(i) t(g)
-and h' = s(o) t(c') with s a sigmoid and t a tanh, of i, f, g, o and c (Zaremba et al., arXiv 1409.2329, section 3)."""
+"""Counted from these forms: multiply_add a x + y with the number a given; sigmoid 1/(1 + exp(-x)); tanh
+1 - 2/(1 + exp(2x)); gelu x/(1 + exp(-2u)) with u = x (a + b x²), which is the tanh form of Hendrycks and Gimpel, arXiv
+1606.08415, section 2, with the tanh written out; silu x/(1 + exp(-x)); swiglu silu(p) q and geglu gelu(p) q (Shazeer,
+arXiv 2002.05202, eq. 6); rope x cos + rotated(x) sin with the tables given (Su et al., arXiv 2104.09864, eq. 34);
+lstm_gates c' = s(f) c + s(i) t(g) and h' = s(o) t(c') with s a sigmoid and t a tanh, of i, f, g, o and c (Zaremba et
+al., arXiv 1409.2329, section 3)."""
 
 POOLS: Mapping[str, PoolCount] = {"max": PoolCount("max", False), "average": PoolCount("add", True)}
 """Kinds of pooling."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from accsim.embedding import (
     SCOPES,
@@ -168,7 +172,7 @@ TWO = EmbeddingSet((Table("users", 9, 8), Table("items", 5, 8)), (Feature("user"
 @pytest.mark.parametrize("wrong", [5, -1])
 def test_an_id_of_no_row_is_named(wrong: int) -> None:
     batch = batch_of([0, 8, 4, wrong], [9, 5])
-    match = f"item, sample 1, position 0: read {wrong}, allowed are ids of its table from 0 to 4"
+    match = rf"item of table \d, sample 1, position 0: read {wrong}, allowed are ids of the table from 0 to 4"
     with pytest.raises(InputError, match=match):
         count_step_work(batch, TWO, row_sharded(TWO, 2), dedup="none", tiles=1)
     with pytest.raises(InputError, match=match):
@@ -199,3 +203,33 @@ def test_a_table_that_no_feature_reads_is_held_and_no_more() -> None:
         (stack,) = expected.stacks
         assert stack.combined.mean * 2 == pytest.approx((1.5 + 1) * 50)  # rows of a bag, 0 to 3 and 0 to 2
         assert placement.held_bytes(embeddings).max() >= embeddings.weight_bytes / 4
+
+
+LAW_TABLES = EmbeddingSet((Table("t", 40, 16, count=2),), (Feature("f", "t", Valency(5, 0), count=4),))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(sorted(SHARDINGS)),
+    st.lists(st.integers(0, 5), min_size=4 * CHIPS, max_size=4 * CHIPS),
+    st.randoms(use_true_random=False),
+)
+def test_dedup_never_adds_fetches_whatever_the_sharding_and_the_ids(
+    kind: str, lengths: list[int], random: Random
+) -> None:
+    # Four features of two tables of 40 rows, a sample a chip; on the mean and on the busiest tile.
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    ids = np.array([random.randrange(random.choice((2, 40))) for _ in range(offsets[-1])], np.int64)
+    batch = TraceBatch(CHIPS, ids, offsets, np.array([0, 1, 0, 1]), np.array([40, 40]), ("a", "b", "c", "d"))
+    placement = Placement(CHIPS, {"t": SHARDINGS[kind]})
+    for none, source, owner in zip(*(fetched(batch, placement, dedup) for dedup in SCOPES), strict=True):
+        assert none.mean >= source.mean >= owner.mean
+        assert none.largest >= source.largest >= owner.largest
+    pieces = 4 if kind == "column" else 1
+    every = sum(one.mean for one in fetched(batch, placement, "none")) * CHIPS * TILES
+    assert every == pytest.approx(pieces * len(ids))
+
+
+def fetched(batch: TraceBatch, placement: Placement, dedup: str) -> list[Imbalance]:
+    """Rows that tiles fetch, stack by stack."""
+    return [one.fetched for one in count_step_work(batch, LAW_TABLES, placement, dedup=dedup, tiles=TILES).stacks]

@@ -56,6 +56,11 @@ def test_dedup_never_adds_fetches_and_keeps_lookups(exponent: float) -> None:
         step_work(tables, SAMPLES, row_sharded(tables, 8), dedup=dedup, tiles=16).stacks[0] for dedup in SCOPES
     )
     assert none.fetched.mean >= source.fetched.mean >= owner.fetched.mean == pytest.approx(owner.updated.mean)
+    # The law is one of fetches: rows that travel one by one are more vectors than sums of bags, and more to add up.
+    if exponent == 0:
+        assert source.received == pytest.approx(20 * SAMPLES, rel=0.06)
+        assert source.received > 2 * none.received
+        assert source.received + source.fetched.mean * 16 > none.received + none.fetched.mean * 16
     assert none.fetched.mean * 16 == pytest.approx(20 * SAMPLES)
     assert source.joined == pytest.approx(20 * SAMPLES) == owner.combined.mean * 16
     assert source.sent == source.served

@@ -143,7 +143,7 @@ def test_arrays_that_do_not_fit_together() -> None:
         ({"samples": 3}, "offsets: read 5, allowed is one for each bag of 2 features of 3 samples and the end"),
         ({"offsets": np.array([0, 1, 2, 2, 4])}, "offsets: read some from 0 to 4, allowed are those from 0 to the 3"),
         ({"offsets": np.array([0, 1, 3, 2, 3])}, "offsets: the bag of feature 1, sample 0 ends before it begins"),
-        ({"rows": np.array([9, 0])}, "rows: read 0 of table 1, allowed is at least one row"),
+        ({"rows": np.array([9, 0])}, "rows: read 0 of table 1, allowed are 1 to 2^35"),
         ({"tables": np.array([0, 2])}, "tables: read 2 of feature 1, allowed are those of the 2 tables"),
         ({"names": ("user",)}, "names: read 1, allowed is one for each of the 2 features"),
     ]

@@ -58,15 +58,27 @@ def test_offsets_may_be_left_out(tmp_path: Path) -> None:
 BAD = [
     (
         {"indices": [4, 0, 2, 9, 9, 10, 7]},
-        "feature_1, sample 1, position 0: read 10, allowed are ids of its table from 0 to 9",
+        "feature_1 of table 1, sample 1, position 0: read 10, allowed are ids of the table from 0 to 9",
     ),
-    ({"indices": [4, 0, 2, 9, -1, 1, 7]}, "feature_1, sample 0, position 1: read -1"),
-    ({"lengths": [[1, 0, 1], [3, 1, 1]], "offsets": None}, "feature_0, sample 1: the bag is empty"),
+    ({"indices": [4, 0, 2, 9, -1, 1, 7]}, "feature_1 of table 1, sample 0, position 1: read -1"),
+    ({"lengths": [[1, 0, 1], [3, 1, 1]], "offsets": None}, "feature_0 of table 0, sample 1: the bag is empty"),
     ({"lengths": [[1, 1, -1], [4, 1, 1]], "offsets": None}, "lengths: read -1 of feature 0, sample 2"),
     ({"indices": [4, 0, 2, 9, 9, 1]}, "indices: read 6, the lengths add up to 7: the trace is cut off"),
-    ({"offsets": [0, 1, 2, 3, 4, 6, 7]}, "offsets are not those of the lengths"),
+    ({"indices": [4, 0, 2, 9, 9, 1]}, "it ends in feature 1, sample 2, position 0"),
+    ({"offsets": [0, 1, 2, 3, 4, 6, 7]}, "offsets: feature 1, sample 1: read 4, allowed is 5, the sum of the lengths"),
+    ({"offsets": [0, 1, 2, 3, 5, 6, 8]}, "offsets: the end: read 8, allowed is 7"),
+    ({"offsets": [0, 1, 2, 3, 5, 6]}, "offsets: read 6, allowed is one for each bag of 2 features of 3 samples"),
+    ({"offsets": [[0, 1, 2, 3, 5, 6, 7]]}, "offsets: read the shape (1, 7), allowed is one axis"),
+    (
+        {"indices": np.array([4, 0, 2, 9, 2**64 - 3, 1, 7], np.uint64)},
+        "feature_1 of table 1, sample 0, position 1: read 18446744073709551613, allowed are ids below 10",
+    ),
+    (
+        {"lengths": np.array([[1, 1, 2**63 + 1], [2, 1, 1]], np.uint64)},
+        "lengths: read 9223372036854775809 of feature 0, sample 2, allowed are 0 to 2^40 - 1",
+    ),
     ({"lengths": None}, "needed are indices, lengths"),
-    ({"lengths": [1, 1, 1, 2, 1, 1]}, "lengths have the shape (6,), allowed is features x samples"),
+    ({"lengths": [1, 1, 1, 2, 1, 1]}, "lengths: read the shape (6,), allowed is features x samples"),
     ({"indices": [4.5, 0, 2, 9, 9, 1, 7]}, "indices are of the type float64, allowed are whole numbers"),
     ({"lengths": np.zeros((2, 0), int), "offsets": None}, "read 2 features of 0 samples"),
 ]
@@ -87,6 +99,17 @@ def test_bad_tables(tmp_path: Path) -> None:
         read_batch(tmp_path / "t.npz", rows=[5, 0])
     with pytest.raises(InputError, match="it has 2 features, the rows of 1 tables are given"):
         read_batch(tmp_path / "t.npz", rows=[5])
+
+
+@pytest.mark.parametrize("rows", [None, [5, 2**40]])
+def test_an_id_or_a_table_that_cannot_be_counted_is_told(rows: list[int] | None, tmp_path: Path) -> None:
+    # One bit a row: 2^40 rows are 128 GiB.
+    np.savez(tmp_path / "t.npz", **arrays(indices=[4, 0, 2, 9, 9, 2**40, 7]))
+    place = "feature_1 of table 1, sample 1, position 0: read 1099511627776, allowed are ids below 2\\^35"
+    with pytest.raises(
+        InputError, match=place if rows is None else r"rows: read 1099511627776 of table 1, allowed are"
+    ):
+        read_batch(tmp_path / "t.npz", rows=rows)
 
 
 def test_many_problems_are_counted(tmp_path: Path) -> None:
@@ -113,7 +136,18 @@ def test_files_that_are_cut_off(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bags", "message"),
     [
-        ({"feature": [0, 0], "sample": [0, 2], "indices": [[1], [1]]}, "bags are missing"),
+        (
+            {"feature": [0, 0], "sample": [0, 2], "indices": [[1], [1]]},
+            "bags are missing.*row 1: read feature 0, sample 2, allowed is feature 0, sample 1",
+        ),
+        (
+            {"feature": [0, 0, 1], "sample": [0, 1, 0], "indices": [[1]] * 3},
+            "row 3: read no more, allowed is feature 1",
+        ),
+        (
+            {"feature": [0, 0], "sample": [0, 2**40], "indices": [[1], [1]]},
+            "row 1: read feature 0, sample 1099511627776",
+        ),
         ({"feature": [0, 0], "sample": [1, 0], "indices": [[1], [1]]}, "not sorted"),
         ({"feature": [0], "sample": [0], "indices": [[1.5]]}, "allowed are lists of whole numbers"),
         ({"feature": [0], "sample": [0]}, "indices"),

@@ -315,6 +315,10 @@ def test_a_step_takes_as_long_as_its_longer_half_and_balance_is_where_they_cross
     assert (each["time of step"] >= halves.max(axis=1) * (1 - 1e-9)).all()
     assert (each["time of step"] <= halves.sum(axis=1)).all()
     assert halves.iloc[:, 1].is_monotonic_increasing
+    ratio = rows[rows["quantity"] == "sparse over dense time"]
+    assert ratio["published"].tolist() == [0.75]
+    assert ratio["simulated"].item() == pytest.approx(halves.loc[1.0].iloc[0] / halves.loc[1.0].iloc[1])
+    assert ratio["relative_error"].item() == pytest.approx(-0.2, abs=0.03)
 
 
 def test_twice_the_links_gain_at_most_two_times_and_twice_the_units_little(tpuv4: Figures) -> None:

@@ -251,3 +251,19 @@ def test_exchanges_are_charged_to_main_memory_where_vectors_arrive() -> None:
     # Gradients are read by the asker; the owner writes them, reads them again with their ids, and rewrites rows.
     assert update.actions["write.hbm"] == pytest.approx(2 * vectors, rel=1e-3)
     assert update.actions["read.hbm"] == pytest.approx(3 * vectors + 4 * ids, rel=1e-3)
+
+
+def test_tables_elsewhere_lie_in_the_memory_of_hosts_and_servers() -> None:
+    tables = EmbeddingSet((Table("t", 64_000, 128, optimizer="sgd", count=26),), (Feature("f", "t", count=26),))
+    size = 26 * 1000 * 128 * 4  # of a chip of 64, rows of SGD
+    for where, of, holder in (("host", 4, "a host of 4 chips"), ("variable_server", 2, "a server")):
+        section = "host" if where == "host" else "data_center"
+        step = train_step("dlrm_v1", "tpu_v4:4x4x4", where=where, embeddings=tables)
+        assert step.outside == (holder, of * size, None)
+        assert "tables" not in step.memory
+        options = {"where": where, "embeddings": tables}
+        enough = train_step("dlrm_v1", "tpu_v4:4x4x4", machine_set={f"{section}.capacity": f"{of * size} B"}, **options)
+        assert enough.step_s == step.step_s
+        with pytest.raises(InputError, match=f"{holder} would hold {of * size:,} B, allowed are {of * size - 1:,} B"):
+            train_step("dlrm_v1", "tpu_v4:4x4x4", machine_set={f"{section}.capacity": f"{of * size - 1} B"}, **options)
+    assert train_step("dlrm_v1", "tpu_v4:4x4x4", embeddings=tables).outside is None

@@ -10,7 +10,7 @@ from accsim.embedding.work import StepWork
 from accsim.engine.program import TICKS_PER_CYCLE
 from accsim.engine.run import run_program
 from accsim.mapping.embedding_core import KERNELS
-from accsim.mapping.sparse_core import unit_programs
+from accsim.mapping.sparse_core import place_of, unit_programs
 from accsim.system import Slice, read_slice, train_step
 from accsim.system.cut import cut
 from accsim.system.halves import Leg, pipelined
@@ -77,14 +77,15 @@ def test_every_stack_is_launched_on_a_gpu_and_asked_for_of_a_host(stacks: int) -
     launch_s = h100.chip.overheads["op"].time_s
     for leg in unit(legs_of(h100, work_of(64, 8, 1), "gpu", stacks)):
         assert leg.busy_s["gpu.launch"] == pytest.approx(stacks * KERNELS * launch_s)
-    for leg in unit(legs_of(read_slice(SLICE), work_of(8), "host", stacks)):
+    for leg in unit(legs_of(read_slice(SLICE), work_of(8, tiles=1), "host", stacks)):
         assert leg.busy_s["host.host_requests"] == pytest.approx(stacks * 10e-6)
 
 
 @pytest.mark.parametrize("where", ["sparse_core", "tensor_core", "host"])
 @pytest.mark.parametrize("stacks", COUNTS)
 def test_stacks_one_behind_the_other_take_as_long_as_the_program_of_all(where: str, stacks: int) -> None:
-    on, work = read_slice(SLICE), work_of(64)
+    on = read_slice(SLICE)
+    work = work_of(64, tiles=place_of(on.chip, where).tiles)
     legs = legs_of(on, work, where, stacks)
     programs = unit_programs(on.chip, cut(work, stacks), where)
     for leg, program in zip(unit(legs), (programs.forward, programs.backward), strict=True):

@@ -131,3 +131,29 @@ def test_gradients_of_replicated_rows_are_summed_before_they_are_updated() -> No
 def test_what_does_not_fit_a_slice_is_refused(model: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         accsim.simulate(model, SLICE, **options)
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    with pytest.raises(InputError) as error:
+        train_step(
+            "dlrm_dcnv2?batch=-5&bath=3&part=dense", "tpu_v4:twistd:4x4x8", dedup="ownr", placement="bset",
+            where="sparsecore", schedule="serail",
+        )  # fmt: skip
+    text = str(error.value)
+    suggested = ("tpu_v4:twisted:4x4x8", "batch", "owner", "best", "sparse_core", "serial")
+    assert [name for name in suggested if f"Did you mean '{name}'?" not in text] == []
+    assert "read -5, allowed is a whole number" in text
+    assert "part: read 'dense'" in text
+    assert len(error.value.problems) == 8
+
+
+@pytest.mark.parametrize(
+    ("slice_", "where", "message"),
+    [
+        ("h100_sxm:8", "sparse_core", "where: read 'sparse_core', allowed on h100_sxm are gpu"),
+        ("tpu_v4:4x4x4", "gpu", "allowed on tpu_v4 are sparse_core, tensor_core, host, variable_server"),
+    ],
+)
+def test_places_that_a_machine_has_are_named(slice_: str, where: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        train_step("dlrm_v1", slice_, where=where)

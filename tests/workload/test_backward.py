@@ -82,9 +82,12 @@ def test_batch_elements_with_a_shared_parameter_add_their_gradients_in_one_produ
     assert [(op.m, op.n, op.k, op.batch) for op in gemms(own)] == [(16, 4, 8, 3), (8, 16, 4, 3)]
 
 
-def test_an_update_touches_every_parameter_once() -> None:
-    layers = perceptron()
-    assert {entry.op.elements for entry in update(layers)} == {3 * 7 + 7 * 4 + 4 * 2}
+def test_an_update_is_one_pass_over_weights_and_gradients() -> None:
+    (entry,) = update(perceptron())
+    weights = 3 * 7 + 7 * 4 + 4 * 2
+    # w and g are read and w is written, each once in fp32; NumPy's w -= eta * g has a product and a sum for each.
+    assert (entry.op.input_bytes, entry.op.output_bytes) == (8 * weights, 4 * weights)
+    assert entry.op.vector_ops == {"multiply": weights, "add": weights}
 
 
 def test_an_op_without_a_known_gradient_is_refused() -> None:

@@ -533,6 +533,7 @@ FORMULAS: Mapping[str, Callable[[Counter, Counter], Counter]] = {
     "copy": lambda x, _: x,
     "add": lambda x, y: x + y,
     "multiply": lambda x, y: x * y,
+    "multiply_add": lambda x, y: 0.5 * x + y,
     "relu": lambda x, _: x.max0(),
     "sigmoid": lambda x, _: sigmoid(x),
     "tanh": lambda x, _: tanh(x),

@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any
 
 from accsim.errors import InputError
+from accsim.mapping.sparse_core import place_of
 from accsim.sweep.kinds.base import Block, Ready, Work
 from accsim.sweep.kinds.on_slice import names_slice, slice_at
 from accsim.sweep.outcome import IntArray, Outcome
 from accsim.sweep.roles import utilizations
 from accsim.sweep.searched import reason
 from accsim.sweep.settings import SLICE, STEP, WORKLOAD, Settings, resolved, workload_of
-from accsim.system.choices import check_choices
+from accsim.system.choices import DEFAULT_PLACE, check_choices
 from accsim.system.dense import model_tables
 from accsim.system.recommend import train_step
 from accsim.system.slices import Slice
@@ -39,9 +40,10 @@ class Steps:
 
     def place(self, work: Work, setting: Settings) -> Slice:
         """The slice, on which the step's choices are possible."""
-        on = slice_at(work, setting)
+        on, chosen = slice_at(work, setting), dict(setting.step)
         try:
-            check_choices(on.chip, dict(setting.step))
+            check_choices(chosen)
+            place_of(on.chip, str(chosen.get("where", DEFAULT_PLACE)))
         except InputError as error:
             raise InputError([replace(problem, path=STEP + problem.path) for problem in error.problems]) from error
         return on
