@@ -88,11 +88,11 @@ def test_what_a_point_cannot_run_is_its_row(write_space: WriteSpace) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (("twisted:4x4x8", "4x4xx8"), r"axes.slice.shape\[1\]: tpu_v4:4x4xx8: read the shape '4x4xx8'"),
+        (("twisted:4x4x8", "4x4xx8"), r"axes.slice.shape\[1\]: tpu_v4:4x4xx8: read '4x4xx8', allowed are chips"),
         (("slice.shape", "slice.shap"), "unknown field of a slice.*Did you mean 'slice.shape'"),
         (("[tpu_v4]", '["tpu_v4:4x4x4"]'), "'tpu_v4:4x4x4' has a shape, and slice.shape gives one"),
         (("owner, source", "onwer"), "unknown dedup 'onwer'.*Did you mean 'owner'"),
-        (("step.dedup: [owner, source]", "step.where: [sparse_core, gpu]"), r"where\[1\]: 'gpu' needs overheads.op"),
+        (("step.dedup: [owner, source]", "step.where: [sparse_core, gpu]"), r"where\[1\]: read 'gpu', allowed on tpu_v4 are sparse_core"),
         (("dlrm_v1?batch=4096", "bert_base"), "has no embedding tables"),
         (("step.dedup: [owner, source]", "mapping.dataflow: [flash2]"), "'mapping.dataflow' is for work on a chip"),
         (("dlrm_v1?batch=4096", "all_reduce?bytes=1 MiB"), "'step.dedup' is for a training step on a slice"),
