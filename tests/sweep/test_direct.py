@@ -23,11 +23,12 @@ machines: [flat_edge, flat_cloud]
 workloads: ["attention?batch=2&heads=3&q_len=200&kv_len=300&head_dim=64"]
 axes:
   memories.sg.capacity: [96 KiB, 4 MiB]
-  mapping.dataflow: [flash3]
-  mapping.stationary: [output_stationary]
+  mapping.dataflow: [flash2, flash3]
+  mapping.execution: [interleaved, ping_pong]
+  mapping.stationary: [weight_stationary, output_stationary]
   mapping.split_kv: [1]
   mapping.block_q: [1, 48, 200]
-  mapping.block_kv: [32, 100]
+  mapping.block_kv: [100]
 """,
     "flash-model": """
 machines: [flat_edge]
