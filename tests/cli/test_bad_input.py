@@ -32,6 +32,14 @@ BAD = [
     ),
     (("run", "tpu_v4:4x4x8", "dlrm_v1", "--schedule", "pipeline"), 2, ["schedule", "Did you mean 'pipelined'"]),
     (("run", "tpu_v4:4x4x8", "dlrm_v1", "--where", "sparsecore"), 2, ["Did you mean 'sparse_core'"]),
+    (("run", "tpu_v4", "dlrm_v1", "--trace-file", "t.npz"), 2, ["--trace-file: allowed for a slice"]),
+    (("run", "tpu_v4:4x4x8", "dlrm_v1", "--trace-file", "none.npz"), 2, ["none.npz: cannot read the file"]),
+    (("run", "none.yaml:4x4x8", "dlrm_v1"), 2, ["none.yaml"]),
+    (
+        ("run", "tpu_v4:twistd:4x4x8", "dlrm_v1?batch=-5&bath=3", "--dedup", "ownr", "--where", "sparsecore"),
+        2,
+        ["'tpu_v4:twisted:4x4x8'?", "query:batch", "read -5", "query:bath", "'batch'?", "'owner'?", "'sparse_core'?"],
+    ),
     (("run", "tpu_v4:4x4x8", "dlrm_v1?batch=64"), 2, ["read a batch of 64 samples", "each of 128 chips"]),
     ((*BERT, "--dataflow", "flta"), 2, ["unknown dataflow 'flta'", "Did you mean 'flat'?"]),
     (
