@@ -209,14 +209,15 @@ def figure_text(page: Path, paper: str, name: str, folder: Path) -> str:
     for (case, quantity), (first, *others) in cases.items():
         unit = f" {first['unit']}" if first["unit"] not in ("", "x") else ""
         found, error = ("not simulated", "") if first["simulated"] is None else _compared(first)
-        values = [row["simulated"] for row in others]
-        spread = f"{min(values):.3g} to {max(values):.3g}" if values else ""
-        lines.append(f"| {case}: {quantity} | {first['published']:.3g}{unit} | {found} | {error} | {spread} |")
+        spread = " to ".join(
+            dict.fromkeys(f"{end(row['simulated'] for row in others):.4g}" for end in (min, max) if others)
+        )
+        lines.append(f"| {case}: {quantity} | {first['published']:.4g}{unit} | {found} | {error} | {spread} |")
     return "\n".join([*lines, "", *(f"- {note}" for note in made["notes"]), ""]) + "\n"
 
 
 def _compared(row: dict[str, Any]) -> tuple[str, str]:
-    return f"{row['simulated']:.3g}", f"{100 * row['relative_error']:+.0f} %"
+    return f"{row['simulated']:.4g}", f"{100 * row['relative_error']:+.0f} %"
 
 
 def refreshed(shown: str, got: str) -> str:
@@ -235,7 +236,8 @@ def refresh() -> None:
             commands = [(c, shown) for at, c, shown in COMMANDS if at == page]
             text = written_over(text, ((shown, run_command(page, c, Path(folder))) for c, shown in commands))
             for paper, name, shown in figures_shown(page):
-                text = text.replace(shown, figure_text(page, paper, name, Path(folder)))
+                head = f"<!-- figure: {paper} {name} -->\n"
+                text = text.replace(head + shown, head + figure_text(page, paper, name, Path(folder)))
             page.write_text(text, encoding="utf-8")
 
 

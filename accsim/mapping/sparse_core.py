@@ -68,9 +68,8 @@ def place_of(accelerator: Accelerator, where: str) -> Place:
         return PLACES[where](accelerator)
     except InputError as error:
         here = ", ".join(places_of(accelerator)) or "none"
-        needed = "; ".join(map(str, error.problems))
-        message = f"read '{where}', allowed on {accelerator.name} are {here} ({needed})"
-        raise InputError(Problem("", "where", message)) from error
+        message = f"read '{where}', allowed on {accelerator.name} are {here}"
+        raise InputError([*error.problems, Problem("", "where", message)]) from error
 
 
 def places_of(accelerator: Accelerator) -> tuple[str, ...]:

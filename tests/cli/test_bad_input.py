@@ -32,7 +32,7 @@ BAD = [
     ),
     (("run", "tpu_v4:4x4x8", "dlrm_v1", "--schedule", "pipeline"), 2, ["schedule", "Did you mean 'pipelined'"]),
     (("run", "tpu_v4:4x4x8", "dlrm_v1", "--where", "sparsecore"), 2, ["Did you mean 'sparse_core'"]),
-    (("run", "h100_sxm:8", "dlrm_v1"), 2, ["'sparse_core' needs sparse_core, which h100_sxm has not", "it has gpu"]),
+    (("run", "h100_sxm:8", "dlrm_v1"), 2, ["read 'sparse_core', allowed on h100_sxm are gpu"]),
     (("run", "tpu_v4:4x4x8", "dlrm_v1", "--compare", "rows,bst"), 2, ["placement: rows, best", "Did you mean 'best'?"]),
     (("run", "tpu_v4:4x4x8", "dlrm_v1", "--compare", "none,none"), 2, ["--compare: 'none' is given twice"]),
     (
@@ -46,6 +46,14 @@ BAD = [
         ("run", "tpu_v4:4x4x8", "all_reduce?bytes=1 MiB", "--dedup", "owner"),
         2,
         ["--dedup: allowed for training steps, not for a collective"],
+    ),
+    (("run", "tpu_v4", "dlrm_v1", "--trace-file", "t.npz"), 2, ["--trace-file: allowed for a slice"]),
+    (("run", "tpu_v4:4x4x8", "dlrm_v1", "--trace-file", "none.npz"), 2, ["none.npz: cannot read the file"]),
+    (("run", "none.yaml:4x4x8", "dlrm_v1"), 2, ["none.yaml"]),
+    (
+        ("run", "tpu_v4:twistd:4x4x8", "dlrm_v1?batch=-5&bath=3", "--dedup", "ownr", "--where", "sparsecore"),
+        2,
+        ["'tpu_v4:twisted:4x4x8'?", "query:batch", "read -5", "query:bath", "'batch'?", "'owner'?", "'sparse_core'?"],
     ),
     (("run", "tpu_v4:4x4x8", "dlrm_v1?batch=64"), 2, ["read a batch of 64 samples", "each of 128 chips"]),
     ((*BERT, "--dataflow", "flta"), 2, ["unknown dataflow 'flta'", "Did you mean 'flat'?"]),

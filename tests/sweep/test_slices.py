@@ -92,7 +92,10 @@ def test_what_a_point_cannot_run_is_its_row(write_space: WriteSpace) -> None:
         (("slice.shape", "slice.shap"), "unknown field of a slice.*Did you mean 'slice.shape'"),
         (("[tpu_v4]", '["tpu_v4:4x4x4"]'), "'tpu_v4:4x4x4' has a shape, and slice.shape gives one"),
         (("owner, source", "onwer"), "unknown dedup 'onwer'.*Did you mean 'owner'"),
-        (("step.dedup: [owner, source]", "step.where: [sparse_core, gpu]"), r"where\[1\]: read 'gpu', allowed on tpu_v4 are sparse_core"),
+        (
+            ("step.dedup: [owner, source]", "step.where: [sparse_core, gpu]"),
+            r"where\[1\]: read 'gpu', allowed on tpu_v4 are sparse_core",
+        ),
         (("dlrm_v1?batch=4096", "bert_base"), "has no embedding tables"),
         (("step.dedup: [owner, source]", "mapping.dataflow: [flash2]"), "'mapping.dataflow' is for work on a chip"),
         (("dlrm_v1?batch=4096", "all_reduce?bytes=1 MiB"), "'step.dedup' is for a training step on a slice"),
