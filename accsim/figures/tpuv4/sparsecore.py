@@ -121,10 +121,10 @@ def notes(rows: pd.DataFrame) -> list[str]:
     assert host is not None
     return [
         f"Without SparseCores: {low:.2f} to {high:.2f} times as slow (published 5 to 7, with CPU memory as the limit; "
-        f"here {_limit('host')} and {_limit('variable_server')}). The share of its peak that CPU memory reaches at "
-        f"random rows ({host.random_efficiency:.2f}, {V4}.yaml) is fixed on this figure: of all hundredths it has the "
-        f"least sum of the relative errors of both ends. Halving and doubling each unknown moves the host's from "
-        f"{spread.min():.1f} to {spread.max():.1f}.",
+        f"here {_limit('host')} binds hosts, and {_limit('variable_server')} servers). The share of its peak that CPU "
+        f"memory reaches at random rows ({host.random_efficiency:.2f}, {V4}.yaml) is fixed on this figure: of all "
+        "hundredths it has the least sum of the relative errors of both ends. Halving and doubling each unknown moves "
+        f"the host's from {spread.min():.1f} to {spread.max():.1f}.",
         f"TPU v4 over v3: {value[GENERATIONS, AS_GIVEN]:.2f} (published 3.1) if a v3 slice, a part of a machine with "
         f"fixed wires, is an open mesh; {value[GENERATIONS, CLOSED]:.2f} if it is closed, as the dense half then "
         "binds. Which it was is not published.",
