@@ -13,19 +13,21 @@ from accsim.sweep.columns import RESULTS
 from accsim.sweep.evaluate import evaluate_points
 from accsim.sweep.space import Point, Space, plain
 
+AREA = "area_mm2"
+"""A result that an axis changes whether or not what it gives is used."""
 DESIGNS = 8
 """Designs at which an axis is changed before it is called idle; more where there are more machines and workloads."""
 
 
 class IdleAxes(NamedTuple):
-    """Axes along which no result changed, and at how many points each was tried."""
+    """Axes along which no result but the area changed, and at how many points each was tried."""
 
     keys: tuple[str, ...]
     tried: int
 
     def __str__(self) -> str:
         fields = ", ".join(self.keys)
-        return f"no result depends on {fields}, as {self.tried} points tell: what is run does not use it"
+        return f"no time or energy depends on {fields}, as {self.tried} points tell: what is run does not use it"
 
 
 def idle_axes(space: Space) -> IdleAxes | None:
@@ -34,10 +36,12 @@ def idle_axes(space: Space) -> IdleAxes | None:
     Notes
     -----
     At a point of each machine and workload, and at more points of few, one axis after the other takes its first and
-    last value, the others stay. An axis is left out as soon as one result differs, of those without constraints.
+    last value, the others stay. An axis is left out as soon as one result differs, of those without constraints. The
+    area counts for its own axes alone: larger units have more of it, used or not.
     """
     space = replace(space, constraints=())
-    idle = [axis for axis in space.axes if axis.interval or axis.size > 1]
+    many = [axis for axis in space.axes if axis.interval or axis.size > 1]
+    idle = [axis for axis in many if not axis.key.split(".")[-1].startswith("area")]
     tried = 0
     for point in _points(space):
         if not idle:
@@ -64,6 +68,6 @@ def _others(point: Point, axis: Axis) -> Iterator[Point]:
 
 def _results(space: Space, point: Point) -> dict[str, Any]:
     """What a point gives when it is run by itself."""
-    (row,) = evaluate_points(space, [point]).select(list(RESULTS)).to_pylist()
+    (row,) = evaluate_points(space, [point]).select([name for name in RESULTS if name != AREA]).to_pylist()
     found: dict[str, Any] = row
     return found

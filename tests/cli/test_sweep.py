@@ -54,7 +54,7 @@ def test_shards_are_merged_into_the_whole(space: Path, tmp_path: Path) -> None:
     assert whole["points_done"] == 8
     assert list(whole["errors"].values()) == [4]
     assert said.splitlines() == [
-        "accsim: no result depends on vector_unit.lanes, as 8 points tell: what is run does not use it",
+        "accsim: no time or energy depends on vector_unit.lanes, as 8 points tell: what is run does not use it",
         f"accsim: wrote the table to {tmp_path / 'whole'}",
         f"accsim: charts and tables of it: accsim report {tmp_path / 'whole'}",
     ]
@@ -133,7 +133,7 @@ def test_an_axis_that_nothing_depends_on_is_told(tmp_path: Path) -> None:
         'machines: [tpu_v4]\nworkloads: ["embedding_bag?bags=4096&lookups=40960&vocab=1000000&dim=128"]\n'
         "axes: {sparse_core.count: [1, 2, 4], workload.dim: [64, 128]}\n"
     )
-    wanted = "no result depends on sparse_core.count, as 6 points tell"
+    wanted = "no time or energy depends on sparse_core.count, as 6 points tell"
     code, told, _ = run(path, "--dry-run")
     assert code == 0
     assert wanted in told

@@ -356,7 +356,7 @@ def test_published_samples_of_a_unit_and_scaling_of_capped_and_growing_batches(t
 
 @pytest.mark.parametrize("case", [scaling.MLPERF, scaling.DCN])
 def test_sums_over_chips_bind_more_on_twice_the_chips(case: str) -> None:
-    half, whole = (scaling.bound(scaling.simulated(case, chips)) for chips in (256, 512))
+    half, whole = (scaling.bound(scaling.simulated(case, chips)) for chips in (512, 1024))
     assert sum(half.values()) == pytest.approx(1)
     assert whole["sums over chips"] > half["sums over chips"]
     assert whole["ids from the host"] == 0

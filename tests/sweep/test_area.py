@@ -12,7 +12,7 @@ import accsim
 from accsim.config.data_files import data_folder
 from accsim.config.yaml_marks import parse_yaml
 from accsim.errors import InputError
-from accsim.sweep.evaluate import runs_in_blocks
+from accsim.sweep.kinds.chip_work import runs_in_blocks
 from accsim.sweep.pareto import front_of
 from accsim.sweep.search import optimize
 from accsim.sweep.space import FOLDER, read_space

@@ -190,7 +190,8 @@ def test_bad_calls(rows: list[Row], tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["validate", "flatt", "--data", str(path)])
     assert result.exit_code == 2
     assert (
-        "unknown kind of validation 'flatt', allowed are flat, stc, collective. Did you mean 'flat'?" in result.stderr
+        "unknown kind of validation 'flatt', allowed are runs, flat, stc, collective. Did you mean 'flat'?"
+        in result.stderr
     )
     assert CliRunner().invoke(app, ["validate", "flat"]).exit_code == 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from copy import deepcopy
 from dataclasses import MISSING, fields
 from fractions import Fraction
 from pathlib import Path
@@ -247,7 +248,7 @@ def test_mutated_files_are_read_or_refused(seed: int, value: object) -> None:
     document = parse_yaml(GOOD, "t.yaml")
     path = random.Random(seed).choice([p for p in document.marks if p])
     data: dict[str, object] = {}
-    inner = data["top"] = parse_yaml(GOOD, "t.yaml").data
+    inner = data["top"] = deepcopy(document.data)
     for step in path[:-1]:
         inner = inner[step]  # type: ignore[index]
     inner[path[-1]] = value  # type: ignore[index]
