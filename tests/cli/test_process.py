@@ -82,8 +82,7 @@ def test_interrupt_is_clean() -> None:
         assert run.stderr.readline() == "started\n"
         run.send_signal(signal.SIGINT)
         rest = run.stderr.read()
-    assert run.returncode == 130
-    assert rest == "accsim: interrupted\n"
+    assert (run.returncode, rest) == (130, "accsim: interrupted\n")
 
 
 def test_closed_pipe_is_quiet() -> None:
