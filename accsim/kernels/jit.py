@@ -30,6 +30,7 @@ from numba.core.runtime import rtsys
 
 from accsim.kernels import library
 from accsim.kernels.library import KernelCache, KernelCompiler
+from accsim.kernels.turns import turn
 
 UNREADABLE = (OSError, EOFError, pickle.UnpicklingError, AttributeError, ImportError, ValueError, IndexError, TypeError)
 """What a missing, cut-off or outdated cache file raises: the kernel is compiled anew and the file replaced."""
@@ -116,11 +117,15 @@ class _KernelDispatcher(CPUDispatcher):
         return super().get_call_template([types.unliteral(kind) for kind in args], plain)
 
     def compile(self, sig):
-        """As Numba's, without a look for garbage among the millions of objects that a compilation keeps."""
+        """As Numba's, without a look for garbage among the millions of objects that a compilation keeps.
+
+        What another process is compiling at this time is awaited.
+        """
         collects = gc.isenabled()
         gc.disable()
         try:
-            return super().compile(sig)
+            with turn(self._cache.path(sig, self.targetctx.codegen())):
+                return super().compile(sig)
         finally:
             if collects:
                 gc.enable()
@@ -235,7 +240,8 @@ class _KernelCache(FunctionCache):
         self._options = options
         self._print = None
 
-    def _path(self, sig, codegen) -> Path:
+    def path(self, sig, codegen) -> Path:
+        """The file of a signature."""
         if self._print is None:
             self._print = fingerprint(self._py_func)
         flags = {k: v for k, v in os.environ.items() if k.startswith("NUMBA_") and k != "NUMBA_CACHE_DIR"}
@@ -258,7 +264,7 @@ class _KernelCache(FunctionCache):
         return self._load_overload(sig, target_context)
 
     def _load_overload(self, sig, target_context):
-        path = self._path(sig, target_context.codegen())
+        path = self.path(sig, target_context.codegen())
         try:
             return self._impl.rebuild(target_context, pickle.loads(path.read_bytes()))
         except UNREADABLE:
@@ -269,7 +275,7 @@ class _KernelCache(FunctionCache):
     def _save_overload(self, sig, data):
         if not self._impl.check_cachable(data):
             return
-        path = self._path(sig, data.codegen)
+        path = self.path(sig, data.codegen)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
         with os.fdopen(handle, "wb") as file:
             file.write(pickle.dumps(self._impl.reduce(data), protocol=-1))
