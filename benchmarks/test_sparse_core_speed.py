@@ -12,37 +12,39 @@ from accsim.embedding import EmbeddingSet, Feature, Popularity, Table, Valency, 
 from accsim.embedding.imbalance import Imbalance
 from accsim.embedding.work import Exchange, StackWork, StepWork
 from accsim.engine.run import run_program
-from accsim.mapping.sparse_core import unit_programs
+from accsim.mapping.sparse_core import place_of, unit_programs
 from accsim.workload.catalogue import load_workload
 
 CHIPS, TILES = 128, 64
 PLACES = ("sparse_core", "tensor_core", "host", "variable_server")
 
 
-def one_stack(name: str, bags: float, lookups: float, fetched: Imbalance) -> StackWork:
+def one_stack(name: str, bags: float, lookups: float, fetched: Imbalance, tiles: int) -> StackWork:
     """A stack whose bags are summed by the owner."""
     each, all_bags = Imbalance(lookups, lookups), Imbalance(bags, bags)
-    looked_up = Imbalance(lookups / TILES, lookups / TILES * fetched.ratio)
+    looked_up = Imbalance(lookups / tiles, lookups / tiles * fetched.ratio)
     return StackWork(
         name, 1, 128, "fp32", "adagrad", lookups, each, each, fetched, looked_up, all_bags, bags, 0.0, fetched
     )
 
 
-def dcnv2(samples: float) -> StepWork:
+def dcnv2(samples: float, tiles: int) -> StepWork:
     """A chip's share of a batch, every table a stack of its own."""
     embeddings = load_workload("dlrm_dcnv2").embeddings
     assert embeddings is not None
     stacks = []
     for table in embeddings.tables:
         lookups = samples * sum(reading.feature.valency.mean for reading in embeddings.readings(table))
-        stacks.append(one_stack(table.name, samples, lookups, Imbalance(lookups / TILES, 1.1 * lookups / TILES)))
-    return StepWork(samples, CHIPS, TILES, "none", tuple(stacks), Exchange(0.0, 0.0))
+        fetched = Imbalance(lookups / tiles, 1.1 * lookups / tiles)
+        stacks.append(one_stack(table.name, samples, lookups, fetched, tiles))
+    return StepWork(samples, CHIPS, tiles, "none", tuple(stacks), Exchange(0.0, 0.0))
 
 
 @pytest.mark.parametrize("where", PLACES)
 @pytest.mark.parametrize("samples", [512.0, 4096.0])
 def test_a_step(benchmark: BenchmarkFixture, where: str, samples: float) -> None:
-    machine, work = load_accelerator("tpu_v4"), dcnv2(samples)
+    machine = load_accelerator("tpu_v4")
+    work = dcnv2(samples, place_of(machine, where).tiles)
 
     def both_passes() -> None:
         programs = unit_programs(machine, work, where)
@@ -61,7 +63,7 @@ def test_a_trace(benchmark: BenchmarkFixture, rows: int) -> None:
     def counted_and_run() -> None:
         unique = count_unique(batch, shards=TILES).unique.sum(axis=(0, 1))
         fetched = Imbalance(float(unique.mean()), float(unique.max()))
-        stack = one_stack("t", float(samples), float(len(batch.indices)), fetched)
+        stack = one_stack("t", float(samples), float(len(batch.indices)), fetched, TILES)
         programs = unit_programs(machine, StepWork(samples, 1, TILES, "owner", (stack,), Exchange(0.0, 0.0)))
         run_program(programs.forward)
         run_program(programs.backward)
