@@ -45,6 +45,13 @@ class Side:
         """Whether the second is better."""
         return self.second < self.first
 
+    @property
+    def better(self) -> str:
+        """``A`` for the first, ``B`` for the second; where they do not differ, in a word."""
+        if self.first == self.second:
+            return "neither" if np.isinf(self.first) else "both"
+        return "B" if self.second_wins else "A"
+
     def __str__(self) -> str:
         return " and ".join(
             "not feasible" if np.isinf(result) else f"{result:.4g}" for result in (self.first, self.second)
@@ -103,7 +110,7 @@ class Crossover:
             table.add_column(name, justify="left" if name == "better" else "right", overflow="fold")
         for side in self.looked:
             told = ["not feasible" if np.isinf(x) else f"{x:.4g}" for x in (side.first, side.second)]
-            table.add_row(str(self._at(side)), *told, "B" if side.second_wins else "A")
+            table.add_row(str(self._at(side)), *told, side.better)
         console.print(table)
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 BEST = {"latency": "latency_s", "energy": "energy_j"}
 """Objective -> the column that is shown; latency of the others."""
 SHOWN = 5
+SLOW = 10
+"""Points a second below which two digits of their number are shown."""
 UNITS = {"latency_s": "s", "energy_j": "J", "power_w": "W", "clock_hz": "Hz"}
 """Column of results -> the unit it is shown in."""
 MOST_LETTERS = 110
@@ -56,7 +58,8 @@ class Summary:
     def show(self, console: Console) -> None:
         """As text and tables."""
         done, kept, seconds = (self.manifest[key] for key in ("points_done", "points_kept", "seconds"))
-        rate = f", {(done - kept) / seconds:,.0f} points/s" if seconds and done > kept else ""
+        each_s = (done - kept) / seconds if seconds else 0.0
+        rate = f", {each_s:,.0f} points/s" if each_s >= SLOW else f", {each_s:.2g} points/s" if each_s else ""
         console.print(f"{done:,} points ({kept:,} of them kept) in {seconds:.3g} s{rate}")
         if removed := self.manifest.get("files_removed"):
             console.print(f"  {removed:,} files were removed: what their rows follow from has changed")

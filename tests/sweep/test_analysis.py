@@ -16,7 +16,7 @@ import pytest
 import accsim
 from accsim.errors import InputError
 from accsim.sweep.analysis import marginal_effects
-from accsim.sweep.crossover import crossover
+from accsim.sweep.crossover import Side, crossover
 from accsim.sweep.designs import Design
 from accsim.sweep.sensitivity import sensitivity, sobol_indices
 from accsim.sweep.space import read_space
@@ -167,3 +167,11 @@ def test_bad_crossovers_are_refused(write_space: WriteSpace) -> None:
         crossover(space, edge, Design("flat_edg", {}), "clock")
     with pytest.raises(InputError, match="clocks: no axis of space"):
         crossover(space, edge, Design("flat_edge", {"clocks": 1}), "clock")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "better"),
+    [(1, 2, "A"), (2, 1, "B"), (1, 1, "both"), (np.inf, np.inf, "neither"), (np.inf, 1, "B")],
+)
+def test_which_side_is_better(first: float, second: float, better: str) -> None:
+    assert Side(0, first, second).better == better
