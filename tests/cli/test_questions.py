@@ -124,7 +124,7 @@ def test_crossover_is_that_of_the_library(space: Path) -> None:
     assert found.after
     code, told, _ = ask("crossover", space, first, second, "--along", "matrix_unit.rows")
     assert told.splitlines()[0] == str(found)
-    assert [line.split()[-1] for line in told.splitlines()[2:]] == ["AB"[side.second_wins] for side in found.looked]
+    assert [line.split()[-1] for line in told.splitlines()[2:]] == [side.better for side in found.looked]
 
 
 def test_designs_as_text(space: Path) -> None:
