@@ -21,7 +21,6 @@ Constraints = Annotated[
     typer.Option("--constraint", metavar="LIMIT", help="What every op's mapping keeps: 'footprint <= 256 KiB'."),
 ]
 Effort = Annotated[str, typer.Option(help="standard, or exhaustive: every tile size of a fine grid is searched.")]
-MachineName = Annotated[str, typer.Argument(metavar="MACHINE", help="A machine that ships, or the path of a file.")]
 MachineOrSlice = Annotated[
     str,
     typer.Argument(metavar="MACHINE", help="A machine that ships, the path of a file, or a slice: tpu_v4:4x4x8."),

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SHOWN = 10
-TRIED = 3
-"""Groups that are run for the estimate: of the first, the middle and the last, some points each."""
 MOST_POINTS = 4
 """Points of a group that are run where each is searched."""
 
